@@ -1,0 +1,99 @@
+"""Flags <-> dataclasses, and the frame every command runs in.
+
+A command declares its flags from frozen dataclasses, so that a default stands in one place and a
+library never reads a flag. A field made by `config.option` is a flag.
+"""
+
+import dataclasses
+import os
+import sys
+from typing import Callable, TypeVar
+
+from absl import flags
+
+from gpt_tf.files import UserError
+
+Config = TypeVar("Config")
+
+# Flags made here belong to the command that asked for them, as its `--help` should say.
+flags.disclaim_key_flags()
+
+
+def define_flags(config_class: type, **defaults) -> None:
+    """Defines one flag for each field of `config_class` that carries a help text.
+
+    Args:
+      config_class: a dataclass with fields made by `config.option`.
+      **defaults: defaults of this command that differ from the class's.
+    """
+    for field in dataclasses.fields(config_class):
+        if "help" not in field.metadata:
+            continue
+        default = defaults.pop(field.name, field.default)
+        help_text = field.metadata["help"]
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, default, list(field.metadata["choices"]), help_text)
+        else:
+            define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+                      float: flags.DEFINE_float, str: flags.DEFINE_string}[type(default)]
+            define(field.name, default, help_text)
+    if defaults:
+        raise TypeError(f"{config_class.__name__} has no flags named {sorted(defaults)}")
+
+
+def from_flags(config_class: type[Config], **values) -> Config:
+    """Builds `config_class` from its flags; `values` are the fields that are not flags.
+
+    Raises:
+      UserError: the values do not fit together.
+    """
+    for field in dataclasses.fields(config_class):
+        if "help" in field.metadata and field.name not in values:
+            values[field.name] = getattr(flags.FLAGS, field.name)
+    try:
+        return config_class(**values)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def flagfile_text() -> str:
+    """The values of all of this command's flags, as a flagfile that gives the same run."""
+    module = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+    return "".join(flag.serialize() + "\n" for flag in sorted(module, key=lambda f: f.name)
+                   if flag.value is not None and flag.name not in ("flagfile", "undefok"))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs `main()` and exits: 0; 1 user's error; 2 bad flags; 130 Ctrl-C.
+
+    A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
+    traceback.
+    """
+    # TensorFlow's start-up notices would bury the command's own lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = sys.argv[1:]
+    if any(argument in ("--help", "-help", "-h", "--helpshort") for argument in arguments):
+        print(sys.modules["__main__"].__doc__ or "")
+        print(flags.FLAGS.main_module_help())
+        sys.exit(0)
+    try:
+        rest = flags.FLAGS(sys.argv)[1:]
+    except flags.Error as error:
+        print(f"error: {error} Try --help.", file=sys.stderr)
+        sys.exit(2)
+    if rest:
+        print(f"error: {rest[0]!r} is not a flag: values are given as --name=value. Try --help.",
+              file=sys.stderr)
+        sys.exit(2)
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,170 @@
+"""Files that are whole or absent, folders with one owner, the user's errors, progress.
+
+Everything the project writes goes through `atomic_write`, so that a kill or a full disk leaves
+either the old file or the new one, never a part of one.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import sys
+import time
+from typing import Any, BinaryIO, Iterator
+
+from tqdm import tqdm
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is one sentence: what, where, what to do."""
+
+
+@contextlib.contextmanager
+def explain_disk_errors(path: str) -> Iterator[None]:
+    """Turns the system's errors about `path` into a `UserError` that names it.
+
+    Raises:
+      UserError: no space left, no permission, a read-only file system, or a folder in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM,
+                               errno.ENOTDIR, errno.EISDIR):
+            raise
+        raise UserError(
+            f"Cannot write {path}: {os.strerror(error.errno)}. What was saved before is intact; "
+            "make room or choose another folder, then run the same command again.") from error
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Opens a binary file that takes the name `path` only when the block ends without an error.
+
+    The bytes reach the disk before the name does, so a power cut cannot leave an empty file.
+
+    Raises:
+      UserError: the disk is full or the place cannot be written.
+    """
+    path = os.fspath(path)
+    temporary = f"{path}.part-{os.getpid()}"
+    with explain_disk_errors(path):
+        try:
+            with open(temporary, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented UTF-8 JSON with a final newline, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def read_json(path: str | os.PathLike, what: str) -> Any:
+    """Reads a JSON file; `what` names it in the error, e.g. "the data folder's manifest".
+
+    Raises:
+      UserError: the file is missing, unreadable, not UTF-8 or not JSON.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except OSError as error:
+        raise UserError(f"Cannot read {path} ({what}): {error.strerror}.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} ({what}) is not valid JSON: {error}.") from error
+
+
+def make_folder(path: str | os.PathLike) -> None:
+    """Makes a folder and its parents; one that is there is fine.
+
+    Raises:
+      UserError: the place cannot be written, or a file stands in the way.
+    """
+    path = os.fspath(path)
+    with explain_disk_errors(path):
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError as error:
+            raise UserError(f"{path} is a file where a folder is wanted: name another.") from error
+
+
+@contextlib.contextmanager
+def lock_folder(path: str | os.PathLike) -> Iterator[None]:
+    """Makes `path` and owns it for the block; the system frees the lock when the process ends.
+
+    Raises:
+      UserError: another process owns the folder, or it cannot be written.
+    """
+    make_folder(path)
+    lock_path = os.path.join(path, ".lock")
+    with explain_disk_errors(lock_path):
+        stream = open(lock_path, "a")  # pylint: disable=consider-using-with
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"Another process is writing to {path}: wait for it to end, or name "
+                            "another folder.") from error
+        yield
+
+
+class Progress:
+    """How far a long piece of work is: a bar on a terminal, a line every few seconds in a log.
+
+    Example:
+      with Progress(total=10, unit="B", description="reading") as progress:
+          progress.update(4, loss="3.21")
+    """
+
+    seconds_between_lines = 15.0
+
+    def __init__(self, total: int | None, unit: str, description: str, initial: int = 0):
+        self._format = dict(total=total, unit=unit, unit_scale=True, prefix=description)
+        self._initial = initial
+        self._count = initial
+        self._fields: dict[str, str] = {}
+        self._start = time.monotonic()
+        self._next_line = self._start + self.seconds_between_lines
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, unit=unit, unit_scale=True, desc=description,
+                             initial=initial, dynamic_ncols=True, file=sys.stderr)
+
+    def update(self, count: int, **fields: str) -> None:
+        """Adds `count` units of work done; `fields` are shown beside the rate."""
+        self._count += count
+        self._fields.update(fields)
+        if self._bar is not None:
+            self._bar.set_postfix(self._fields, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() >= self._next_line:
+            self._print_line()
+            self._next_line = time.monotonic() + self.seconds_between_lines
+
+    def _print_line(self) -> None:
+        elapsed = time.monotonic() - self._start
+        postfix = ", ".join(f"{key}={value}" for key, value in self._fields.items())
+        print(tqdm.format_meter(self._count, elapsed=elapsed, initial=self._initial, ncols=0,
+                                postfix=postfix, **self._format), file=sys.stderr, flush=True)
+
+    def write(self, line: str) -> None:
+        """Prints a line without tearing the bar."""
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._count > self._initial:
+            self._print_line()

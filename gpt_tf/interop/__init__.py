@@ -1,0 +1,1 @@
+"""Other programs' weights: explicit name maps, every parameter accounted for."""

@@ -1,0 +1,224 @@
+"""The parts of the decoder: embedding, masked self-attention, feed-forward, block, dropout.
+
+Letters used for dimensions, here and in `model.py` and `losses.py`:
+  B batch, T time, D width, H heads, C width of one head, F inner width, V rows of the softmax.
+"""
+
+import math
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import ModelConfig
+
+
+def _mix(x: tf.Tensor) -> tf.Tensor:
+    """A bijection of uint32 whose every output bit depends on every input bit.
+
+    Two multiply-xorshift rounds with the constants that C. Wellons found by search ("Prospecting
+    for Hash Functions", 2018; lowbias32, bias 0.17).
+    """
+    x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(16, tf.uint32)))
+    x = x * tf.constant(0x7FEB352D, tf.uint32)
+    x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(15, tf.uint32)))
+    x = x * tf.constant(0x846CA68B, tf.uint32)
+    return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(16, tf.uint32)))
+
+
+def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Keys that make every dropout mask a pure function of (seed, step, row of the batch).
+
+    Args:
+      seed: the run's seed.
+      step: integer scalar, the number of the update.
+      rows: integer [B], each sequence's row in the global batch, so that replicas and
+        micro-batches drop what one big batch would.
+
+    Returns:
+      uint32 [B, 2], to be given to the model as `dropout_keys`.
+    """
+    words = []
+    for word in (0, 1):
+        key = tf.constant((2 * seed + word) % 2**32, tf.uint32)
+        key = _mix(_mix(key) + tf.cast(step, tf.uint32))
+        words.append(_mix(key + tf.cast(rows, tf.uint32)))
+    return tf.stack(words, axis=-1)
+
+
+def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.Tensor:
+    """Inverted dropout whose mask is a hash of (key of the row, site, element).
+
+    A counter-based mask needs no state, so a resumed run drops what the uninterrupted one would,
+    and XLA fuses it into the loops around it (its own generator costs more than a matmul).
+
+    Args:
+      x: float [B, ...].
+      rate: probability of a zero.
+      keys: uint32 [B, 2] of `make_dropout_keys`, or None for no dropout.
+      site: number of the place in the model; masks of different places are independent.
+
+    Returns:
+      A tensor like `x`.
+    """
+    if keys is None or rate == 0.0:
+        return x
+    shape = tf.shape(x)
+    row_shape = tf.concat([shape[:1], tf.ones(tf.rank(x) - 1, tf.int32)], axis=0)
+    first, second = (tf.reshape(_mix(keys[:, word] + tf.constant(site, tf.uint32)), row_shape)
+                     for word in (0, 1))
+    element = tf.reshape(tf.range(tf.reduce_prod(shape[1:])), shape[1:])
+    hashed = tf.cast(element, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32) + first
+    hashed = tf.bitwise.bitwise_xor(_mix(hashed), second) * tf.constant(0x2C1B3C6D, tf.uint32)
+    hashed = tf.bitwise.bitwise_xor(
+        hashed, tf.bitwise.right_shift(hashed, tf.constant(15, tf.uint32)))
+    keep = hashed >= tf.constant(int(rate * 2**32), tf.uint32)
+    return tf.where(keep, x * tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros([], x.dtype))
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens seen so far, and how many they are.
+
+    keys, values: float [B, H, T_max, C]; length: int32 scalar.
+    """
+
+    keys: tf.Tensor
+    values: tf.Tensor
+    length: tf.Tensor
+
+
+def _normal(config: ModelConfig, seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=config.initializer_range, seed=seed)
+
+
+def _dense(units: int, name: str, config: ModelConfig, seed: int, dtype) -> keras.layers.Dense:
+    return keras.layers.Dense(units, name=name, dtype=dtype,
+                              kernel_initializer=_normal(config, seed))
+
+
+class TokenAndPositionEmbedding(keras.layers.Layer):
+    """Sum of a token's and its position's learned rows, with dropout on the sum (section 4.1)."""
+
+    def __init__(self, config: ModelConfig, seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self._rate = config.embedding_dropout
+        self.token = keras.layers.Embedding(
+            config.num_token_rows, config.hidden_dim, name="token", dtype=self.dtype_policy,
+            embeddings_initializer=_normal(config, seed))
+        self.position = keras.layers.Embedding(
+            config.max_sequence_length, config.hidden_dim, name="position",
+            dtype=self.dtype_policy, embeddings_initializer=_normal(config, seed + 1))
+        self.token.build()
+        self.position.build()
+        self.built = True
+
+    def call(self, token_ids, dropout_keys=None, first_position=0):
+        """int32 [B, T] -> [B, T, D]; column 0 stands at position `first_position`."""
+        positions = first_position + tf.range(tf.shape(token_ids)[1])
+        x = self.token(token_ids) + self.position(positions)
+        return dropout(x, self._rate, dropout_keys, site=0)
+
+
+class CausalSelfAttention(keras.layers.Layer):
+    """Multi-head self-attention in which no token sees a later one (Vaswani et al. 2017)."""
+
+    def __init__(self, config: ModelConfig, site: int, seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self._num_heads = config.num_heads
+        self._rate = config.attention_dropout
+        self._site = site
+        width, dtype = config.hidden_dim, self.dtype_policy
+        self.query, self.key, self.value, self.output_projection = (
+            _dense(width, name, config, seed + i, dtype)
+            for i, name in enumerate(("query", "key", "value", "output")))
+        for layer in (self.query, self.key, self.value, self.output_projection):
+            layer.build((None, width))
+        self.built = True
+
+    def _split_heads(self, x: tf.Tensor) -> tf.Tensor:
+        b, t = tf.shape(x)[0], tf.shape(x)[1]
+        x = tf.reshape(x, [b, t, self._num_heads, x.shape[-1] // self._num_heads])
+        return tf.transpose(x, [0, 2, 1, 3])  # [B, H, T, C]
+
+    def call(self, x, dropout_keys=None, cache: Cache | None = None):
+        """[B, T, D] -> [B, T, D]; with a cache, also the cache grown by these T tokens."""
+        b, t, width = tf.shape(x)[0], tf.shape(x)[1], x.shape[-1]
+        query = self._split_heads(self.query(x)) * (width // self._num_heads) ** -0.5
+        key, value = self._split_heads(self.key(x)), self._split_heads(self.value(x))
+        start = 0
+        if cache is not None:
+            start = cache.length
+            key = _write(cache.keys, key, start)
+            value = _write(cache.values, value, start)
+            cache = Cache(key, value, start + t)
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)  # [B, H, T, S]
+        visible = (tf.range(tf.shape(key)[2])[None, :]
+                   <= start + tf.range(t)[:, None])  # [T, S]
+        weights = tf.nn.softmax(tf.where(visible, scores, -1e9))
+        weights = dropout(tf.cast(weights, x.dtype), self._rate, dropout_keys, self._site)
+        x = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, C]
+        x = self.output_projection(tf.reshape(x, [b, t, width]))
+        return x if cache is None else (x, cache)
+
+
+def _write(buffer: tf.Tensor, new: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """Puts [B, H, T, C] into [B, H, T_max, C] at time `start`."""
+    return keras.ops.slice_update(buffer, [0, 0, start, 0], tf.cast(new, buffer.dtype))
+
+
+class FeedForward(keras.layers.Layer):
+    """Position-wise two-layer network with GELU in its tanh form (Hendrycks & Gimpel 2016)."""
+
+    def __init__(self, config: ModelConfig, seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self.intermediate = _dense(config.intermediate_dim, "intermediate", config, seed,
+                                   self.dtype_policy)
+        self.output_projection = _dense(config.hidden_dim, "output", config, seed + 1,
+                                        self.dtype_policy)
+        self.intermediate.build((None, config.hidden_dim))
+        self.output_projection.build((None, config.intermediate_dim))
+        self.built = True
+
+    def call(self, x):
+        """[B, T, D] -> [B, T, D]."""
+        return self.output_projection(gelu(self.intermediate(x)))
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the form of the released program."""
+    return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+class DecoderBlock(keras.layers.Layer):
+    """Post-norm block: h = LN(x + attention(x)); h = LN(h + feed_forward(h)) (section 3.1)."""
+
+    # Dropout places of one block: attention weights, attention's output, feed-forward's output.
+    num_sites = 3
+
+    def __init__(self, config: ModelConfig, index: int, seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self._rate = config.dropout
+        self._site = 1 + index * self.num_sites  # site 0 is the embedding's
+        dtype = self.dtype_policy
+        self.attention = CausalSelfAttention(config, self._site, seed, name="attention",
+                                             dtype=dtype)
+        self.feed_forward = FeedForward(config, seed + 4, name="feed_forward", dtype=dtype)
+        self.attention_norm, self.feed_forward_norm = (
+            keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name=name,
+                                            dtype=dtype)
+            for name in ("attention_norm", "feed_forward_norm"))
+        self.attention_norm.build((None, None, config.hidden_dim))
+        self.feed_forward_norm.build((None, None, config.hidden_dim))
+        self.built = True
+
+    def call(self, x, dropout_keys=None, cache: Cache | None = None):
+        """[B, T, D] -> [B, T, D]; with a cache, also the grown cache."""
+        if cache is None:
+            attended = self.attention(x, dropout_keys=dropout_keys)
+        else:
+            attended, cache = self.attention(x, dropout_keys=dropout_keys, cache=cache)
+        attended = dropout(attended, self._rate, dropout_keys, self._site + 1)
+        x = self.attention_norm(x + attended)
+        fed = dropout(self.feed_forward(x), self._rate, dropout_keys, self._site + 2)
+        x = self.feed_forward_norm(x + fed)
+        return x if cache is None else (x, cache)

@@ -1,0 +1,121 @@
+"""The language-model loss, computed without ever holding all logits. Letters as in `layers.py`."""
+
+import tensorflow as tf
+
+# Logits in memory at once, in floats: 2**23 are 32 MB, and large enough for a full-speed matmul.
+_CHUNK_FLOATS = 2**23
+
+
+def _chunks(num_rows: int, *tensors):
+    """Cuts tensors [N, ...] into [N / n, n, ...], n rows a chunk, zeros filled up at the end."""
+    total = tensors[0].shape[0]
+    size = min(total, max(64, _CHUNK_FLOATS // num_rows // 64 * 64))
+    padding = -total % size
+    return [tf.reshape(tf.pad(t, [[0, padding]] + [[0, 0]] * (len(t.shape) - 1)),
+                       [-1, size, *t.shape[1:]]) for t in tensors]
+
+
+def _log_likelihoods(hidden, table, targets):
+    """Log-probability of each target: ([n], and the softmax's log-normaliser and logits)."""
+    logits = tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)  # [n, V]
+    normaliser = tf.reduce_logsumexp(logits, axis=-1)
+    target_logits = tf.gather(logits, targets, batch_dims=1)
+    return target_logits - normaliser, normaliser, logits
+
+
+def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Negative log-likelihood of each target, without a gradient (evaluation).
+
+    Args:
+      hidden: [N, D] hidden states.
+      table: float32 [V, D] output rows.
+      targets: int32 [N].
+
+    Returns:
+      float32 [N], in nats.
+    """
+    total = hidden.shape[0]
+    table = tf.cast(table, hidden.dtype)
+    losses = tf.map_fn(lambda chunk: -_log_likelihoods(chunk[0], table, chunk[1])[0],
+                       tuple(_chunks(table.shape[0], hidden, targets)),
+                       fn_output_signature=tf.float32)
+    return tf.reshape(losses, [-1])[:total]
+
+
+@tf.custom_gradient
+def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
+                     weights: tf.Tensor):
+    """Sum of `weights` times the negative log-likelihoods of `targets`.
+
+    Both gradients are formed chunk by chunk in the forward pass, while a chunk's logits are at
+    hand: they are never all in memory and never computed twice.
+
+    Args:
+      hidden: [N, D] hidden states.
+      table: float32 [V, D] output rows.
+      targets: int32 [N].
+      weights: float32 [N]; 0 leaves a token out. They get no gradient.
+
+    Returns:
+      float32 scalar, in nats.
+    """
+    total, width = hidden.shape
+    compute_table = tf.cast(table, hidden.dtype)
+    chunks = _chunks(table.shape[0], hidden, targets, weights)
+    count = chunks[0].shape[0]
+
+    def body(i, loss, d_table, d_hidden):
+        h, t, w = (chunk[i] for chunk in chunks)
+        likelihoods, normaliser, logits = _log_likelihoods(h, compute_table, t)
+        # d loss / d logits = w (softmax - one_hot(target)); a comparison fuses, a scatter does not.
+        one_hot = tf.range(table.shape[0])[None, :] == t[:, None]
+        d_logits = tf.exp(logits - normaliser[:, None]) - tf.cast(one_hot, tf.float32)
+        d_logits = tf.cast(d_logits * w[:, None], hidden.dtype)
+        d_table += tf.cast(tf.matmul(d_logits, h, transpose_a=True), tf.float32)
+        d_hidden = d_hidden.write(i, tf.matmul(d_logits, compute_table))
+        return i + 1, loss - tf.reduce_sum(w * likelihoods), d_table, d_hidden
+
+    state = (0, 0.0, tf.zeros_like(table),
+             tf.TensorArray(hidden.dtype, size=count, element_shape=chunks[0].shape[1:]))
+    _, loss, d_table, d_hidden = tf.while_loop(lambda i, *_: i < count, body, state,
+                                               maximum_iterations=count)
+    d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
+
+    def gradient(upstream):
+        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, None, None
+
+    return loss, gradient
+
+
+def shift_targets(token_ids: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What each position predicts, and whether there is anything to predict.
+
+    Args:
+      token_ids: int32 [B, T].
+      lengths: int32 [B], tokens before the padding; 0 for a row that fills up a batch.
+
+    Returns:
+      targets int32 [B, T] (position t's is token t + 1) and float32 [B, T] of ones and zeros.
+
+    Example:
+      token_ids [[7, 8, 9, 0]], lengths [3] -> targets [[8, 9, 0, 0]], mask [[1, 1, 0, 0]]
+    """
+    targets = tf.pad(token_ids[:, 1:], [[0, 0], [0, 1]])
+    mask = tf.sequence_mask(lengths - 1, token_ids.shape[1], dtype=tf.float32)
+    return targets, mask
+
+
+def class_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of each example.
+
+    In float64, for these few numbers: a bias shared by all classes or choices has a gradient of
+    zero, and Adam would magnify what float32 leaves of it.
+
+    Args:
+      logits: float32 [B, K].
+      labels: int32 [B].
+
+    Returns:
+      float64 [B], in nats.
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float64))

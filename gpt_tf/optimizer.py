@@ -1,0 +1,88 @@
+"""Adam with decoupled L2, as the released program computes it, on gradients already reduced.
+
+Keras's optimizers are not used: they clip before the reduction over replicas, reduce a second
+time, and square sparse gradients before merging duplicate rows.
+"""
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import OptimizerConfig
+from gpt_tf.schedules import SCHEDULES
+
+
+class Adam(tf.Module):
+    """Adam's two moments of a list of variables, and the update.
+
+    Update k, counted from 1, of a parameter p with gradient g (section 4.1; Kingma & Ba 2015,
+    end of section 2; the L2 term stands inside the bias-corrected step, as released):
+
+      m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
+      lr_k = lr schedule(k / total) sqrt(1 - b2^k) / (1 - b1^k)
+      p = p - lr_k (m / (sqrt(v) + eps) + l2 p)        l2 only where p's rank is above one
+
+    Args:
+      variables: Keras variables; build under the strategy's scope.
+      config: rates and decays.
+      num_steps: `total` above.
+      jit_compile: whether the update is one XLA program.
+    """
+
+    def __init__(self, variables: list[keras.Variable], config: OptimizerConfig, num_steps: int,
+                 jit_compile: bool = True):
+        super().__init__(name="adam")
+        self._config = config
+        self._num_steps = num_steps
+        self._parameters = [variable.value for variable in variables]
+        self._means, self._squares = (
+            [tf.Variable(tf.zeros(p.shape), trainable=False, name=f"{v.path}/{moment}")
+             for v, p in zip(variables, self._parameters)] for moment in ("mean", "square"))
+        self._update = tf.function(self._update_replica, jit_compile=jit_compile)
+
+    def learning_rate(self, step: int) -> float:
+        """The scheduled rate of update `step`, counted from 1, without Adam's correction."""
+        warmup = self._config.warmup_steps / self._num_steps
+        schedule = SCHEDULES[self._config.schedule]
+        return self._config.learning_rate * schedule(step / self._num_steps, warmup)
+
+    def corrected_rate(self, step: int) -> float:
+        """`lr_k` above; computed in Python, because float32 cannot hold 1 - 0.999^k well."""
+        correction = ((1.0 - self._config.beta_2 ** step) ** 0.5
+                      / (1.0 - self._config.beta_1 ** step))
+        return self.learning_rate(step) * correction
+
+    def clip_scale(self, norm: tf.Tensor) -> tf.Tensor:
+        """What the gradients are multiplied by so that their global norm is at most clip_norm."""
+        if self._config.clip_norm == 0:
+            return tf.ones([])
+        return self._config.clip_norm / tf.maximum(norm, self._config.clip_norm)
+
+    def apply(self, strategy: tf.distribute.Strategy, gradients, scale, corrected_rate) -> None:
+        """Updates every replica's copy. Call in cross-replica context (`merge_call`).
+
+        Args:
+          strategy: where the variables live.
+          gradients: dense, reduced over all replicas; one list entry for each variable.
+          scale: float32 scalar, multiplies the gradients: normalisation and clipping in one.
+          corrected_rate: float32 scalar of `corrected_rate`.
+        """
+        local = strategy.experimental_local_results
+        groups = [[local(x) for x in part] for part in
+                  (self._parameters, self._means, self._squares, gradients)]
+        for replica, (replica_scale, rate) in enumerate(zip(local(scale), local(corrected_rate))):
+            parts = [[values[replica] for values in group] for group in groups]
+            with tf.device(parts[0][0].device):
+                self._update(*parts, replica_scale, rate)
+
+    def _update_replica(self, parameters, means, squares, gradients, scale, rate):
+        config = self._config
+        for p, m, v, g in zip(parameters, means, squares, gradients):
+            g = scale * g
+            new_m = config.beta_1 * m + (1.0 - config.beta_1) * g
+            new_v = config.beta_2 * v + (1.0 - config.beta_2) * tf.square(g)
+            direction = new_m / (tf.sqrt(new_v) + config.epsilon)
+            if p.shape.rank > 1:
+                direction += config.l2 * p
+            m.assign(new_m)
+            v.assign(new_v)
+            p.assign_sub(rate * direction)

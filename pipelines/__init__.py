@@ -1,0 +1,1 @@
+"""Raw text in, padded TFRecords out: everything that happens before training."""

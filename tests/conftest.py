@@ -1,0 +1,23 @@
+"""What all tests share: the development data, and other golden files given by hand."""
+
+import pathlib
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--golden", default=None, metavar="PATH",
+                     help="npz of the released program's numbers, for test_openai_parity.py")
+    parser.addoption("--golden_tokens", default=None, metavar="PATH",
+                     help="jsonl of text and released token ids, for test_tokenizer_parity.py")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+    """The folder of development data; the test is skipped, with this reason, without it."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"development data not found at {folder}; CI has it")
+    return folder
