@@ -11,7 +11,7 @@ from typing import Callable, TypeVar
 
 from absl import flags
 
-from gpt_tf.files import UserError
+from gpt_tf.files import Interrupted, UserError
 
 Config = TypeVar("Config")
 
@@ -64,7 +64,9 @@ def flagfile_text() -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags, runs `main()` and exits: 0; 1 user's error; 2 bad flags; 130 Ctrl-C.
+    """Parses the flags, runs `main()` and exits.
+
+    Exit codes: 0; 1 user's error; 2 bad flags; 128 + n for signal n, with the work saved.
 
     A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
     traceback.
@@ -90,6 +92,9 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(128 + error.number)
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.", file=sys.stderr)
         sys.exit(130)

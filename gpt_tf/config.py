@@ -137,5 +137,6 @@ class TrainingConfig:
                      "profile_step"):
             _require(getattr(self, name) >= 0,
                      f"--{name}={getattr(self, name)} must not be negative.")
+        _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")
         _require(self.num_steps > 0 or self.num_epochs > 0,
                  "--num_epochs or --num_steps must be positive.")

@@ -20,6 +20,19 @@ class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what, where, what to do."""
 
 
+class Interrupted(Exception):
+    """A signal ended the work at a good place: nothing is lost.
+
+    Args:
+      number: the signal.
+      message: what was saved, and how to go on.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.number = number
+
+
 @contextlib.contextmanager
 def explain_disk_errors(path: str) -> Iterator[None]:
     """Turns the system's errors about `path` into a `UserError` that names it.

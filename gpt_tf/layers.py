@@ -30,7 +30,7 @@ def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Keys that make every dropout mask a pure function of (seed, step, row of the batch).
 
     Args:
-      seed: the run's seed.
+      seed: the run's seed, below 2**31.
       step: integer scalar, the number of the update.
       rows: integer [B], each sequence's row in the global batch, so that replicas and
         micro-batches drop what one big batch would.
@@ -108,9 +108,11 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         self.position = keras.layers.Embedding(
             config.max_sequence_length, config.hidden_dim, name="position",
             dtype=self.dtype_policy, embeddings_initializer=_normal(config, seed + 1))
+
+    def build(self, input_shape=None):
+        """Makes the two tables."""
         self.token.build()
         self.position.build()
-        self.built = True
 
     def call(self, token_ids, dropout_keys=None, first_position=0):
         """int32 [B, T] -> [B, T, D]; column 0 stands at position `first_position`."""
@@ -124,16 +126,18 @@ class CausalSelfAttention(keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, site: int, seed: int, **kwargs):
         super().__init__(**kwargs)
+        self._width = config.hidden_dim
         self._num_heads = config.num_heads
         self._rate = config.attention_dropout
         self._site = site
-        width, dtype = config.hidden_dim, self.dtype_policy
         self.query, self.key, self.value, self.output_projection = (
-            _dense(width, name, config, seed + i, dtype)
+            _dense(config.hidden_dim, name, config, seed + i, self.dtype_policy)
             for i, name in enumerate(("query", "key", "value", "output")))
+
+    def build(self, input_shape=None):
+        """Makes the four projections."""
         for layer in (self.query, self.key, self.value, self.output_projection):
-            layer.build((None, width))
-        self.built = True
+            layer.build((None, self._width))
 
     def _split_heads(self, x: tf.Tensor) -> tf.Tensor:
         b, t = tf.shape(x)[0], tf.shape(x)[1]
@@ -171,13 +175,16 @@ class FeedForward(keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
+        self._width = config.hidden_dim
         self.intermediate = _dense(config.intermediate_dim, "intermediate", config, seed,
                                    self.dtype_policy)
         self.output_projection = _dense(config.hidden_dim, "output", config, seed + 1,
                                         self.dtype_policy)
-        self.intermediate.build((None, config.hidden_dim))
-        self.output_projection.build((None, config.intermediate_dim))
-        self.built = True
+
+    def build(self, input_shape=None):
+        """Makes the two projections."""
+        self.intermediate.build((None, self._width))
+        self.output_projection.build((None, self.intermediate.units))
 
     def call(self, x):
         """[B, T, D] -> [B, T, D]."""
@@ -197,6 +204,7 @@ class DecoderBlock(keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, index: int, seed: int, **kwargs):
         super().__init__(**kwargs)
+        self._width = config.hidden_dim
         self._rate = config.dropout
         self._site = 1 + index * self.num_sites  # site 0 is the embedding's
         dtype = self.dtype_policy
@@ -207,9 +215,13 @@ class DecoderBlock(keras.layers.Layer):
             keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name=name,
                                             dtype=dtype)
             for name in ("attention_norm", "feed_forward_norm"))
-        self.attention_norm.build((None, None, config.hidden_dim))
-        self.feed_forward_norm.build((None, None, config.hidden_dim))
-        self.built = True
+
+    def build(self, input_shape=None):
+        """Makes the parts."""
+        self.attention.build()
+        self.feed_forward.build()
+        self.attention_norm.build((None, None, self._width))
+        self.feed_forward_norm.build((None, None, self._width))
 
     def call(self, x, dropout_keys=None, cache: Cache | None = None):
         """[B, T, D] -> [B, T, D]; with a cache, also the grown cache."""

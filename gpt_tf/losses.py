@@ -108,8 +108,8 @@ def shift_targets(token_ids: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, 
 def class_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Cross-entropy of each example.
 
-    In float64, for these few numbers: a bias shared by all classes or choices has a gradient of
-    zero, and Adam would magnify what float32 leaves of it.
+    In float64, which costs nothing for these few numbers: a bias shared by all choices has a
+    gradient of zero, and Adam magnifies the rounding that is left in its place.
 
     Args:
       logits: float32 [B, K].

@@ -34,7 +34,13 @@ class GPT(keras.layers.Layer):
             DecoderBlock(config, index, first_seed + _SEEDS_PER_BLOCK * (index + 1),
                          name=f"block_{index}", dtype=self.dtype_policy)
             for index in range(config.num_layers)]
-        self.built = True
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes all variables, named by their place: "gpt/block_0/attention/query/kernel"."""
+        self.embedding.build()
+        for block in self.blocks:
+            block.build()
 
     def call(self, token_ids, dropout_keys=None):
         """Hidden states of the last block.
@@ -100,8 +106,12 @@ class TaskHead(keras.layers.Layer):
             num_outputs, name="projection", dtype=self.dtype_policy,
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=config.initializer_range, seed=seed))
-        self.projection.build((None, config.hidden_dim))
-        self.built = True
+        self._width = config.hidden_dim
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes the projection."""
+        self.projection.build((None, self._width))
 
     def call(self, hidden, positions, dropout_keys=None):
         """Reads one position of each sequence.

@@ -33,11 +33,17 @@ class Adam(tf.Module):
         super().__init__(name="adam")
         self._config = config
         self._num_steps = num_steps
+        self._names = [variable.path for variable in variables]
         self._parameters = [variable.value for variable in variables]
         self._means, self._squares = (
             [tf.Variable(tf.zeros(p.shape), trainable=False, name=f"{v.path}/{moment}")
              for v, p in zip(variables, self._parameters)] for moment in ("mean", "square"))
         self._update = tf.function(self._update_replica, jit_compile=jit_compile)
+
+    def moments(self) -> dict[str, dict[str, tf.Variable]]:
+        """Both moments by the name of their variable, for checkpoints."""
+        return {group: dict(zip(self._names, variables)) for group, variables in
+                (("mean", self._means), ("square", self._squares))}
 
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of update `step`, counted from 1, without Adam's correction."""
@@ -66,13 +72,16 @@ class Adam(tf.Module):
           scale: float32 scalar, multiplies the gradients: normalisation and clipping in one.
           corrected_rate: float32 scalar of `corrected_rate`.
         """
-        local = strategy.experimental_local_results
-        groups = [[local(x) for x in part] for part in
-                  (self._parameters, self._means, self._squares, gradients)]
-        for replica, (replica_scale, rate) in enumerate(zip(local(scale), local(corrected_rate))):
-            parts = [[values[replica] for values in group] for group in groups]
+        def on(replica, value):
+            # One value that all replicas share is not held once for each.
+            copies = strategy.experimental_local_results(value)
+            return copies[replica if len(copies) > 1 else 0]
+
+        groups = (self._parameters, self._means, self._squares, gradients)
+        for replica in range(len(strategy.experimental_local_results(self._parameters[0]))):
+            parts = [[on(replica, value) for value in group] for group in groups]
             with tf.device(parts[0][0].device):
-                self._update(*parts, replica_scale, rate)
+                self._update(*parts, on(replica, scale), on(replica, corrected_rate))
 
     def _update_replica(self, parameters, means, squares, gradients, scale, rate):
         config = self._config

@@ -21,3 +21,10 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"development data not found at {folder}; CI has it")
     return folder
+
+
+def pytest_configure():
+    """Two logical CPU devices, so that `mirrored` can be tried without GPUs."""
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -1,0 +1,97 @@
+"""Checkpoints of a run: saved whole, restored from the newest one that is whole."""
+
+import glob
+import os
+import re
+
+import tensorflow as tf
+
+from gpt_tf.files import UserError, make_folder
+
+
+class Checkpoints:
+    """The checkpoints of one run folder, `<folder>/ckpt-<step>`.
+
+    Dropout and the order of the data are functions of (seed, step), so variables and the step
+    are all there is to save.
+
+    Args:
+      folder: where they stand; made when it is missing.
+      groups: variables by group ("model", "mean", ...) and name.
+      keep: number of newest checkpoints to keep.
+    """
+
+    def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1):
+        self._folder = folder
+        self._groups = groups
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(step=self._step, **groups)
+        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
+
+    @property
+    def latest(self) -> str | None:
+        """Path prefix of the newest checkpoint, or None."""
+        return self._manager.latest_checkpoint
+
+    def save(self, step: int) -> str:
+        """Saves all variables as of `step`; returns the path prefix.
+
+        Raises:
+          UserError: the disk is full or cannot be written; what was saved before is intact.
+        """
+        make_folder(self._folder)
+        previous = self.latest
+        self._step.assign(step)
+        try:
+            return self._manager.save(checkpoint_number=step, check_interval=False)
+        except (tf.errors.OpError, OSError) as error:
+            self.remove_unfinished()
+            raise UserError(
+                f"Cannot save a checkpoint in {self._folder}: {_first_line(error)}. "
+                f"{f'{previous} is intact' if previous else 'Nothing was saved before'}; make room "
+                "and run the same command again to go on from there.") from error
+
+    def restore_latest(self) -> int | None:
+        """Restores the newest whole checkpoint and returns its step; None if there is none.
+
+        Raises:
+          UserError: none of those there is whole, or they hold a model of another shape.
+        """
+        damaged = []
+        for prefix in reversed(self._manager.checkpoints):
+            try:
+                self._check_shapes(prefix)
+                self._checkpoint.restore(prefix).assert_existing_objects_matched()
+            except (tf.errors.OpError, ValueError, IndexError) as error:
+                print(f"Checkpoint {prefix} is damaged ({_first_line(error)}); "
+                      "trying the one before it.")
+                damaged.append(prefix)
+                continue
+            return int(self._step.numpy())
+        if damaged:
+            raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
+                            "are damaged. Restore them from a copy or start a new run folder.")
+        return None
+
+    def _check_shapes(self, prefix: str) -> None:
+        saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        for group, variables in self._groups.items():
+            for name, variable in variables.items():
+                escaped = name.replace(".", "..").replace("/", ".S")
+                key = f"{group}/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
+                if saved.get(key) != variable.shape.as_list():
+                    raise UserError(
+                        f"{prefix} holds another model: {name} has shape {saved.get(key)} there "
+                        f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
+
+    def remove_unfinished(self) -> None:
+        """Deletes what a save that was cut off has left."""
+        kept = {os.path.basename(path) for path in self._manager.checkpoints}
+        for path in glob.glob(os.path.join(glob.escape(self._folder), "ckpt-*")):
+            prefix = re.match(r"ckpt-\d+", os.path.basename(path))
+            if prefix and prefix.group() not in kept:
+                os.remove(path)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")

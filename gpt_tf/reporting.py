@@ -1,0 +1,63 @@
+"""What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
+
+import json
+import math
+import os
+
+import tensorflow as tf
+
+from gpt_tf.files import atomic_write, explain_disk_errors, make_folder
+
+
+class Reporter:
+    """Writes scalars and texts of a run, by step.
+
+    Args:
+      folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
+      resume_step: rows after it were written by updates that are about to be done again, and are
+        dropped; 0 for a fresh run.
+    """
+
+    def __init__(self, folder: str, resume_step: int = 0):
+        make_folder(folder)
+        self._path = os.path.join(folder, "metrics.jsonl")
+        self._keep_rows_until(resume_step)
+        with explain_disk_errors(self._path):
+            self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
+        self.tensorboard_folder = os.path.join(folder, "tensorboard")
+        self._summaries = tf.summary.create_file_writer(self.tensorboard_folder)
+
+    def _keep_rows_until(self, step: int) -> None:
+        if not os.path.exists(self._path):
+            return
+        kept = []
+        with open(self._path, encoding="utf-8") as stream:
+            for line in stream:
+                # A kill can cut the last line short.
+                if line.endswith("\n") and json.loads(line)["step"] <= step:
+                    kept.append(line)
+        with atomic_write(self._path) as stream:
+            stream.write("".join(kept).encode("utf-8"))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """One row of `metrics.jsonl` and one point of each curve."""
+        row = {"step": step, **{name: float(f"{value:.7g}") if math.isfinite(value) else None
+                                for name, value in values.items()}}
+        with explain_disk_errors(self._path):
+            self._stream.write(json.dumps(row) + "\n")
+            self._stream.flush()
+        with self._summaries.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self._summaries.flush()
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """A Markdown text in TensorBoard."""
+        with self._summaries.as_default(step=step):
+            tf.summary.text(name, text)
+        self._summaries.flush()
+
+    def close(self) -> None:
+        """Flushes and closes both files."""
+        self._stream.close()
+        self._summaries.close()

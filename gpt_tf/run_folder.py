@@ -1,0 +1,121 @@
+"""A run folder: what it holds, how a run starts in it, how its model is loaded from it.
+
+  model.json        shape of the model (`config.ModelConfig`)
+  pretrain.flags    the resolved flagfile: the same command again
+  tokenizer files   as in the data folder
+  metrics.jsonl, tensorboard/
+  checkpoints/
+"""
+
+import dataclasses
+import os
+
+import tensorflow as tf
+
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.config import ModelConfig
+from gpt_tf.files import UserError, atomic_write, read_json, write_json
+from gpt_tf.model import GPT
+from gpt_tf.records import Manifest
+from gpt_tf.tokenizer import Tokenizer
+
+_MODEL = "model.json"
+# The first line of the resolved flagfile, a comment to the flags' parser.
+_DATA = "# data_fingerprint="
+
+
+def checkpoint_folder(model_dir: str) -> str:
+    """Where a run keeps its checkpoints."""
+    return os.path.join(model_dir, "checkpoints")
+
+
+def _parse_flags(text: str) -> dict[str, str]:
+    """Flag -> value; a boolean flag's two values are two names, without a value."""
+    parts = (line.partition("=") for line in text.splitlines())
+    return {name.removeprefix("--"): value for name, _, value in parts}
+
+
+def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConfig,
+          data_dir: str) -> None:
+    """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
+
+    Args:
+      model_dir: the run folder, owned by this process.
+      flags_text: the resolved flagfile of this command.
+      resumable: names of the flags that may differ from the run's.
+      model: shape of the model.
+      data_dir: the data folder, whose tokenizer is copied.
+
+    Raises:
+      UserError: the folder holds another run: other flags, another shape or other data.
+    """
+    path = os.path.join(model_dir, "pretrain.flags")
+    flags_text = f"{_DATA}{Manifest.load(data_dir).fingerprint}\n{flags_text}"
+    if os.path.exists(path):
+        _check_same(path, flags_text, resumable, model_dir, model)
+        return
+    write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
+    Tokenizer.load(data_dir).save(model_dir)
+    with atomic_write(path) as stream:  # last: it says that the others are there
+        stream.write(flags_text.encode("utf-8"))
+
+
+def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
+                model: ModelConfig) -> None:
+    with open(path, encoding="utf-8") as stream:
+        before = _parse_flags(stream.read())
+    now = _parse_flags(flags_text)
+    data = _DATA.rstrip("=")
+    if before.get(data) != now[data]:
+        raise UserError(f"{model_dir} holds a run on other data than --data_dir holds: give the "
+                        "run's data to go on with it, or another --model_dir.")
+    for name in sorted(before.keys() | now.keys()):
+        if {name, name.removeprefix("no")} & resumable or before.get(name) == now.get(name):
+            continue
+        was, wanted = (f"--{name}={values[name]}" if values.get(name) else
+                       f"--{name}" if name in values else f"no --{name}"
+                       for values in (before, now))
+        raise UserError(f"{model_dir} holds a run with {was} and this command says {wanted}: "
+                        "give the run's value to go on with it, or another --model_dir.")
+    if load_config(model_dir) != model:
+        raise UserError(f"{model_dir} holds a model of another shape than these flags and this "
+                        "data give: name another --model_dir.")
+
+
+def load_config(model_dir: str) -> ModelConfig:
+    """The shape of a run's model.
+
+    Raises:
+      UserError: the folder is not a run's, or its model.json was altered.
+    """
+    path = os.path.join(model_dir, _MODEL)
+    if not os.path.exists(path):
+        raise UserError(f"No {_MODEL} in {model_dir}: it is not a run folder; make one with "
+                        f"python -m gpt_tf.pretrain --model_dir={model_dir} ...")
+    try:
+        return ModelConfig(**read_json(path, "the model's shape"))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} does not describe a model: {error}") from error
+
+
+def load_model(model_dir: str, dtype: str = "float32") -> tuple[GPT, int]:
+    """Builds a run's model with the weights of its newest checkpoint.
+
+    Returns:
+      (GPT, step of the checkpoint).
+
+    Raises:
+      UserError: the folder is not a run's, or has no checkpoint that is whole.
+    """
+    model = GPT(load_config(model_dir), dtype=dtype)
+    step = Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)}
+                       ).restore_latest()
+    if step is None:
+        raise UserError(f"No checkpoint in {checkpoint_folder(model_dir)}: the run has not saved "
+                        "yet; wait for it, or start it again.")
+    return model, step
+
+
+def model_variables(model: GPT) -> dict[str, tf.Variable]:
+    """Name -> `tf.Variable` of every weight, as checkpoints hold them."""
+    return {variable.path: variable.value for variable in model.trainable_variables}

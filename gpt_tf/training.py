@@ -1,0 +1,225 @@
+"""The Trainer: one compiled step, and the cadence of log, validate and save.
+
+It knows nothing of GPT: the loss is a function of a batch, the data an iterable of batches that
+is a function of the step. Custom, because `keras.Model.fit` gives wrong updates under
+`tf.distribute` (clips before reducing, reduces twice).
+"""
+
+import contextlib
+import math
+import signal
+import time
+from typing import Any, Callable, Iterable, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gpt_tf import distribution
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.config import TrainingConfig
+from gpt_tf.files import Interrupted, Progress, UserError
+from gpt_tf.optimizer import Adam
+from gpt_tf.reporting import Reporter
+
+
+class LossSums(NamedTuple):
+    """Sums over a batch, so that parts of it add up to the whole: float32 scalars.
+
+    loss: the summed loss; divided by `weight`, the mean that is minimised.
+    weight: number of things summed (predicted tokens; examples).
+    tokens: tokens read, for the rate.
+    """
+
+    loss: tf.Tensor
+    weight: tf.Tensor
+    tokens: tf.Tensor
+
+
+LossFunction = Callable[[dict[str, tf.Tensor]], LossSums]
+
+
+class TrainStep:
+    """One update: forward and backward by micro-batches, reduction, clipping, Adam.
+
+    Forward and backward are one XLA program, the update another, and the reduction over replicas
+    stands between them, where XLA's collectives are not needed. The mean is taken over the whole
+    global batch by dividing after the reduction, so neither replicas nor micro-batches show in
+    the result.
+
+    Args:
+      strategy: where the variables live.
+      variables: what is trained.
+      loss: batch -> LossSums, over the rows it is given.
+      optimizer: its Adam.
+      config: micro-batch and compilation.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, variables: list[keras.Variable],
+                 loss: LossFunction, optimizer: Adam, config: TrainingConfig):
+        self._strategy = strategy
+        self._variables = variables
+        self._loss = loss
+        self._optimizer = optimizer
+        self._config = config
+        self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
+        self._global_step = tf.function(self._run_replicas)
+
+    def __call__(self, batch: dict[str, tf.Tensor], step: int) -> dict[str, tf.Tensor]:
+        """Takes update `step`, counted from 1; returns scalars loss, tokens, gradient_norm."""
+        rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
+        values = self._global_step(batch, rate)
+        return distribution.first_replica(self._strategy, values)
+
+    def _run_replicas(self, batch, rate):
+        return self._strategy.run(self._replica_step, args=(batch, rate))
+
+    def _replica_step(self, batch, rate):
+        gradients, sums = self._gradients(distribution.replica_rows(batch))
+        gradients, sums = distribution.sum_over_replicas((gradients, sums))
+        norm = tf.linalg.global_norm(gradients) / sums.weight
+        scale = self._optimizer.clip_scale(norm) / sums.weight
+        context = tf.distribute.get_replica_context()
+        context.merge_call(self._optimizer.apply, args=(gradients, scale, rate))
+        return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm}
+
+    def _sum_micro_batches(self, batch):
+        """Gradients of the summed loss (dense, one for each variable), and the sums."""
+        rows = batch["rows"].shape[0]
+        size = self._config.micro_batch_size or rows
+        if size == rows:
+            return self._sum_rows(batch)
+
+        def part(index):
+            return {name: value if not value.shape.rank else
+                    tf.reshape(value, [rows // size, size, *value.shape[1:]])[index]
+                    for name, value in batch.items()}
+
+        def add(index, total):
+            return index + 1, tf.nest.map_structure(tf.add, total, self._sum_rows(part(index)))
+
+        zeros = ([tf.zeros(v.shape) for v in self._variables], LossSums(*[tf.zeros([])] * 3))
+        return tf.while_loop(lambda index, _: index < rows // size, add, (0, zeros),
+                             maximum_iterations=rows // size)[1]
+
+    def _sum_rows(self, batch):
+        with tf.GradientTape() as tape:
+            sums = self._loss(batch)
+        gradients = tape.gradient(sums.loss, [variable.value for variable in self._variables],
+                                  unconnected_gradients="zero")
+        # Adam must see the sum of a token's gradients, not one gradient for each occurrence.
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
+
+
+class Trainer:
+    """Takes updates and, between them, logs, validates, saves, and heeds signals.
+
+    Args:
+      step_function: (batch, step) -> scalars, a `TrainStep`.
+      optimizer: for its learning rate.
+      checkpoints: where the run is saved.
+      reporter: where the run reports.
+      config: the cadence.
+    """
+
+    def __init__(self, step_function: TrainStep, optimizer: Adam, checkpoints: Checkpoints,
+                 reporter: Reporter, config: TrainingConfig):
+        self._step_function = step_function
+        self._optimizer = optimizer
+        self._checkpoints = checkpoints
+        self._reporter = reporter
+        self._config = config
+        self._pending: list[dict[str, tf.Tensor]] = []
+        self._clock = time.perf_counter()
+
+    def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
+              validate: Callable[[int, bool], dict[str, Any]]) -> None:
+        """Takes updates start + 1 .. total.
+
+        Args:
+          batches: element k is the batch of update start + k + 1.
+          start: updates already done.
+          total: updates of the whole run.
+          validate: (step, whether it is the last) -> scalars to report.
+
+        Raises:
+          UserError: the loss is not finite, or a checkpoint cannot be written.
+          Interrupted: a signal came; the run was saved.
+        """
+        config = self._config
+        with _catch_signals() as signals, Progress(total, "updates", "training",
+                                                   initial=start) as progress:
+            self._clock = time.perf_counter()
+            for step, batch in zip(range(start + 1, total + 1), batches):
+                if step == config.profile_step:
+                    tf.profiler.experimental.start(self._reporter.tensorboard_folder)
+                self._pending.append(self._step_function(batch, step))
+                if config.profile_step and step == config.profile_step + 4:
+                    tf.profiler.experimental.stop()
+                last = step == total
+                evaluate = last or (config.evaluate_every and step % config.evaluate_every == 0)
+                save = step % config.save_every == 0 and not last
+                shown = {}
+                if save or evaluate or signals or step % config.log_every == 0:
+                    shown = self._log(step)
+                progress.update(1, **shown)
+                if save:
+                    self._checkpoints.save(step)
+                if evaluate and not signals:
+                    self._validate(step, last, validate, progress)
+                # The last save follows the last validation: a kill between them repeats both.
+                if last or (signals and not save):
+                    self._checkpoints.save(step)
+                if signals:
+                    raise Interrupted(signals[0], f"Saved at update {step} of {total}; the same "
+                                      "command goes on from there.")
+
+    def _log(self, step: int) -> dict[str, str]:
+        """Reports the updates since the last log; returns what the progress bar shows."""
+        values = [{name: float(value) for name, value in row.items()} for row in self._pending]
+        self._pending = []
+        self._check_finite(values, step - len(values) + 1)
+        seconds = time.perf_counter() - self._clock
+        self._clock = time.perf_counter()
+        loss = sum(row["loss"] for row in values) / len(values)
+        rate = sum(row["tokens"] for row in values) / seconds
+        self._reporter.scalars(step, {
+            "train/loss": loss, "train/perplexity": math.exp(min(loss, 700.0)),
+            "train/learning_rate": self._optimizer.learning_rate(step),
+            "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate})
+        return {"loss": f"{loss:.3f}", "ppl": f"{math.exp(min(loss, 700.0)):.1f}",
+                "tokens/s": f"{rate:.0f}"}
+
+    def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
+        for step, row in enumerate(values, start=first_step):
+            if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
+                raise UserError(
+                    f"The loss or its gradient is not finite at update {step} (loss "
+                    f"{row['loss']}, gradient norm {row['gradient_norm']}). The last good "
+                    f"checkpoint is {self._checkpoints.latest or 'none'}: try a lower "
+                    "--learning_rate, or --dtype=float32.")
+
+    def _validate(self, step: int, last: bool, validate, progress: Progress) -> None:
+        scalars = validate(step, last)
+        self._reporter.scalars(step, scalars)
+        progress.write(f"update {step}: " + ", ".join(
+            f"{name} {value:.4g}" for name, value in scalars.items()))
+        # The rate of training does not count the time of validation.
+        self._clock = time.perf_counter()
+
+
+@contextlib.contextmanager
+def _catch_signals():
+    """A list that SIGTERM and Ctrl-C append their number to; a second one ends at once."""
+    received: list[int] = []
+
+    def handler(number, _):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number in numbers:
+            signal.signal(number, previous[number])

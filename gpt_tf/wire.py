@@ -1,0 +1,72 @@
+"""The wire formats of records, by hand: protocol buffers of integers, and TFRecord frames.
+
+Vectorised, a record takes half the time that building a `tf.train.Example` takes, and a process
+that writes records needs no TensorFlow.
+Formats: protobuf.dev, "Encoding"; tensorflow.org, "TFRecord and tf.train.Example".
+"""
+
+import struct
+
+import google_crc32c
+import numpy as np
+
+
+def varint_rows(values: np.ndarray, ends: np.ndarray) -> list[bytes]:
+    """Rows of base-128 varints.
+
+    Args:
+      values: int [n], all rows one after the other.
+      ends: int [N] ascending, where each row ends in `values`; the last is n.
+
+    Raises:
+      ValueError: a value is negative, or 2**28 or more.
+    """
+    if len(values) and (values.min() < 0 or values.max() >= 1 << 28):
+        raise ValueError(f"ids {values.min()}..{values.max()} are outside [0, 2**28)")
+    flat = values.astype("<u4")
+    widths = np.ones(len(flat), np.int8)
+    packed = flat & 0x7f
+    for shift in (7, 14, 21):
+        more = flat >= np.uint32(1 << shift)
+        if not more.any():
+            break
+        widths += more
+        # The byte before says that another follows.
+        packed |= (more.astype("<u4") << (8 * (shift // 7) - 1)
+                   | ((flat >> shift) & 0x7f) << (8 * (shift // 7)))
+    keep = np.arange(4, dtype=np.int8) < widths[:, None]
+    payload = packed.view(np.uint8).reshape(-1, 4)[keep].tobytes()
+    places = np.concatenate([[0], np.cumsum(widths, dtype=np.int64)])[ends].tolist()
+    return [payload[start:end] for start, end in zip([0, *places], places)]
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """One length-delimited field of a protocol buffer."""
+    size, head = len(payload), bytes([number << 3 | 2])
+    while size > 0x7f:
+        head += bytes([size & 0x7f | 0x80])
+        size >>= 7
+    return head + bytes([size]) + payload
+
+
+def int64_feature(name: str, packed_int64: bytes) -> bytes:
+    """One entry of `tf.train.Features`: name -> Feature.int64_list, packed."""
+    return _field(1, _field(1, name.encode()) + _field(2, _field(3, _field(1, packed_int64))))
+
+
+def example(*features: bytes) -> bytes:
+    """A serialised `tf.train.Example` of features sorted by name, as TensorFlow writes it."""
+    return _field(1, b"".join(features))
+
+
+def _masked_crc(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C, rotated and shifted so that it may itself be summed."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff
+
+
+def frame(record: bytes) -> bytes:
+    """The bytes of one record in a TFRecord file: size, its checksum, record, its checksum."""
+    size = struct.pack("<Q", len(record))
+    return b"".join((size, struct.pack("<I", _masked_crc(size)), record,
+                     struct.pack("<I", _masked_crc(record))))

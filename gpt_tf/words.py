@@ -1,0 +1,178 @@
+"""Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
+
+import re
+from typing import Any, Sequence
+
+from gpt_tf.files import UserError
+
+
+def _load_spacy(language: str) -> Any:
+    import spacy  # pylint: disable=import-outside-toplevel  # takes most of a second
+
+    try:
+        pipeline = spacy.blank(language)
+    except ImportError as error:
+        raise UserError(f"spaCy cannot split words of the language {language!r}; give one of its "
+                        "language codes, such as en, fr or de.") from error
+    if type(pipeline.tokenizer) is not spacy.tokenizer.Tokenizer:  # a subclass has other rules
+        raise UserError(f"spaCy splits the language {language!r} by more than rules, which is not "
+                        "supported; give another language code, or xx for rules of no language.")
+    return pipeline
+
+
+def _never(text: str) -> None:
+    del text
+
+
+class WordSplitter:
+    """spaCy's rule tokenizer for one chunk at a time, without its cost for each new word.
+
+    Follows `spacy.tokenizer.Tokenizer` with the language's own rules: special cases first, then
+    prefixes and suffixes one by one, then special cases, URLs and infixes of what is left.
+
+    Args:
+      language: a spaCy language code, e.g. "en".
+
+    Raises:
+      UserError: spaCy has no rule tokenizer for the language.
+    """
+
+    def __init__(self, language: str):
+        self._spacy = _load_spacy(language)
+        rules = self._spacy.tokenizer
+        self._prefix = rules.prefix_search or _never
+        self._suffix = rules.suffix_search or _never
+        self._infixes = rules.infix_finditer or (lambda text: ())
+        self._token_match = rules.token_match or _never
+        self._url_match = rules.url_match or _never
+        orth = self._spacy.vocab.strings["ORTH"]  # the key of a rule token's text
+        self._special = {rule: [token[orth] for token in tokens]
+                         for rule, tokens in rules.rules.items()}
+        self._longest_special = max(map(len, self._special), default=0)
+        # English rules touch a chunk of ASCII letters as a special case only.
+        self._letters_are_words = language == "en"
+        self._bridging = self._find_bridging_words()
+
+    def _find_bridging_words(self) -> set[str]:
+        """Chunks and words of rules that hold a space, such as the Spanish "EE. UU."."""
+        special, self._special = self._special, {}  # spaCy reads a rule without special cases
+        chunks = {chunk for rule in special if rule.split() not in ([], [rule])
+                  for chunk in rule.split()}
+        words = {word for chunk in chunks for word in self._split_affixes(chunk)}
+        self._special = special
+        return chunks | words
+
+    def split_chunk(self, chunk: str) -> list[str] | None:
+        """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.
+
+        Its last pass looks for special cases among all words of a text. A match that reaches over
+        whitespace is void unless its rule holds a space, but hides the matches it overlaps. So a
+        chunk stands alone exactly when that pass finds nothing to change inside it, and no word
+        of such a rule.
+        """
+        if (self._letters_are_words and chunk.isascii() and chunk.isalpha()
+                and chunk not in self._special):
+            words = [chunk]
+        else:
+            words = self._split_affixes(chunk)
+        if self._bridging and (chunk in self._bridging or not self._bridging.isdisjoint(words)):
+            return None
+        return None if len(words) > 1 and self._has_special_inside(words) else words
+
+    def split_line(self, line: str) -> list[str]:
+        """Words of one standardised line, by spaCy itself: right whatever the neighbours do."""
+        with self._spacy.memory_zone():
+            return [word.text for word in self._spacy.tokenizer(" ".join(line.split()))]
+
+    def _has_special_inside(self, words: list[str]) -> bool:
+        for start in range(len(words)):
+            text = ""
+            for end in range(start, len(words)):
+                text += words[end]
+                if len(text) > self._longest_special:
+                    break
+                inside = words[start:end + 1]
+                if self._special.get(text, inside) != inside:
+                    return True
+        return False
+
+    def _split_affixes(self, text: str) -> list[str]:
+        prefixes, suffixes = [], []
+        special, length = self._special, -1
+        while text and len(text) != length:
+            if self._token_match(text) or text in special:
+                break
+            length = len(text)
+            prefix = _length(self._prefix(text))
+            if prefix and text[prefix:] in special:
+                prefixes.append(text[:prefix])
+                text = text[prefix:]
+                break
+            suffix = _length(self._suffix(text[prefix:]))
+            if suffix and text[:-suffix] in special:
+                suffixes.append(text[-suffix:])
+                text = text[:-suffix]
+                break
+            if prefix + suffix > length:
+                suffix = 0  # they overlap: the prefix goes first
+            if prefix:
+                prefixes.append(text[:prefix])
+            if suffix:
+                suffixes.append(text[length - suffix:])
+            text = text[prefix:length - suffix]
+        return [*prefixes, *self._split_infixes(text), *reversed(suffixes)]
+
+    def _split_infixes(self, text: str) -> list[str]:
+        if not text:
+            return []
+        if text in self._special:
+            return self._special[text]
+        if self._token_match(text) or self._url_match(text):
+            return [text]
+        words, done = [], 0
+        for infix in self._infixes(text):
+            start, end = infix.span()
+            if start:  # at the very start it is no infix
+                words += [text[done:start], text[start:end]]
+                done = end
+        return [word for word in [*words, text[done:]] if word]
+
+
+def _length(match: re.Match | None) -> int:
+    return match.end() - match.start() if match else 0
+
+
+_CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
+_OPENING = re.compile(r"[(\[{$]+")
+_NEWLINE = "\n"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Joins words as people write them.
+
+    `join_words(["i", "do", "n't", "know", ",", '"', "he", "said", '"', "."])` is
+    `i don't know, "he said".`: no space before closing punctuation and the ends of contractions,
+    none after opening brackets; quotes open and close in turn within a line.
+    """
+    text, glue, open_quotes = [], True, set()
+    for word in words:
+        if word == _NEWLINE:
+            text.append(word)
+            glue, open_quotes = True, set()
+            continue
+        quote = word if word in ('"', "'") else ""
+        closes = quote in open_quotes or (quote == "'" and _is_elision(text))
+        if not (glue or closes or _CLOSING.fullmatch(word)):
+            text.append(" ")
+        text.append(word)
+        glue = bool(_OPENING.fullmatch(word)) or bool(quote and not closes)
+        if quote and not closes:
+            open_quotes.add(quote)
+        elif quote:
+            open_quotes.discard(quote)
+    return "".join(text)
+
+
+def _is_elision(text: list[str]) -> bool:
+    """Whether an apostrophe here ends a word: the boys', runnin'."""
+    return bool(text) and text[-1].endswith(("s", "in"))

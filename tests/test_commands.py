@@ -1,0 +1,237 @@
+"""The commands as users type them, on a small corpus: text in, model out, and every mistake."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
+         "--max_sequence_length=32", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
+         "--learning_rate=1e-2", "--log_every=2", "--save_every=3", "--evaluate_every=5"]
+COMMANDS = ["gpt_tf.pretrain", "gpt_tf.evaluate", "gpt_tf.generate", "pipelines.stories",
+            "pipelines.train_bpe", "pipelines.build_corpus"]
+
+
+def start(module, *flags):
+    return subprocess.Popen([sys.executable, "-m", module, *map(str, flags)], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(module, *flags, code=0):
+    """Runs a command and returns what it printed, (stdout, stderr)."""
+    process = start(module, *flags)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    if code:
+        assert "Traceback" not in err, err
+    return out, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """stories.jsonl, bpe/, data/ and run/, made by the commands."""
+    folder = tmp_path_factory.mktemp("commands")
+    run("pipelines.stories", f"--output={folder}/stories.jsonl", "--megabytes=0.2")
+    run("pipelines.train_bpe", f"--input={folder}/stories.jsonl", f"--output_dir={folder}/bpe",
+        "--num_merges=300")
+    run("pipelines.build_corpus", f"--input={folder}/stories.jsonl", f"--tokenizer={folder}/bpe",
+        f"--output_dir={folder}/data", "--sequence_length=32")
+    out, _ = pretrain(folder, "run")
+    assert "Finished 12 updates" in out
+    return folder
+
+
+def pretrain(folder, name, *flags, code=0, data="data"):
+    return run("gpt_tf.pretrain", f"--data_dir={folder}/{data}", f"--model_dir={folder}/{name}",
+               *SHAPE, *flags, code=code)
+
+
+def weights(folder, name):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{folder}/{name}/checkpoints"))
+    return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
+            if "VARIABLE_VALUE" in key and not key.startswith("save_counter")}
+
+
+def assert_same_weights(folder, one, two):
+    first, second = weights(folder, one), weights(folder, two)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_what_a_run_leaves(folder):
+    run_folder = folder / "run"
+    rows = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    train = [row for row in rows if "train/loss" in row]
+    assert [row["step"] for row in train][:3] == [2, 3, 4]
+    assert train[-1]["train/loss"] < train[0]["train/loss"]
+    assert rows[-1]["step"] == 12 and rows[-1]["validation/bits_per_byte"] > 0
+    assert "--learning_rate=0.01" in (run_folder / "pretrain.flags").read_text()
+    assert list((run_folder / "tensorboard").glob("events*"))
+    assert len(list((run_folder / "checkpoints").glob("*.index"))) == 3
+
+
+def test_killed_at_any_instant_it_ends_bit_identical(folder):
+    process = start("gpt_tf.pretrain", f"--data_dir={folder}/data", f"--model_dir={folder}/killed",
+                    *SHAPE)
+    while not list((folder / "killed").glob("checkpoints/*.index")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    pretrain(folder, "killed")
+    assert_same_weights(folder, "run", "killed")
+
+
+def test_sigterm_saves_and_says_so(folder):
+    process = start("gpt_tf.pretrain", f"--data_dir={folder}/data", f"--model_dir={folder}/term",
+                    *SHAPE, "--save_every=1000", "--evaluate_every=0")
+    while not (folder / "term" / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Saved at update" in err and "goes on from there" in err
+    pretrain(folder, "term", "--evaluate_every=0")
+    assert_same_weights(folder, "run", "term")
+
+
+def test_a_finished_run_stays_as_it_is(folder):
+    before = weights(folder, "run")
+    out, _ = pretrain(folder, "run")
+    assert "is finished" in out
+    assert all((before[name] == value).all() for name, value in weights(folder, "run").items())
+
+
+def test_evaluate(folder):
+    out, _ = run("gpt_tf.evaluate", f"--model_dir={folder}/run", f"--data_dir={folder}/data",
+                 "--trigram")
+    rows = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    perplexity = json.loads(rows[-1])["validation/perplexity"]
+    found = float(out.split("perplexity")[1].split()[0])
+    # Other batches than in training: the sum is taken in another order.
+    assert found == pytest.approx(perplexity, rel=1e-4)
+    assert float(out.split("trigram perplexity")[1].split()[0]) > 1
+
+
+def test_generate(folder):
+    flags = (f"--model_dir={folder}/run", "--prompt=One morning", "--max_new_tokens=20")
+    out, _ = run("gpt_tf.generate", *flags, "--seed=1")
+    assert out.lower().startswith("one morning") and len(out) > 25
+    assert run("gpt_tf.generate", *flags, "--seed=1")[0] == out
+    assert run("gpt_tf.generate", *flags, "--seed=2")[0] != out
+    greedy = run("gpt_tf.generate", *flags, "--temperature=0")[0]
+    assert run("gpt_tf.generate", *flags, "--temperature=0", "--seed=5")[0] == greedy
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_is_quick_and_says_what(module):
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        out, _ = run(module, "--help")
+        seconds.append(time.perf_counter() - begin)
+    assert "--" in out and "Example" in out
+    # TensorFlow alone takes longer to import than this, whatever the machine is doing.
+    assert "tensorflow" not in subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", module, "--help"], cwd=ROOT, text=True,
+        capture_output=True, check=True).stderr
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--learning_rate=2e-2"], "holds a run with --learning_rate=0.01"),
+    (["--seed=3"], "holds a run with --seed=0"),
+    (["--hidden_dim=64"], "holds a run with --hidden_dim=32"),
+    (["--max_sequence_length=16"], "windows of 32 tokens"),
+    (["--num_heads=5"], "multiple of"),
+    (["--micro_batch_size=3"], "--micro_batch_size=3 must divide"),
+    (["--dropout=1.5"], "--dropout=1.5"),
+], ids=str)
+def test_flags_that_do_not_fit(folder, flags, message):
+    assert message in pretrain(folder, "run", *flags, code=1)[1]
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--no_such_flag=1"], "no_such_flag"), (["--num_layers=x"], "num_layers"),
+    (["word"], "'word' is not a flag"), (["--strategy=tpu"], "one_device|mirrored")], ids=str)
+def test_flags_that_do_not_parse(folder, flags, message):
+    assert message in pretrain(folder, "run", *flags, code=2)[1]
+
+
+def copy_data(folder, name):
+    shutil.copytree(folder / "data", folder / name)
+    return folder / name
+
+
+def test_no_manifest(folder):
+    (copy_data(folder, "unfinished") / "manifest.json").unlink()
+    assert "No manifest.json in" in pretrain(folder, "x", data="unfinished", code=1)[1]
+
+
+def test_truncated_shard(folder):
+    shard = copy_data(folder, "truncated") / "train-00000.tfrecord"
+    os.truncate(shard, shard.stat().st_size // 2)
+    error = pretrain(folder, "y", data="truncated", code=1)[1]
+    assert "truncated/train-00000.tfrecord" in error
+
+
+def test_altered_shard(folder):
+    shard = copy_data(folder, "altered") / "train-00000.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    error = pretrain(folder, "z", "--num_epochs=2", "--num_steps=0", data="altered", code=1)[1]
+    assert "altered/train-00000.tfrecord" in error and "record" in error
+
+
+def test_other_tokenizer(folder):
+    run("pipelines.train_bpe", f"--input={folder}/stories.jsonl", f"--output_dir={folder}/bpe2",
+        "--num_merges=200")
+    run("pipelines.build_corpus", f"--input={folder}/stories.jsonl", f"--tokenizer={folder}/bpe2",
+        f"--output_dir={folder}/data2", "--sequence_length=32")
+    error = run("gpt_tf.evaluate", f"--model_dir={folder}/run", f"--data_dir={folder}/data2",
+                code=1)[1]
+    assert "another tokenizer" in error
+    assert "other data" in pretrain(folder, "run", data="data2", code=1)[1]
+
+
+def test_run_folders_that_are_none(folder, tmp_path):
+    for module, flag in (("gpt_tf.generate", "--prompt=a"),
+                         ("gpt_tf.evaluate", f"--data_dir={folder}/data")):
+        error = run(module, f"--model_dir={tmp_path}", flag, code=1)[1]
+        assert str(tmp_path) in error
+
+
+def test_a_second_run_on_the_folder_is_refused(folder):
+    import fcntl
+    (folder / "owned").mkdir()
+    with open(folder / "owned" / ".lock", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "Another process" in pretrain(folder, "owned", code=1)[1]
+
+
+def test_a_full_disk_loses_nothing(folder, tmp_path):
+    if os.geteuid() != 0 or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", tmp_path], check=False,
+            capture_output=True).returncode:
+        pytest.skip("a small tmpfs cannot be mounted: needs root and mount")
+    try:
+        error = run("gpt_tf.pretrain", f"--data_dir={folder}/data", f"--model_dir={tmp_path}/run",
+                    *SHAPE, "--keep_checkpoints=100", "--save_every=1", code=1)[1]
+        assert "Cannot" in error and "No space left" in error
+        shutil.copytree(tmp_path / "run", folder / "full")
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+    pretrain(folder, "full", "--keep_checkpoints=100", "--save_every=1")
+    assert_same_weights(folder, "run", "full")

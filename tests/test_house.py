@@ -1,0 +1,95 @@
+"""The walls of the house: who may import whom, and that every shipped flagfile parses."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COMMANDS = {"pretrain", "evaluate", "generate"}
+WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
+                      "ngram", "schedules", "wire"}
+# What each module of gpt_tf may import of gpt_tf; commands may import anything.
+MAY_IMPORT = {
+    "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
+    "text": set(), "words": {"files", "text"}, "wire": set(),
+    "tokenizer_files": {"files", "text", "words"},
+    "tokenizer": {"files", "text", "words", "tokenizer_files"},
+    "cli": {"files"},
+    "records": {"files", "wire"}, "input": {"records", "files"},
+    "layers": {"config"}, "model": {"config", "layers", "losses"},
+    "optimizer": {"config", "schedules"}, "distribution": {"files"}, "checkpoint": {"files"},
+    "reporting": {"files"},
+    "training": {"config", "files", "distribution", "checkpoint", "optimizer", "reporting"},
+    "language_model": {"distribution", "layers", "losses", "model", "records", "training"},
+    "generation": {"config", "model"},
+    "run_folder": {"checkpoint", "config", "files", "model", "records", "tokenizer"},
+}
+PIPELINES_MAY_IMPORT = {"config", "tokenizer", "tokenizer_files", "text", "words", "transforms",
+                        "records", "files", "cli"}
+
+
+def imports(path, at_top_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if at_top_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def ours(path):
+    """Names of the gpt_tf modules that `path` imports."""
+    names = {path.stem for path in (ROOT / "gpt_tf").glob("*.py")}
+    return {name.split(".")[1] for name in imports(path)
+            if name.startswith("gpt_tf.") and name.split(".")[1] in names}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf").rglob("*.py")), ids=lambda p: p.stem)
+def test_gpt_tf(path):
+    assert not any(name.split(".")[0] == "pipelines" for name in imports(path))
+    if path.stem in COMMANDS or path.stem == "__init__" or path.parent.name == "interop":
+        return
+    assert ours(path) <= MAY_IMPORT[path.stem]
+    assert not re.search(r"\bFLAGS\b", path.read_text()) or path.stem == "cli"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.py")), ids=lambda p: p.stem)
+def test_pipelines(path):
+    assert ours(path) <= PIPELINES_MAY_IMPORT
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_TENSORFLOW | COMMANDS))
+def test_no_tensorflow_at_the_top(name):
+    top = {module.split(".")[0] for module in
+           imports(ROOT / "gpt_tf" / f"{name}.py", at_top_only=name in COMMANDS)}
+    assert not top & {"tensorflow", "keras", "keras_nlp"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),
+                         ids=lambda p: p.stem)
+def test_flagfiles(path):
+    known = {name: type(field.default) for config in (ModelConfig, OptimizerConfig, TrainingConfig)
+             for name, field in config.__dataclass_fields__.items() if "help" in field.metadata}
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("#")
+    for line in lines:
+        if not line.startswith("#"):
+            name, value = re.fullmatch(r"--(\w+)=(\S+)", line).groups()
+            known[name](value)
+
+
+def test_gpt1_flagfile_is_the_papers_default():
+    defaults = {name: field.default
+                for config in (ModelConfig, OptimizerConfig, TrainingConfig)
+                for name, field in config.__dataclass_fields__.items()}
+    for line in (ROOT / "gpt_tf" / "flagfiles" / "gpt1.flags").read_text().splitlines():
+        if line.startswith("--"):
+            name, value = line[2:].split("=")
+            assert type(defaults[name])(value) == defaults[name], name

@@ -1,0 +1,207 @@
+"""The Trainer: the same updates however they are cut, placed, interrupted or resumed."""
+
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt_tf import distribution, language_model
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.files import Interrupted, UserError
+from gpt_tf.model import GPT
+from gpt_tf.optimizer import Adam
+from gpt_tf.reporting import Reporter
+from gpt_tf.training import Trainer, TrainStep
+
+CONFIG = ModelConfig(vocabulary_size=50, num_layers=2, num_heads=2, hidden_dim=32,
+                     intermediate_dim=64, max_sequence_length=12)
+STEPS = 6
+
+
+def batches(start=0, rows=8):
+    """Padded batches, each a function of its step."""
+    for step in range(start + 1, 1000):
+        rng = np.random.default_rng(step)
+        lengths = rng.integers(2, 13, rows).astype(np.int32)
+        lengths[-1] = 0
+        ids = rng.integers(0, 50, [rows, 12]) * (np.arange(12) < lengths[:, None])
+        yield {"token_ids": tf.constant(ids, tf.int32), "lengths": tf.constant(lengths),
+               "rows": tf.range(rows), "step": tf.constant(step, tf.int64)}
+
+
+class Run:
+    """A small run with everything on: dropout, clipping, L2, warm-up."""
+
+    def __init__(self, strategy="one_device", micro_batch_size=0, jit_compile=True, seed=5):
+        self.strategy = distribution.make_strategy(strategy)
+        self.config = TrainingConfig(micro_batch_size=micro_batch_size, jit_compile=jit_compile,
+                                     log_every=2, save_every=2, evaluate_every=3, num_steps=STEPS)
+        optimizer_config = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, clip_norm=0.5)
+        with self.strategy.scope():
+            self.model = GPT(CONFIG, seed=seed)
+            self.optimizer = Adam(self.model.trainable_variables, optimizer_config, STEPS,
+                                  jit_compile)
+        self.step = TrainStep(self.strategy, self.model.trainable_variables,
+                              language_model.training_loss(self.model, seed), self.optimizer,
+                              self.config)
+
+    def losses(self, count=STEPS):
+        return [float(self.step(batch, step)["loss"])
+                for step, batch in zip(range(1, count + 1), batches())]
+
+    def weights(self):
+        return np.concatenate([v.numpy().ravel() for v in self.model.trainable_variables])
+
+    def checkpoints(self, folder):
+        variables = {v.path: v.value for v in self.model.trainable_variables}
+        return Checkpoints(str(folder / "checkpoints"),
+                           {"model": variables, **self.optimizer.moments()}, keep=2)
+
+    def train(self, folder, feed=None, validate=lambda step, last: {"validation/loss": 1.0}):
+        checkpoints = self.checkpoints(folder)
+        start = checkpoints.restore_latest() or 0
+        reporter = Reporter(str(folder), start)
+        try:
+            Trainer(self.step, self.optimizer, checkpoints, reporter, self.config).train(
+                (feed or batches)(start), start, STEPS, validate)
+        finally:
+            reporter.close()
+        return start
+
+
+@pytest.fixture(scope="module")
+def reference():
+    run = Run()
+    return run.losses(), run.weights()
+
+
+@pytest.mark.parametrize("change", [
+    {"micro_batch_size": 4}, {"micro_batch_size": 1}, {"jit_compile": False},
+    {"strategy": "mirrored"}, {"strategy": "mirrored", "micro_batch_size": 2},
+    {"strategy": "mirrored", "jit_compile": False}], ids=str)
+def test_same_updates_with_dropout_on(reference, change):
+    run = Run(**change)
+    losses = run.losses()
+    np.testing.assert_allclose(losses[:1], reference[0][:1], rtol=1e-6)
+    # Rounding grows with the updates; Adam divides by the root of squares near zero.
+    np.testing.assert_allclose(losses, reference[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
+def test_micro_batches_give_the_full_batchs_gradient(micro_batch_size):
+    batch = next(batches())
+    full, full_sums = _gradients(Run(), batch)
+    parts, part_sums = _gradients(Run(micro_batch_size=micro_batch_size), batch)
+    np.testing.assert_allclose(part_sums, full_sums, rtol=1e-6)
+    for ours, theirs in zip(parts, full):
+        difference = np.linalg.norm(ours - theirs)
+        # The keys' biases have a true gradient of zero.
+        assert difference <= 1e-6 * max(np.linalg.norm(theirs), 1.0)
+
+
+def _gradients(run, batch):
+    gradients, sums = run.step._gradients(batch)
+    return [g.numpy() for g in gradients], [float(x) for x in sums]
+
+
+def test_the_loss_is_the_mean_over_predicted_tokens(reference):
+    run = Run()
+    batch = next(batches())
+    hidden = run.model(batch["token_ids"], dropout_keys=language_model.make_dropout_keys(
+        5, batch["step"], batch["rows"]))
+    logits = run.model.logits(hidden).numpy().astype(np.float64)
+    losses = []
+    for row, length in zip(range(8), batch["lengths"].numpy()):
+        for t in range(length - 1):
+            target = batch["token_ids"].numpy()[row, t + 1]
+            losses.append(np.log(np.exp(logits[row, t]).sum()) - logits[row, t, target])
+    assert reference[0][0] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_same_seed_same_weights_other_seed_others(reference):
+    again = Run()
+    assert again.losses() == reference[0]
+    np.testing.assert_array_equal(again.weights(), reference[1])
+    assert Run(seed=6).losses() != reference[0]
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5])
+def test_interrupted_run_ends_bit_identical(reference, tmp_path, after):
+    def feed(start):
+        for batch in batches(start):
+            if int(batch["step"]) == after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    with pytest.raises(Interrupted) as info:
+        Run().train(tmp_path, feed)
+    assert info.value.number == signal.SIGTERM and f"update {after} of {STEPS}" in str(info.value)
+    second = Run()
+    assert second.train(tmp_path) == after
+    np.testing.assert_array_equal(second.weights(), reference[1])
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == sorted(steps) and steps[-1] == STEPS
+
+
+def test_restore_replaces_all_state(reference, tmp_path):
+    first = Run()
+    first.train(tmp_path)
+    other = Run(seed=6)
+    assert other.checkpoints(tmp_path).restore_latest() == STEPS
+    np.testing.assert_array_equal(other.weights(), reference[1])
+    for mine, theirs in zip(tf.nest.flatten(other.optimizer.moments()),
+                            tf.nest.flatten(first.optimizer.moments())):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
+    Run().train(tmp_path)
+    newest = tmp_path / "checkpoints" / f"ckpt-{STEPS}.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert Run().checkpoints(tmp_path).restore_latest() == 4
+    assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+    run = Run()
+    run.train(tmp_path)
+    other = GPT(ModelConfig(vocabulary_size=51, num_layers=2, num_heads=2, hidden_dim=32,
+                            intermediate_dim=64, max_sequence_length=12))
+    checkpoints = Checkpoints(str(tmp_path / "checkpoints"),
+                              {"model": {v.path: v.value for v in other.trainable_variables}})
+    with pytest.raises(UserError, match="another model: gpt/embedding/token/embeddings"):
+        checkpoints.restore_latest()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    def feed(start):
+        for batch in batches(start):
+            if int(batch["step"]) == 4:
+                run.model.trainable_variables[0].assign(
+                    tf.fill(run.model.trainable_variables[0].shape, math.nan))
+            yield batch
+
+    run = Run()
+    with pytest.raises(UserError, match=r"not finite at update 4 .*ckpt-2"):
+        run.train(tmp_path, feed)
+
+
+def test_rows_after_the_restored_step_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    Reporter(str(tmp_path), resume_step=2).close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_batch_must_divide():
+    mirrored = distribution.make_strategy("mirrored")
+    with pytest.raises(UserError, match="--batch_size=7"):
+        distribution.check_batch_size(mirrored, 7, 0)
+    with pytest.raises(UserError, match="--micro_batch_size=3"):
+        distribution.check_batch_size(mirrored, 8, 3)
