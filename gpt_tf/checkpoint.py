@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shutil
 
 import tensorflow as tf
 
@@ -61,7 +62,10 @@ class Checkpoints:
         for prefix in reversed(self._manager.checkpoints):
             try:
                 self._check_shapes(prefix)
-                self._checkpoint.restore(prefix).assert_existing_objects_matched()
+                status = self._checkpoint.restore(prefix)
+                status.assert_existing_objects_matched()
+                # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
+                status.expect_partial()
             except (tf.errors.OpError, ValueError, IndexError) as error:
                 print(f"Checkpoint {prefix} is damaged ({_first_line(error)}); "
                       "trying the one before it.")
@@ -89,7 +93,11 @@ class Checkpoints:
         kept = {os.path.basename(path) for path in self._manager.checkpoints}
         for path in glob.glob(os.path.join(glob.escape(self._folder), "ckpt-*")):
             prefix = re.match(r"ckpt-\d+", os.path.basename(path))
-            if prefix and prefix.group() not in kept:
+            if not prefix or prefix.group() in kept:
+                continue
+            if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
+                shutil.rmtree(path)
+            else:
                 os.remove(path)
 
 

@@ -7,6 +7,7 @@ library never reads a flag. A field made by `config.option` is a flag.
 import dataclasses
 import os
 import sys
+import tempfile
 from typing import Callable, TypeVar
 
 from absl import flags
@@ -63,6 +64,28 @@ def flagfile_text() -> str:
                    if flag.value is not None and flag.name not in ("flagfile", "undefok"))
 
 
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up notices; call before anything that needs it.
+
+    It writes them straight to file descriptor 2, whatever the log level, and they would bury the
+    command's own lines. If the import fails, what it wrote is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            import tensorflow  # pylint: disable=unused-import
+        except BaseException:
+            notices.seek(0)
+            os.write(stderr, notices.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
 def run(main: Callable[[], None]) -> None:
     """Parses the flags, runs `main()` and exits.
 
@@ -71,8 +94,6 @@ def run(main: Callable[[], None]) -> None:
     A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
     traceback.
     """
-    # TensorFlow's start-up notices would bury the command's own lines.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:]
     if any(argument in ("--help", "-help", "-h", "--helpshort") for argument in arguments):
         print(sys.modules["__main__"].__doc__ or "")

@@ -140,3 +140,19 @@ class TrainingConfig:
         _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")
         _require(self.num_steps > 0 or self.num_epochs > 0,
                  "--num_epochs or --num_steps must be positive.")
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How the next token is chosen. `temperature=0` is greedy."""
+
+    temperature: float = option(1.0, "Divides the logits; 0 takes the likeliest token (greedy).")
+    top_k: int = option(0, "Choose among the k likeliest tokens; 0: all.")
+    top_p: float = option(1.0, "Choose among the likeliest tokens that hold this share of the "
+                          "probability (Holtzman et al. 2019); 1: all.")
+
+    def __post_init__(self):
+        for name in ("temperature", "top_k"):
+            _require(getattr(self, name) >= 0,
+                     f"--{name}={getattr(self, name)} must not be negative.")
+        _require(0 < self.top_p <= 1, f"--top_p={self.top_p} must be above 0 and at most 1.")

@@ -1,6 +1,5 @@
 """Perplexity and bits per byte of a run's newest checkpoint on a data folder.
 
-Example:
   python -m gpt_tf.evaluate --model_dir=runs/books --data_dir=data/books --trigram
 """
 
@@ -42,6 +41,7 @@ def trigram_perplexity(data_dir: str, split: str) -> float:
 
 def main() -> None:
     """Prints the scores."""
+    cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import distribution, language_model, run_folder
     from gpt_tf.input import evaluation_batches
     from gpt_tf.tokenizer import Tokenizer

@@ -1,6 +1,5 @@
 """Continues a prompt with a run's newest checkpoint.
 
-Example:
   python -m gpt_tf.generate --model_dir=runs/books --prompt='It was a dark' \\
       --max_new_tokens=80 --top_p=0.9
 """
@@ -8,12 +7,13 @@ Example:
 from absl import flags
 
 from gpt_tf import cli
+from gpt_tf.config import SamplingConfig
 from gpt_tf.files import UserError
-from gpt_tf.generation import SamplingConfig
 
 
 def main() -> None:
     """Prints the prompt and its continuation."""
+    cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import run_folder
     from gpt_tf.generation import Generator
     from gpt_tf.tokenizer import Tokenizer

@@ -1,29 +1,9 @@
 """Sampling from a `GPT`, one token at a time over a key/value cache."""
 
-import dataclasses
-
 import tensorflow as tf
 
-from gpt_tf.config import option
+from gpt_tf.config import SamplingConfig
 from gpt_tf.model import GPT
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingConfig:
-    """How the next token is chosen. `temperature=0` is greedy."""
-
-    temperature: float = option(1.0, "Divides the logits; 0 takes the likeliest token (greedy).")
-    top_k: int = option(0, "Choose among the k likeliest tokens; 0: all.")
-    top_p: float = option(1.0, "Choose among the likeliest tokens that hold this share of the "
-                          "probability (Holtzman et al. 2019); 1: all.")
-
-    def __post_init__(self):
-        if self.temperature < 0:
-            raise ValueError(f"--temperature={self.temperature} must not be negative.")
-        if self.top_k < 0:
-            raise ValueError(f"--top_k={self.top_k} must not be negative.")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"--top_p={self.top_p} must be above 0 and at most 1.")
 
 
 def filter_logits(logits: tf.Tensor, config: SamplingConfig) -> tf.Tensor:

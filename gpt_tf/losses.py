@@ -9,7 +9,9 @@ _CHUNK_FLOATS = 2**23
 def _chunks(num_rows: int, *tensors):
     """Cuts tensors [N, ...] into [N / n, n, ...], n rows a chunk, zeros filled up at the end."""
     total = tensors[0].shape[0]
-    size = min(total, max(64, _CHUNK_FLOATS // num_rows // 64 * 64))
+    # Equal chunks: one that is mostly filling-up would cost as much as a full one.
+    count = -(-total // max(64, _CHUNK_FLOATS // num_rows))
+    size = -(-total // count)
     padding = -total % size
     return [tf.reshape(tf.pad(t, [[0, padding]] + [[0, 0]] * (len(t.shape) - 1)),
                        [-1, size, *t.shape[1:]]) for t in tensors]

@@ -7,10 +7,11 @@ Modeling" (TR-10-98, Harvard 1998), section 3. With c the counts of the training
     p(z | y)   = (n(. y z) - D2(n)) / n(. y .)  +  g2(y)   p(z)
     p(z)       = (n(. z)   - D1(n)) / n(. .)    +  g1 / V
 
-where n(. y z) is the number of different tokens seen before "y z" (a continuation count), a dot sums
-over that place, D(k) is one of three discounts for k = 1, k = 2 and k >= 3, and each g is the mass
-that the discounts freed, so that every distribution sums to one over the V tokens. A context never
-seen in training hands everything to the shorter one. Windows are separate: no n-gram crosses them.
+where n(. y z) is the number of different tokens seen before "y z" (a continuation count), a dot
+sums over that place, D(k) is one of three discounts for k = 1, k = 2 and k >= 3, and each g is the
+mass that the discounts freed, so that every distribution sums to one over the V tokens. A context
+never seen in training hands everything to the shorter one. Windows are separate: no n-gram crosses
+them.
 """
 
 from collections.abc import Iterable
@@ -22,14 +23,15 @@ import numpy as np
 def _discounts(counts: np.ndarray) -> np.ndarray:
     """D(1), D(2), D(3+) from the counts of counts (Chen & Goodman 1998, equations 26).
 
-    On small or artificial text a count of counts may be zero or give a discount outside (0, k]; one
-    absolute discount for all, n1 / (n1 + 2 n2) (Ney et al. 1994), serves then, and 1/2 if that fails.
+    On small or artificial text a count of counts may be zero, or give a discount that is not
+    positive; one discount for all, n1 / (n1 + 2 n2) (Ney et al. 1994), serves then, and 1/2 where
+    that fails too.
 
     Args:
       counts: positive int64 [N], the counts of the N different n-grams of one order.
 
     Returns:
-      float64 [4]; entry k is the discount of count k, the last one that of 3 and more, entry 0 is 0.
+      float64 [4]; entry k is the discount of count k, the last that of 3 and more, the first 0.
     """
     n1, n2, n3, n4 = (int(np.count_nonzero(counts == k)) for k in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) > 0:
@@ -66,8 +68,9 @@ class _Order:
         share = (counts - discounts) / np.repeat(totals, sizes)
         return cls(keys, share, histories[first], freed / totals)
 
-    def interpolate(self, keys: np.ndarray, vocabulary_size: int, shorter: np.ndarray) -> np.ndarray:
-        """Probability of each n-gram in `keys` [M], given that of its one shorter, `shorter` [M]."""
+    def interpolate(self, keys: np.ndarray, vocabulary_size: int,
+                    shorter: np.ndarray) -> np.ndarray:
+        """Probability of each n-gram `keys` [M], given that of its one shorter, `shorter` [M]."""
         backoff = _look_up(self.contexts, self.backoff, keys // vocabulary_size, 1.0)
         return _look_up(self.keys, self.share, keys, 0.0) + backoff * shorter
 
@@ -82,6 +85,18 @@ def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     keys.sort()
     first = np.flatnonzero(np.diff(keys, prepend=-1))
     return keys[first], np.diff(first, append=len(keys))
+
+
+def _count(tokens: np.ndarray, starts: np.ndarray,
+           size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct packed trigrams and their counts, and distinct packed pairs, all inside windows."""
+    pairs = tokens[:-1] * size + tokens[1:]
+    trigrams = pairs[:-1] * size
+    trigrams += tokens[2:]
+    pair_inside = np.ones(len(pairs), bool)
+    pair_inside[starts[starts > 0] - 1] = False
+    trigrams, counts = _distinct(trigrams[pair_inside[:-1] & pair_inside[1:]])
+    return trigrams, counts, _distinct(pairs[pair_inside])[0]
 
 
 class TrigramModel:
@@ -114,25 +129,13 @@ class TrigramModel:
         if not 0 < vocabulary_size <= 2**21:
             raise ValueError(f"vocabulary_size must be in 1..{2**21}, not {vocabulary_size}")
         tokens, starts = _join(windows, vocabulary_size)
-        # Position i holds the trigram i, i+1, i+2 unless a window starts at i+1 or at i+2.
-        inside = np.ones(max(len(tokens) - 2, 0), bool)
-        inside[starts[(starts > 0) & (starts <= len(inside))] - 1] = False
-        inside[starts[(starts > 1) & (starts <= len(inside) + 1)] - 2] = False
-        if not inside.any():
+        trigrams, counts, pairs = _count(tokens, starts, vocabulary_size)
+        if not len(trigrams):
             raise ValueError("no window of three or more tokens to fit a trigram model on")
-        pairs = tokens[:-1] * vocabulary_size + tokens[1:]
-        joined = pairs[:-1] * vocabulary_size
-        joined += tokens[2:]
-        trigrams, counts = _distinct(joined[inside])
-        del joined, inside
-        crossing = np.zeros(len(pairs), bool)
-        crossing[starts[starts > 0] - 1] = True
-        seen_pairs, _ = _distinct(pairs[~crossing])
-        del pairs
         # The lower orders count what came before, not how often: the heart of Kneser-Ney. A pair
         # that only ever opens a window has no token before it, and stays out of n(. y z).
         continuations = _distinct(trigrams % vocabulary_size**2)
-        seen, weights = _distinct(seen_pairs % vocabulary_size)
+        seen, weights = _distinct(pairs % vocabulary_size)
         base = _Order.estimate(seen, weights, vocabulary_size)
         unigram = np.full(vocabulary_size, base.backoff[0] / vocabulary_size)
         unigram[base.keys] += base.share

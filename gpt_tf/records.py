@@ -242,7 +242,8 @@ class SplitReader:
                 data = stream.read()
             size = os.path.getsize(path)
         except OSError as error:
-            raise UserError(f"Cannot read {error.filename}: {error.strerror}: {_REBUILD}.") from error
+            raise UserError(
+                f"Cannot read {error.filename}: {error.strerror}: {_REBUILD}.") from error
         if google_crc32c.value(data) != shard.index_crc32c:
             raise UserError(f"{index_path} was altered or truncated: {_REBUILD}.")
         index = np.frombuffer(data, INDEX_DTYPE, offset=len(data) - 12 * shard.records)

@@ -31,6 +31,7 @@ _CHARACTERS = str.maketrans({
 # pattern has one, but in a string that is not raw, where it only escapes the plus sign again.
 _PUNCTUATION_RUN = re.compile(r'([-~!";?+,)(/*\[\]{}|_])\1*')
 _LINE_BREAK = re.compile(r"\n\s*")
+_VISIBLE = re.compile(r"\S")
 
 # On a line of these characters alone `ftfy.fix_text` does nothing but straighten quotes and turn
 # \r into line breaks: none takes part in mojibake without a character from outside this list.
@@ -41,10 +42,12 @@ _MAYBE_BAD = re.compile("[^\0-\x7f](?:(?<=[\u00c2\u00c3\u0152\u0153])|[^\0-\x7f]
 _REPAIRABLE = re.compile("[\x80-\x9f\ud800-\udfff\u2028\u2029" + "".join(
     f"\\U{character:08x}" for table in (chardata.CONTROL_CHARS, chardata.WIDTH_MAP,
                                         chardata.LIGATURES) for character in table) + "]")
+# ftfy breaks longer lines, and so may find mojibake where a part begins.
+_LONGEST_LINE = ftfy.TextFixerConfig().max_decode_length
 
 
 def _clean_line(line: str, unescape_html: bool) -> str:
-    if (not _REPAIRABLE.search(line)
+    if (len(line) <= _LONGEST_LINE and not _REPAIRABLE.search(line)
             and not ("&" in line and chardata.HTML_ENTITY_RE.search(line))
             and unicodedata.is_normalized("NFC", line)
             and not (_MAYBE_BAD.search(line) and is_bad(line))):
@@ -125,7 +128,11 @@ def cut(piece: Piece, piece_size: int) -> list[Piece]:
     """Cuts a piece into smaller ones, wherever the line that follows is seen whole."""
     text, start, pieces = piece.text, 0, []
     line = text.find("\n", piece_size) + 1
-    while line and (line_end := text.find("\n", line)) >= 0:
+    while line and (visible := _VISIBLE.search(text, line)):
+        line = text.rfind("\n", line - 1, visible.start()) + 1
+        line_end = text.find("\n", line)
+        if line_end < 0:
+            break
         previous = text.rfind("\n", start, line - 1) + 1 or start
         unescape_before = piece.unescape_html and "<" not in text[start:previous]
         unescape_html = unescape_before and "<" not in text[previous:line]

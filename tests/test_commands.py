@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
     run("pipelines.build_corpus", f"--input={folder}/stories.jsonl", f"--tokenizer={folder}/bpe",
         f"--output_dir={folder}/data", "--sequence_length=32")
     out, _ = pretrain(folder, "run")
-    assert "Finished 12 updates" in out
+    assert "is finished: 12 updates" in out
     return folder
 
 
@@ -137,16 +137,13 @@ def test_generate(folder):
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_is_quick_and_says_what(module):
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        out, _ = run(module, "--help")
-        seconds.append(time.perf_counter() - begin)
-    assert "--" in out and "Example" in out
-    # TensorFlow alone takes longer to import than this, whatever the machine is doing.
-    assert "tensorflow" not in subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", module, "--help"], cwd=ROOT, text=True,
-        capture_output=True, check=True).stderr
+    process = subprocess.run([sys.executable, "-X", "importtime", "-m", module, "--help"],
+                             cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "--" in process.stdout and f"python -m {module}" in process.stdout
+    # What takes seconds to import; a clock would measure the machine's other work.
+    imported = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
+    assert "absl.flags" in imported
+    assert not imported & {"tensorflow", "keras", "spacy"}
 
 
 @pytest.mark.parametrize("flags, message", [

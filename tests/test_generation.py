@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.config import ModelConfig
-from gpt_tf.generation import Generator, SamplingConfig, choose, filter_logits
+from gpt_tf.config import ModelConfig, SamplingConfig
+from gpt_tf.generation import Generator, choose, filter_logits
 from gpt_tf.model import GPT
 
 

@@ -1,0 +1,1 @@
+"""Measurements against other programs, all sides in one run on one machine."""

@@ -1,0 +1,129 @@
+"""The text encoders that ours is measured against, and the text they all get.
+
+`ReleasedEncoder` takes the steps of the paper's program (section 4.1) straight: ftfy, its
+standardisation of punctuation and white space, spaCy's rule tokenizer, lower case, BPE of each
+word. No speed tricks beyond a cache of words, which the released program has too.
+"""
+
+import glob
+import json
+import re
+
+from gpt_tf.files import UserError
+
+_REPLACED = str.maketrans({"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...",
+                           "\u00b4": "'"})
+# Runs of one of these stand as words of their own. The backslash is not among them: the released
+# pattern names it in a string that is not raw, where it only escapes the plus.
+_RUNS = re.compile("(" + "|".join(re.escape(mark) + "+" for mark in "-~!\";?+,)(/*[]}{|_") + ")")
+
+
+def standardize(text: str) -> str:
+    """Spaces around punctuation runs; newlines kept, as words; other white space single."""
+    text = _RUNS.sub(r" \1 ", text.translate(_REPLACED))
+    text = re.sub(r"\s*\n\s*", " \n ", text)
+    return re.sub(r"[^\S\n]+", " ", text).strip()
+
+
+class ReleasedEncoder:
+    """Text -> ids, as the paper's program makes them.
+
+    Args:
+      vocabulary: path of `encoder_bpe_40000.json`.
+      merges: path of `vocab_40000.bpe`, one header line.
+    """
+
+    def __init__(self, vocabulary: str, merges: str):
+        import ftfy  # here, so that a process which only starts others stays small
+        import spacy
+        with open(vocabulary, encoding="utf-8") as stream:
+            self._ids = json.load(stream)
+        with open(merges, encoding="utf-8") as stream:
+            lines = stream.read().split("\n")[1:-1]
+        self._ranks = {tuple(line.split()): rank for rank, line in enumerate(lines)}
+        self._fix_text = ftfy.fix_text
+        self._words = spacy.blank("en").tokenizer
+        self._cache: dict[str, list[int]] = {}
+
+    def _encode_word(self, word: str) -> list[int]:
+        parts = [*word[:-1], word[-1] + "</w>"]
+        while len(parts) > 1:
+            pairs = set(zip(parts, parts[1:]))
+            best = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            if best not in self._ranks:
+                break
+            joined, index = [], 0
+            while index < len(parts):
+                if tuple(parts[index:index + 2]) == best:
+                    joined.append(parts[index] + parts[index + 1])
+                    index += 2
+                else:
+                    joined.append(parts[index])
+                    index += 1
+            parts = joined
+        # spaCy makes one word of a newline and the space after it.
+        if parts == ["\n", " </w>"]:
+            parts = ["\n</w>"]
+        return [self._ids.get(part, 0) for part in parts]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, however long."""
+        ids = []
+        for token in self._words(standardize(self._fix_text(text))):
+            word = token.text.lower()
+            if word not in self._cache:
+                self._cache[word] = self._encode_word(word)
+            ids.extend(self._cache[word])
+        return ids
+
+
+def bert_split_encoder(vocabulary: str, merges: str):
+    """A `tokenizers.Tokenizer` that splits as transformers' `OpenAIGPTTokenizer` does.
+
+    Lower case, BERT's splitting, then the same BPE: fast, and not the paper's ids.
+    """
+    import tokenizers
+    encoder = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(
+        vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+    encoder.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    encoder.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return encoder
+
+
+def tokenizer_files(folder: str) -> tuple[str, str]:
+    """Paths of vocabulary and merges in a tokenizer folder of the published layout.
+
+    Raises:
+      UserError: there is not exactly one of each.
+    """
+    found = [glob.glob(f"{glob.escape(folder)}/{name}")
+             for name in ("encoder_bpe_*.json", "vocab_*.bpe")]
+    if [len(paths) for paths in found] != [1, 1]:
+        raise UserError(f"{folder} must hold one encoder_bpe_*.json and one vocab_*.bpe: name "
+                        "another folder with --tokenizer.")
+    return found[0][0], found[1][0]
+
+
+def read_documents(pattern: str, skip_bytes: int, num_bytes: int) -> list[str]:
+    """The texts of the files that match, in the order of their names, as if they were one text.
+
+    Args:
+      pattern: a glob of UTF-8 files, one document each.
+      skip_bytes: text before this place is left out.
+      num_bytes: how much to return at most; the first and the last document may be parts.
+
+    Raises:
+      UserError: nothing is left to return.
+    """
+    documents, place = [], 0
+    for path in sorted(glob.glob(pattern)):
+        with open(path, "rb") as stream:
+            content = stream.read()
+        start, stop = (min(max(edge - place, 0), len(content))
+                       for edge in (skip_bytes, skip_bytes + num_bytes))
+        place += len(content)
+        if stop > start:
+            documents.append(content[start:stop].decode("utf-8", errors="ignore"))
+    if not documents:
+        raise UserError(f"--input={pattern} has no text after its first {skip_bytes} bytes.")
+    return documents

@@ -1,0 +1,159 @@
+"""Pre-training from a data folder into a run folder: builds the parts and starts the Trainer."""
+
+import dataclasses
+import itertools
+from typing import Iterable
+
+import tensorflow as tf
+
+from gpt_tf import distribution, run_folder
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.config import ModelConfig, OptimizerConfig, SamplingConfig, TrainingConfig
+from gpt_tf.files import UserError
+from gpt_tf.generation import Generator
+from gpt_tf.input import evaluation_batches, train_batches
+from gpt_tf.language_model import Evaluator, training_loss
+from gpt_tf.model import GPT
+from gpt_tf.optimizer import Adam
+from gpt_tf.records import LANGUAGE_MODEL, Manifest
+from gpt_tf.reporting import Reporter
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training import Trainer, TrainStep
+
+_SAMPLE_PROMPTS = 3
+_SAMPLE_PROMPT_TOKENS = 16
+_SAMPLE_NEW_TOKENS = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a run is: where, on what, and every value of the paper."""
+
+    data_dir: str
+    model_dir: str
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    flags_text: str  # the resolved flagfile
+    resumable: frozenset[str]  # flags that may change when the run goes on
+
+
+def check_data(data_dir: str, max_sequence_length: int) -> Manifest:
+    """Reads the manifest of a data folder that pre-training can use.
+
+    Raises:
+      UserError: data of another kind, another tokenizer beside it, or windows too long.
+    """
+    manifest = Manifest.load(data_dir)
+    if manifest.kind != LANGUAGE_MODEL:
+        raise UserError(f"{data_dir} holds data of kind {manifest.kind!r}; pre-training wants the "
+                        "output of python -m pipelines.build_corpus.")
+    if Tokenizer.load(data_dir).fingerprint != manifest.tokenizer_fingerprint:
+        raise UserError(f"The tokenizer in {data_dir} is not the one its data was made with: "
+                        "build the folder again with python -m pipelines.build_corpus.")
+    if manifest.sequence_length > max_sequence_length:
+        raise UserError(f"{data_dir} has windows of {manifest.sequence_length} tokens and "
+                        f"--max_sequence_length={max_sequence_length}: raise the flag, or "
+                        "build the data with a smaller --sequence_length.")
+    return manifest
+
+
+def num_steps(training: TrainingConfig, windows: int) -> int:
+    """Updates of the run: epochs become updates here and nowhere else."""
+    if training.num_steps:
+        return training.num_steps
+    return max(1, round(training.num_epochs * windows / training.batch_size))
+
+
+class Validation:
+    """Scores and text samples of the model as training goes.
+
+    Args:
+      job: the run.
+      model: its model.
+      strategy: where the model lives.
+      reporter: takes the samples.
+    """
+
+    def __init__(self, job: Job, model: GPT, strategy: tf.distribute.Strategy,
+                 reporter: Reporter):
+        self._limit = job.training.evaluation_batches or None
+        self._batches = evaluation_batches(job.data_dir, "validation", job.training.batch_size)
+        self._evaluate = Evaluator(model, strategy, job.training.jit_compile)
+        self._generate = Generator(model, SamplingConfig(top_p=0.9))
+        self._tokenizer = Tokenizer.load(job.data_dir)
+        self._reporter = reporter
+        length = self._batches.manifest.sequence_length
+        windows = next(iter(self._batches))["token_ids"][:_SAMPLE_PROMPTS]
+        self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, length // 2)]
+        self._new_tokens = min(_SAMPLE_NEW_TOKENS,
+                               model.config.max_sequence_length - self._prompts.shape[1])
+
+    def __call__(self, step: int, last: bool) -> dict[str, float]:
+        """Loss, perplexity and bits per byte; over the whole split if `last`."""
+        self._report_samples(step)
+        batches: Iterable = self._batches
+        if not last:
+            batches = itertools.islice(batches, self._limit)
+        scores = self._evaluate(batches, self._batches.manifest.splits["validation"])
+        return {f"validation/{name}": scores[name]
+                for name in ("loss", "perplexity", "bits_per_byte")}
+
+    def _report_samples(self, step: int) -> None:
+        samples = self._generate(self._prompts, self._new_tokens, seed=step)
+        decode = self._tokenizer.decode
+        self._reporter.text(step, "samples", "\n\n".join(
+            f"**{decode(prompt.tolist())}** {decode(sample.tolist())}"
+            for prompt, sample in zip(self._prompts.numpy(), samples.numpy())))
+
+
+def pretrain(job: Job) -> int:
+    """Runs `job` to its end, from the start or from where it stopped; returns its updates.
+
+    Raises:
+      UserError: data, flags and run folder do not fit together, or the loss is not finite.
+      Interrupted: a signal came; the run was saved.
+    """
+    manifest = Manifest.load(job.data_dir)
+    total = num_steps(job.training, manifest.splits["train"].windows)
+    strategy = distribution.make_strategy(job.training.strategy)
+    distribution.check_batch_size(strategy, job.training.batch_size,
+                                  job.training.micro_batch_size)
+    with strategy.scope():
+        model = GPT(job.model, seed=job.training.seed, dtype=job.training.dtype)
+        optimizer = Adam(model.trainable_variables, job.optimizer, total,
+                         job.training.jit_compile)
+    checkpoints = Checkpoints(
+        run_folder.checkpoint_folder(job.model_dir),
+        {"model": run_folder.model_variables(model), **optimizer.moments()},
+        keep=job.training.keep_checkpoints)
+
+    # How a run starts:
+    # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
+    # 2. fresh: nothing was saved yet, and the seed decides the initial weights.
+    run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
+    checkpoints.remove_unfinished()
+    start = checkpoints.restore_latest() or 0
+    if start < total:
+        _announce(job, manifest, strategy.num_replicas_in_sync, start, total)
+        step = TrainStep(strategy, model.trainable_variables,
+                         training_loss(model, job.training.seed), optimizer, job.training)
+        reporter = Reporter(job.model_dir, start)
+        try:
+            reporter.text(start, "flags", "".join(
+                f"    {line}\n" for line in job.flags_text.splitlines()))
+            Trainer(step, optimizer, checkpoints, reporter, job.training).train(
+                train_batches(job.data_dir, job.training.batch_size, job.training.seed, start),
+                start, total, Validation(job, model, strategy, reporter))
+        finally:
+            reporter.close()
+    return total
+
+
+def _announce(job: Job, manifest: Manifest, devices: int, start: int, total: int) -> None:
+    size, length = job.training.batch_size, manifest.sequence_length
+    print(f"{job.model.num_parameters:,} parameters; {manifest.splits['train'].tokens:,} training "
+          f"tokens; updates of {size} x {length} = {size * length:,} tokens on {devices} "
+          "device(s); "
+          + (f"going on at update {start} of {total}." if start else f"{total} updates."),
+          flush=True)

@@ -1,0 +1,97 @@
+"""Small corpora and the data folders made of them, for the tests of build_corpus."""
+
+import functools
+import pathlib
+import random
+import string
+
+import pytest
+import tensorflow as tf
+
+from gpt_tf.tokenizer import Tokenizer
+from pipelines import build_corpus, encoding
+
+LENGTH = 16
+
+
+@pytest.fixture(name="tokenizer_dir", scope="session")
+def tokenizer_dir_fixture(tmp_path_factory):
+    """Letters and a few merges."""
+    symbols = [*string.ascii_lowercase, *string.digits, *".,;'\"-<&"]
+    merges = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("i", "n</w>")]
+    tokens = ["<unk>", *symbols, *(symbol + "</w>" for symbol in symbols),
+              *("".join(pair) for pair in merges), "\n</w>"]
+    folder = tmp_path_factory.mktemp("tokenizer")
+    Tokenizer({token: index for index, token in enumerate(tokens)}, merges).save(folder)
+    return folder
+
+
+@pytest.fixture(name="tokenizer", scope="session")
+def tokenizer_fixture(tokenizer_dir):
+    return Tokenizer.load(tokenizer_dir)
+
+
+class InProcess:
+    """Stands for `encoding.Encoders` where processes are not what is tested."""
+
+    def __init__(self, tokenizer_dir, num_workers):
+        assert num_workers > 0
+        self._tokenizer_dir = tokenizer_dir
+
+    def encode(self, tasks):
+        return map(functools.partial(encoding.encode_task, self._tokenizer_dir), tasks)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+@pytest.fixture(name="build")
+def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
+    """Calls `build_corpus.build` on the files given, as fast as it goes."""
+    monkeypatch.setattr(build_corpus, "Encoders", InProcess)
+
+    def build(files, **flags):
+        source = tmp_path / "source"
+        source.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (source / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        flags = dict(input=f"{source}/*", tokenizer=str(tokenizer_dir), num_workers=1,
+                     output_dir=str(tmp_path / "data"), sequence_length=LENGTH) | flags
+        return build_corpus.build(build_corpus.CorpusConfig(**flags))
+    return build
+
+
+AWKWARD_WORDS = ["it's", "Zo\u00eb", "<b>", "&amp;", "\u201cwell\u201d", "42", "end."]
+
+
+def make_text(seed, paragraphs, more_words=AWKWARD_WORDS):
+    generator = random.Random(seed)
+    words = ["the", "and", "in", "then", *more_words]
+    return "\n\n".join(" ".join(generator.choices(words, k=generator.randint(1, 90)))
+                       for _ in range(paragraphs)) + f" {seed}\n"
+
+
+def read_windows(folder, split):
+    """All windows without their padding, in order, by TensorFlow's own reader."""
+    windows = []
+    for path in sorted(pathlib.Path(folder).glob(f"{split}-*.tfrecord")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            feature = tf.train.Example.FromString(record.numpy()).features.feature
+            ids = list(feature["token_ids"].int64_list.value)
+            length, = feature["length"].int64_list.value
+            assert len(ids) == LENGTH and length >= 2 and not any(ids[length:])
+            windows.append(ids[:length])
+    return windows
+
+
+def expected_windows(tokenizer, texts):
+    cut = [ids[start:start + LENGTH] for ids in map(tokenizer.encode, texts)
+           for start in range(0, len(ids), LENGTH)]
+    return [window for window in cut if len(window) > 1]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}

@@ -1,0 +1,176 @@
+"""The data folder as a whole: what is in it, and the same bytes always."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gpt_tf import records
+from gpt_tf.tokenizer import Tokenizer
+from pipelines import build_corpus, encoding, splitting
+from tests import corpora
+from tests.conftest import REPOSITORY
+from tests.corpora import LENGTH, contents, expected_windows, make_text, read_windows
+
+# Fixtures are found by name.
+build_fixture = corpora.build_fixture
+tokenizer_fixture = corpora.tokenizer_fixture
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+
+
+def test_windows_are_the_documents(build, tokenizer, tmp_path):
+    texts = {f"{number:02}.txt": make_text(number, 1 + number % 7) for number in range(40)}
+    manifest = build(texts, validation_fraction=0.3, shard_megabytes=0.004)
+    rule = int(0.3 * 2**64)
+    for split, is_validation in (("train", False), ("validation", True)):
+        mine = [text for text in texts.values()
+                if (splitting.content_hash(text) < rule) == is_validation]
+        wanted = expected_windows(tokenizer, mine)
+        assert read_windows(tmp_path / "data", split) == wanted
+        found = manifest.splits[split]
+        assert found.documents == len(mine) > 5
+        assert found.windows == len(wanted)
+        assert found.tokens == sum(len(tokenizer.encode(text)) for text in mine)
+        assert found.predicted_tokens == sum(len(window) - 1 for window in wanted)
+        assert found.text_bytes == sum(len(text.encode()) for text in mine)
+        assert len(found.shards) > 2
+        reader = records.SplitReader(tmp_path / "data", split)
+        assert reader.lengths.tolist() == list(map(len, wanted))
+
+
+def test_folder_describes_itself(build, tokenizer, tmp_path):
+    manifest = build({"a.txt": make_text(1, 9), "b.txt": make_text(2, 9)})
+    assert records.Manifest.load(tmp_path / "data") == manifest
+    assert manifest.kind == "language_model" and manifest.sequence_length == LENGTH
+    assert manifest.vocabulary_size == tokenizer.vocabulary_size
+    assert manifest.tokenizer_fingerprint == tokenizer.fingerprint
+    assert Tokenizer.load(tmp_path / "data").fingerprint == tokenizer.fingerprint
+    assert manifest.flags["validation_fraction"] == 0.05
+    assert not {"num_workers", "output_dir", "overwrite"} & set(manifest.flags)
+    assert not [name for name in contents(tmp_path / "data") if "part" in name or "UNF" in name]
+
+
+def test_slices_are_whole_documents(build):
+    """Shard k ends with the document that brings the slice to its size."""
+    texts = {f"{number}.txt": "the " * words for number, words in
+             enumerate([100, 150, 10, 500, 100, 50])}  # 400, 600, 40, 2000, 400, 200 bytes
+    manifest = build(texts, shard_megabytes=0.001, validation_fraction=0)
+    tokens = [[100, 150], [10, 500], [100, 50]]
+    assert [(shard.name, shard.records) for shard in manifest.splits["train"].shards] == [
+        (f"train-{number:05}.tfrecord", sum(-(-each // LENGTH) for each in counts))
+        for number, counts in enumerate(tokens)]
+
+
+def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path):
+    """One huge document, one huge file of rows and small files, over several slices."""
+    (tmp_path / "a.txt").write_text(make_text(0, 6000, ["once", "&"]), encoding="utf-8")
+    with open(tmp_path / "b.jsonl", "w", encoding="utf-8") as stream:
+        for number in range(1500):
+            stream.write(json.dumps({"text": make_text(number, 3, [])}) + "\n")
+    (tmp_path / "c.txt").write_text(make_text(-1, 30), encoding="utf-8")
+    folders = []
+    for workers in (1, 2, 3):
+        folders.append(tmp_path / str(workers))
+        build_corpus.build(build_corpus.CorpusConfig(
+            input=f"{tmp_path}/*.txt,{tmp_path}/*.jsonl", tokenizer=str(tokenizer_dir),
+            output_dir=str(folders[-1]), num_workers=workers, shard_megabytes=0.5))
+    first, *others = map(contents, folders)
+    assert len([name for name in first if name.endswith(".tfrecord")]) >= 4
+    for other in others:
+        assert other.keys() == first.keys()
+        assert all(other[name] == content for name, content in first.items())
+    # Cut up for several workers and put together again, the document is what it was.
+    ids = Tokenizer.load(tokenizer_dir).encode((tmp_path / "a.txt").read_text(encoding="utf-8"))
+    assert os.path.getsize(tmp_path / "a.txt") > 3 * splitting._TASK_SIZE
+    reader = records.SplitReader(folders[0], "train")
+    windows = records.parse(reader.read(range(-(-len(ids) // 512))), 512)
+    np.testing.assert_array_equal(windows["token_ids"].numpy().reshape(-1)[:len(ids)], ids)
+    assert windows["lengths"].numpy().sum() == len(ids)
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
+def test_neither_side_is_empty(build, tokenizer, tmp_path, fraction):
+    """No hash is that small, or that large: the document nearest to the bound crosses over."""
+    texts = [make_text(number, 3) for number in range(5)]
+    build({f"{number}.txt": text for number, text in enumerate(texts)},
+          validation_fraction=fraction)
+    by_hash = sorted(texts, key=splitting.content_hash)
+    one, split, other = ((by_hash[0], "validation", "train") if fraction < 0.5
+                         else (by_hash[-1], "train", "validation"))
+    assert read_windows(tmp_path / "data", split) == expected_windows(tokenizer, [one])
+    rest = [text for text in texts if text != one]
+    assert read_windows(tmp_path / "data", other) == expected_windows(tokenizer, rest)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_one_document_gives_its_last_part(build, tokenizer, tmp_path, capsys, copies):
+    text = make_text(5, 200)
+    manifest = build({f"{copy}.txt": text for copy in range(copies)}, validation_fraction=0.1)
+    splits = [manifest.splits[name] for name in ("train", "validation")]
+    assert sum(split.text_bytes for split in splits) == copies * len(text.encode())
+    assert 0.09 < splits[1].text_bytes / (copies * len(text.encode())) < 0.15
+    tokens = [sum(read_windows(tmp_path / "data", name), []) for name in ("train", "validation")]
+    one = [part[:len(part) // copies] for part in tokens]
+    assert one[0] * copies == tokens[0] and one[1] * copies == tokens[1]
+    ids = tokenizer.encode(text)
+    # Between the parts, and at the end, a last window of one token may be missing.
+    assert ids[:len(one[0])] == one[0]
+    assert any(ids[start:start + len(one[1])] == one[1] and len(ids) - start - len(one[1]) < 2
+               for start in (len(one[0]), len(one[0]) + 1))
+    assert "its last part is the validation" in capsys.readouterr().out
+
+
+def test_one_line_has_no_last_part(build, capsys):
+    manifest = build({"a.txt": "the end and the end"})
+    assert manifest.splits["validation"].windows == 0
+    assert "There is no validation: the text is too short" in capsys.readouterr().out
+
+
+def test_no_validation_when_none_is_asked_for(build, tmp_path, capsys):
+    manifest = build({"a.txt": make_text(1, 5)}, validation_fraction=0)
+    assert manifest.splits["validation"] == records.Split((), 0, 0, 0, 0, 0)
+    assert not list((tmp_path / "data").glob("validation*"))
+    assert "There is no validation" not in capsys.readouterr().out
+
+
+def test_summary(build, capsys):
+    build({"a.txt": "\u00fcber the and in\n", "b.txt": "", "c.txt": b"Zo\xeb"},
+          validation_fraction=0, on_bad_utf8="skip")
+    out = capsys.readouterr().out
+    # u-umlaut b e r the and in: 7 tokens of 17 bytes with the line break, one of them unknown.
+    line = next(line.split() for line in out.splitlines() if line.startswith("  train"))
+    assert line == ["train", "1", "1", "7", "2.429", "14.2857%"]
+    assert "Skipped as empty: 1 documents." in out
+    assert "Skipped as not UTF-8: 1 documents." in out
+    assert "gpt_tf.pretrain" in out
+
+
+def test_workers_import_no_tensorflow(tokenizer_dir):
+    with encoding.Encoders(tokenizer_dir, 1) as encoders:
+        modules, = encoders.map(eval, ["set(__import__('sys').modules)"])
+    assert "gpt_tf.tokenizer" in modules and "tensorflow" not in modules
+
+
+def test_huge_file_is_never_whole_in_memory(tmp_path):
+    """Reading 80 MB in pieces adds far less than that to the process."""
+    with open(tmp_path / "a.txt", "w", encoding="utf-8") as stream:
+        line = "the quick brown fox " * 5 + "\n"
+        stream.write(line * (80_000_000 // len(line)))
+    code = f"""
+import resource
+from pipelines import readers, splitting
+corpus = readers.open_corpus({str(tmp_path / 'a.txt')!r})
+first = next(next(iter(corpus.documents())).blocks())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rule = splitting.SplitRule(0)
+size = sum(task.place.text_bytes for task in splitting.cut_tasks(corpus.documents(), rule, 1 << 40))
+print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True,
+                          capture_output=True, text=True)
+    size, kilobytes = map(int, done.stdout.split())
+    assert size == os.path.getsize(tmp_path / "a.txt")
+    assert kilobytes < 30_000

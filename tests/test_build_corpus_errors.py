@@ -1,0 +1,232 @@
+"""What build_corpus refuses, and what a full disk or a kill leaves behind."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gpt_tf import records
+from gpt_tf.files import UserError, lock_folder
+from pipelines import build_corpus, encoding, writer
+from tests import corpora
+from tests.conftest import REPOSITORY
+from tests.corpora import contents, make_text
+
+# Fixtures are found by name.
+build_fixture = corpora.build_fixture
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+
+
+@pytest.mark.parametrize("files, flags, message", [
+    ({}, {}, "no file matches"),
+    ({"a.txt": " \n"}, {}, "holds no text"),
+    ({"a.txt": "."}, {}, "no document for training has two tokens"),
+    ({"a.txt": b"Zo\xeb"}, {}, "a.txt, byte 2: not UTF-8"),
+    ({"a.jsonl": b'{"text": "x"}\n{"text"\n'}, {}, "a.jsonl, row 2: not valid JSON"),
+    ({"a.txt": "x"}, {"tokenizer": "/nowhere"}, "/nowhere"),
+])
+def test_bad_input(build, tmp_path, files, flags, message):
+    with pytest.raises(UserError, match=message):
+        build(files, **flags)
+    with pytest.raises(UserError, match="No manifest.json"):
+        records.Manifest.load(tmp_path / "data")
+
+
+@pytest.mark.parametrize("flags, message", [
+    ({"input": ""}, "--input must be given"), ({"tokenizer": ""}, "--tokenizer must be given"),
+    ({"output_dir": ""}, "--output_dir"), ({"sequence_length": 1}, "--sequence_length=1"),
+    ({"validation_fraction": 1.0}, "--validation_fraction=1.0"),
+    ({"validation_fraction": -0.1}, "--validation_fraction=-0.1"),
+    ({"shard_megabytes": 0.0}, "--shard_megabytes"), ({"num_workers": -1}, "--num_workers=-1"),
+])
+def test_bad_flags(flags, message):
+    values = dict(input="a", tokenizer="b", output_dir="c") | flags
+    with pytest.raises(ValueError, match=message):
+        build_corpus.CorpusConfig(**values)
+
+
+def test_finished_folder_needs_overwrite(build, tmp_path):
+    texts = {f"{number}.txt": make_text(number, 9) for number in range(9)}
+    build(texts, shard_megabytes=0.001)
+    before = contents(tmp_path / "data")
+    with pytest.raises(UserError, match="finished data folder.*--overwrite"):
+        build({"9.txt": "more"})
+    assert contents(tmp_path / "data") == before
+    (tmp_path / "data" / "notes.md").write_text("mine")
+    build({}, overwrite=True, shard_megabytes=1.0)
+    after = contents(tmp_path / "data")
+    assert after.pop("notes.md") == b"mine"
+    assert sum(name.endswith(".tfrecord") for name in after) == 2
+    assert sum(name.endswith(".tfrecord") for name in before) > 4
+
+
+def test_bad_input_does_not_cost_the_folder(build, tmp_path):
+    build({"a.txt": make_text(1, 3), "b.txt": make_text(2, 3)})
+    before = contents(tmp_path / "data")
+    with pytest.raises(UserError, match="not UTF-8"):
+        build({"0.txt": b"\xff"}, overwrite=True)
+    assert contents(tmp_path / "data") == before
+
+
+def test_folder_can_be_built_again_with_its_own_tokenizer(build, tmp_path):
+    build({"a.txt": make_text(1, 3), "b.txt": make_text(2, 3)})
+    before = contents(tmp_path / "data")
+    build({}, overwrite=True, tokenizer=str(tmp_path / "data"))
+    after = contents(tmp_path / "data")
+    assert {name for name in after if after[name] != before[name]} == {"manifest.json"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("names", [["thesis.tex"], ["manifest.json", "merges.txt"]])
+def test_folder_of_other_files_is_left_alone(build, tmp_path, overwrite, names):
+    (tmp_path / "data").mkdir()
+    for name in names:
+        (tmp_path / "data" / name).write_text("{}")
+    with pytest.raises(UserError, match=f"holds other files, such as {names[0]}"):
+        build({"a.txt": make_text(1, 3)}, overwrite=overwrite)
+    assert set(contents(tmp_path / "data")) == set(names)
+
+
+def test_folder_that_another_process_builds(build, tmp_path):
+    with lock_folder(tmp_path / "data"), pytest.raises(UserError, match="Another process"):
+        build({"a.txt": make_text(1, 3)})
+
+
+def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
+    texts = {f"{number}.txt": make_text(number, 9) for number in range(9)}
+    build(texts, output_dir=str(tmp_path / "whole"), shard_megabytes=0.001)
+    finish, calls = writer.ShardWriter.finish, []
+
+    def stop_at_third(self):
+        calls.append(self)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return finish(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.ShardWriter, "finish", stop_at_third)
+        with pytest.raises(KeyboardInterrupt):
+            build({}, shard_megabytes=0.001)
+    assert "UNFINISHED" in contents(tmp_path / "data")
+    with pytest.raises(UserError, match="not a finished data folder"):
+        records.SplitReader(tmp_path / "data", "train")
+    (tmp_path / "data" / "train-00077.tfrecord.part-5").write_bytes(b"left by a kill")
+    build({}, shard_megabytes=0.001)
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A file system of `size` bytes; skips where mounting is not allowed."""
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+                          capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"cannot mount a small tmpfs: {made.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(build, tmp_path):
+    texts = {f"{number}.txt": make_text(number, 90, []) for number in range(30)}
+    with small_disk(tmp_path / "disk", 256 * 1024):
+        with pytest.raises(UserError, match="Cannot write .*No space left on device"):
+            build(texts, output_dir=str(tmp_path / "disk" / "data"), shard_megabytes=0.02)
+        found = contents(tmp_path / "disk" / "data")
+        assert "train-00000.tfrecord" in found and "manifest.json" not in found
+        assert not [name for name in found if "part" in name]
+
+
+def test_full_disk_at_the_last_moment(build, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="Cannot write .*No space left on device"):
+        build({"a.txt": make_text(1, 3)})
+    assert not {name for name in contents(tmp_path / "data") if name != ".lock"}
+
+
+def run_command(*flags, **options):
+    return subprocess.Popen(  # pylint: disable=consider-using-with
+        [sys.executable, "-m", "pipelines.build_corpus", *flags], cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_command(tokenizer_dir, tmp_path):
+    """The command as typed: its words, its exit codes, no traceback."""
+    (tmp_path / "a.txt").write_text(make_text(1, 30), encoding="utf-8")
+    flags = [f"--input={tmp_path}/*.txt", f"--tokenizer={tokenizer_dir}",
+             f"--output_dir={tmp_path}/data", "--sequence_length=16", "--num_workers=1"]
+    process = run_command(*flags)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Built" in out and "Traceback" not in err
+    assert records.Manifest.load(tmp_path / "data").splits["train"].windows
+    process = run_command(*flags)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("error: --output_dir=") and "Traceback" not in err
+
+
+def test_help_is_quick_and_imports_no_tensorflow():
+    code = "import pipelines.build_corpus, sys; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+    process = run_command("--help")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "--on_bad_utf8: <stop|skip>" in out
+
+
+def children(process_id):
+    """Processes whose parent is `process_id`."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            after_name = entry.read_text().rpartition(")")[2].split()
+            if int(after_name[1]) == process_id:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def test_killed_build_leaves_no_data_and_no_process(tokenizer_dir, tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(make_text(number, 3000, []), encoding="utf-8")
+    process = run_command(f"--input={tmp_path}/*.txt", f"--tokenizer={tokenizer_dir}",
+                          f"--output_dir={tmp_path}/data", "--num_workers=2",
+                          "--shard_megabytes=0.5")
+    with process:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "data" / "train-00001.index.npy").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        workers = children(process.pid)
+        assert len(workers) >= 2
+        process.kill()
+        process.wait()
+    with pytest.raises(UserError, match="not a finished data folder"):
+        records.SplitReader(tmp_path / "data", "train")
+    while any(os.path.exists(f"/proc/{worker}") for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives the command"
+        time.sleep(0.02)
+
+
+def kill_own_process(tokenizer_dir, task):
+    del tokenizer_dir, task
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_worker_is_a_sentence(tokenizer_dir, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text(make_text(0, 9), encoding="utf-8")
+    monkeypatch.setattr(encoding, "encode_task", kill_own_process)
+    with pytest.raises(UserError, match="process was killed.*--num_workers"):
+        build_corpus.build(build_corpus.CorpusConfig(
+            input=f"{tmp_path}/*.txt", tokenizer=str(tokenizer_dir), num_workers=1,
+            output_dir=str(tmp_path / "data")))

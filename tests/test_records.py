@@ -1,0 +1,236 @@
+"""The data folder: TensorFlow reads what we write, and what was altered is named."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt_tf import records
+from gpt_tf.files import UserError
+from pipelines import writer
+
+
+def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
+    """A data folder whose record i of the split "train" starts with token 1000 + i."""
+    generator = np.random.default_rng(seed)
+    shards, number = [], 0
+    for shard, windows in enumerate(windows_per_shard):
+        with writer.ShardWriter(folder, "train", shard, sequence_length) as out:
+            for _ in range(windows):
+                length = int(generator.integers(2, sequence_length + 1))
+                tokens = generator.integers(1, 40_000, length).astype(np.int32)
+                tokens[0] = 1000 + number
+                number += 1
+                out.add(tokens, ends=[length], text_bytes=4 * length)
+            shards.append(out.finish())
+    records.Manifest(
+        kind=records.LANGUAGE_MODEL, sequence_length=sequence_length, vocabulary_size=40_478,
+        tokenizer_fingerprint="abc", splits={"train": writer.make_split(shards)},
+        flags={"sequence_length": sequence_length}).save(folder)
+    return folder
+
+
+def alter_manifest(folder, change):
+    path = folder / "manifest.json"
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize("cuts", [[], [2], [6, 7, 8], list(range(1, 15))])
+def test_windows_by_hand(tmp_path, cuts):
+    """T = 4; a document of 4 + 3, one of 4 + 1 (the one is not written), one of 1, one of 2;
+    how the tokens arrive must not show."""
+    documents = [[1, 2, 3, 4, 5, 6, 7], [8, 0, 10, 11, 12], [13], [14, 15]]
+    with writer.ShardWriter(tmp_path, "train", 0, 4) as out:
+        tokens = np.array(sum(documents, []), np.int32)
+        ends = np.cumsum([len(document) for document in documents])
+        for piece in np.split(np.arange(len(tokens)), cuts):
+            begin = piece[0] if len(piece) else 0
+            inside = ends[(ends > begin) & (ends <= begin + len(piece))]
+            out.add(tokens[piece], inside - begin, text_bytes=10)
+        totals = out.finish()
+    assert dataclasses.replace(totals, shard=None) == writer.ShardTotals(
+        None, documents=4, windows=4, tokens=15, predicted_tokens=3 + 2 + 3 + 1, unknown=1,
+        text_bytes=10 * len(cuts) + 10)
+    dataset = tf.data.TFRecordDataset(str(tmp_path / totals.shard.name))
+    found = [tf.train.Example.FromString(record.numpy()).features.feature for record in dataset]
+    assert [(list(each["token_ids"].int64_list.value), list(each["length"].int64_list.value))
+            for each in found] == [
+        ([1, 2, 3, 4], [4]), ([5, 6, 7, 0], [3]), ([8, 0, 10, 11], [4]), ([14, 15, 0, 0], [2])]
+    assert totals.shard.bytes == os.path.getsize(tmp_path / "train-00000.tfrecord")
+
+
+def test_a_long_document_is_cut_on_its_windows(tmp_path):
+    tokens = np.arange(1, 700_000, dtype=np.int32) % 40_000
+    with writer.ShardWriter(tmp_path, "train", 0, 510) as out:
+        for start in range(0, len(tokens), 100_000):
+            piece = tokens[start:start + 100_000]
+            out.add(piece, [len(piece)] if start == 600_000 else [], text_bytes=1)
+        totals = out.finish()
+    found = []
+    for record in tf.data.TFRecordDataset(str(tmp_path / totals.shard.name)).batch(64):
+        batch = records.parse(record, 510)
+        for ids, length in zip(batch["token_ids"].numpy(), batch["lengths"].numpy()):
+            assert not ids[length:].any()
+            found.append(ids[:length])
+    np.testing.assert_array_equal(np.concatenate(found), tokens)
+
+
+@pytest.mark.parametrize("largest", [2, 128, 129, 40_478, 1 << 14, 1 << 21, 1 << 28])
+def test_bytes_are_those_of_tensorflow(largest):
+    generator = np.random.default_rng(largest)
+    token_ids = generator.integers(0, largest, [7, 300])
+    token_ids[0, 0], token_ids[0, 1] = 0, largest - 1
+    lengths = np.array([300, 127, 128, 2, 0, 1, 299])
+    token_ids[np.arange(300) >= lengths[:, None]] = 0
+    for record, ids, length in zip(records.encode(token_ids, lengths), token_ids, lengths):
+        example = tf.train.Example()
+        example.features.feature["token_ids"].int64_list.value.extend(ids.tolist())
+        example.features.feature["length"].int64_list.value.append(length)
+        assert tf.train.Example.FromString(record) == example
+        assert record == example.SerializeToString(deterministic=True)
+
+
+def test_frames_are_those_of_tensorflow(tmp_path):
+    contents = [b"", b"a", bytes(range(256)) * 9]
+    path = tmp_path / "theirs"
+    with tf.io.TFRecordWriter(str(path)) as theirs:
+        for record in contents:
+            theirs.write(record)
+    assert path.read_bytes() == b"".join(map(records.frame, contents))
+
+
+@pytest.mark.parametrize("bad", [-1, 1 << 28])
+def test_ids_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match="outside"):
+        records.encode(np.array([[1, bad]]), np.array([2]))
+
+
+def test_reader_finds_any_record(tmp_path):
+    reader = records.SplitReader(make_folder(tmp_path, (3, 1, 4)), "train")
+    assert len(reader) == 8
+    batch = records.parse(reader.read([7, 0, 3, 3, 2]), 8)
+    assert batch["token_ids"][:, 0].numpy().tolist() == [1007, 1000, 1003, 1003, 1002]
+    np.testing.assert_array_equal(batch["lengths"], reader.lengths[[7, 0, 3, 3, 2]])
+    assert batch["token_ids"].dtype == batch["lengths"].dtype == tf.int32
+
+
+def test_manifest_comes_back_equal(tmp_path):
+    manifest = records.Manifest.load(make_folder(tmp_path))
+    manifest.save(tmp_path)
+    assert records.Manifest.load(tmp_path) == manifest
+    assert manifest.splits["train"].windows == 5
+
+
+def test_folder_without_manifest_is_refused(tmp_path):
+    make_folder(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(UserError, match="No manifest.json in .*pipelines.build_corpus"):
+        records.SplitReader(tmp_path, "train")
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda m: m.update(format_version=2), "format_version is 2"),
+    (lambda m: m.update(sequence_length="8"), "sequence_length cannot be '8'"),
+    (lambda m: m.update(sequence_length=True), "sequence_length cannot be True"),
+    (lambda m: m.pop("kind"), "kind missing"),
+    (lambda m: m.update(splits=[]), "splits cannot be"),
+    (lambda m: m["splits"].update(train=3), "split train"),
+    (lambda m: m["splits"]["train"].update(windows=-5), "windows cannot be -5"),
+    (lambda m: m["splits"]["train"].update(windows=6), "do not add up to 6"),
+    (lambda m: m["splits"]["train"]["shards"][0].update(name="../x-00000.tfrecord"),
+     "not a shard's name"),
+    (lambda m: m["splits"]["train"]["shards"][0].update(name="/etc/passwd"), "not a shard's name"),
+])
+def test_altered_manifest_is_refused(tmp_path, change, message):
+    alter_manifest(make_folder(tmp_path), change)
+    with pytest.raises(UserError, match=message):
+        records.Manifest.load(tmp_path)
+
+
+def test_manifest_that_is_not_json_is_refused(tmp_path):
+    (tmp_path / "manifest.json").write_text("[1, 2")
+    with pytest.raises(UserError, match="not valid JSON"):
+        records.Manifest.load(tmp_path)
+
+
+def test_split_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="no records for split 'validation'; it has train"):
+        records.SplitReader(make_folder(tmp_path), "validation")
+
+
+def test_every_altered_byte_is_found_and_named(tmp_path):
+    path = make_folder(tmp_path) / "train-00001.tfrecord"
+    good = path.read_bytes()
+    reader = records.SplitReader(tmp_path, "train")
+    second = len(records.frame(reader.read([3])[0]))
+    for position in range(len(good)):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 4]) + good[position + 1:])
+        record = int(position >= second)
+        with pytest.raises(UserError, match=f"train-00001.tfrecord, record {record}:.*again"):
+            records.SplitReader(tmp_path, "train").read([3 + record])
+    path.write_bytes(good)
+    reader.read(range(5))
+
+
+def test_truncated_shard_is_named_with_its_record(tmp_path):
+    path = make_folder(tmp_path) / "train-00000.tfrecord"
+    whole = path.read_bytes()
+    first = len(records.frame(records.SplitReader(tmp_path, "train").read([0])[0]))
+    for size, record in [(0, 0), (first - 1, 0), (first, 1), (len(whole) - 1, 2)]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=f"00000.tfrecord is truncated in record {record}"):
+            records.SplitReader(tmp_path, "train")
+
+
+def test_shard_truncated_while_reading_is_named(tmp_path):
+    path = make_folder(tmp_path) / "train-00000.tfrecord"
+    reader = records.SplitReader(tmp_path, "train")
+    os.truncate(path, 10)
+    with pytest.raises(UserError, match="train-00000.tfrecord, record 0"):
+        reader.read([0])
+
+
+@pytest.mark.parametrize("name", ["train-00001.tfrecord", "train-00001.index.npy"])
+def test_missing_file_is_named(tmp_path, name):
+    make_folder(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=f"Cannot read .*{name}"):
+        records.SplitReader(tmp_path, "train")
+
+
+def test_altered_index_is_named(tmp_path):
+    path = make_folder(tmp_path) / "train-00001.index.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="train-00001.index.npy was altered"):
+        records.SplitReader(tmp_path, "train")
+
+
+def test_index_is_a_plain_numpy_file(tmp_path):
+    index = np.load(make_folder(tmp_path) / "train-00000.index.npy")
+    assert index["offset"][0] == 0
+    reader = records.SplitReader(tmp_path, "train")
+    assert index["offset"][1] == len(records.frame(reader.read([0])[0]))
+    np.testing.assert_array_equal(index["length"], reader.lengths[:3])
+
+
+def test_more_shards_than_open_files(tmp_path):
+    reader = records.SplitReader(make_folder(tmp_path, [1] * 300), "train")
+    before = len(os.listdir("/proc/self/fd"))
+    batch = records.parse(reader.read(range(300)), 8)
+    assert batch["token_ids"][:, 0].numpy().tolist() == list(range(1000, 1300))
+    assert len(os.listdir("/proc/self/fd")) - before <= 128
+
+
+def test_no_name_is_taken_when_writing_fails(tmp_path):
+    with pytest.raises(RuntimeError):
+        with writer.ShardWriter(tmp_path, "train", 0, 4) as out:
+            out.add(np.arange(4), ends=[4], text_bytes=1)
+            raise RuntimeError("stopped")
+    assert not os.listdir(tmp_path)

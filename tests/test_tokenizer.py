@@ -1,0 +1,278 @@
+"""The tokenizer with a small vocabulary of its own: exact, in pieces, saved, loaded, decoded."""
+
+import json
+import re
+import string
+
+import ftfy
+from ftfy.badness import MOJIBAKE_CATEGORIES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from gpt_tf import tokenizer as tokenizer_module
+from gpt_tf.files import UserError
+from gpt_tf.text import Piece, chunks, clean, split_text, standardise
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.words import WordSplitter, join_words
+from pipelines import bpe
+from pipelines.train_bpe import count_words
+from tests import awkward_text
+from tests.released_tokenizer import ReleasedTokenizer
+
+
+@pytest.fixture(name="parts", scope="module")
+def fixture_parts() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    words = count_words([Piece(awkward_text.PROSE)], "en")
+    merges = list(bpe.learn_merges(words))[:150]
+    return bpe.make_vocabulary(words, merges), merges
+
+
+@pytest.fixture(name="small", scope="module")
+def fixture_small(parts) -> Tokenizer:
+    return Tokenizer(*parts)
+
+
+@pytest.fixture(name="released", scope="module")
+def fixture_released(parts) -> ReleasedTokenizer:
+    return ReleasedTokenizer(*parts)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=awkward_text.texts())
+def test_equals_the_released_path(small, released, text):
+    assert small.encode(text) == released.encode(text)
+
+
+@pytest.mark.parametrize("language", ["es", "ru", "de", "tr", "xx"])
+def test_other_languages(parts, language):
+    """The words too, for most of another script is unknown to the vocabulary."""
+    small, released = Tokenizer(*parts, language), ReleasedTokenizer(*parts, language)
+    splitter = WordSplitter(language)
+    rules = sorted(released.rules)
+    for number in range(120):
+        text = " ".join(rules[(number * step) % len(rules)] + end
+                        for step, end in ((7, ""), (11, "."), (13, "'x"), (17, "\nab")))
+        assert small.encode(text) == released.encode(text)
+        line = standardise(clean(text.replace("\n", " ")))
+        alone = [splitter.split_chunk(chunk) for chunk in line.split()]
+        words = (splitter.split_line(line) if None in alone
+                 else [word for words in alone for word in words])
+        assert [word.lower() for word in words] == released.words(text.replace("\n", " "))
+
+
+def test_neighbours_change_a_chunk(small, released):
+    """spaCy's ":P" inside a chunk is hidden by a match that begins in the chunk before it."""
+    for text in ("( :P:P", "x :P:P", ":P:P", "(:P:P\n:P:P"):
+        assert small.encode(text) == released.encode(text)
+        assert Tokenizer.encode(small, "x " + text) == released.encode("x " + text)
+    assert small._splitter.split_chunk(":P:P") is None  # or the case would not be met
+
+
+def test_letters_are_split_by_special_cases_only():
+    splitter = WordSplitter("en")
+    words = [first + second for first in ("", *string.ascii_letters, "km", "Mr", "http", "www")
+             for second in (*string.ascii_letters, "cannot", "dont", "gonna", "ill", "Whats", "kg")]
+    for word in words:
+        assert splitter.split_chunk(word) == splitter.split_line(word)
+
+
+def test_clean_is_ftfy_around_every_suspicious_character():
+    """Each character that ftfy's mojibake rules name, alone between all kinds of ASCII."""
+    suspicious = re.compile("[" + "".join(MOJIBAKE_CATEGORIES.values()) + "]")
+    found = suspicious.findall("".join(map(chr, range(0x80, 0x10000))))
+    assert len(found) > 400
+    around = [first + "{}" + second for first in "aZ 1.?'\t" for second in "aZ 1.?'\t"]
+    for character in found:
+        text = "\n".join(around).replace("{}", character)
+        assert (standardise(clean(text)).split()
+                == standardise(ftfy.fix_text(text)).split()), hex(ord(character))
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text("\t\f\r %&'-<aZ.\xa0\u2010\u2013\u2014\u2015\u2018\u2019\u201a\u201c\u201d"
+                    "\u201e\u2026"))
+def test_clean_is_ftfy_on_simple_lines(text):
+    fixed = chunks(standardise(ftfy.fix_text(text)))
+    assert chunks(standardise(clean(text))) == fixed
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=awkward_text.texts(25), size=st.integers(0, 60), block=st.integers(1, 30))
+def test_pieces_one_after_the_other_are_the_whole(small, text, size, block):
+    blocks = [text[start:start + block] for start in range(0, len(text), block)]
+    pieces = list(split_text(iter(blocks), size))
+    assert "".join(piece.text for piece in pieces) == text
+    encoded = [small.encode_piece(piece) for piece in pieces]
+    assert np.concatenate(encoded).tolist() == small.encode(text)
+
+
+def test_long_lines_are_cleaned_in_ftfys_parts():
+    text = "1" * 1_000_000 + "\u00c3 la carte"
+    assert clean(text) == ftfy.fix_text(text) == "1" * 1_000_000 + "\u00e0 la carte"
+
+
+def test_blank_lines_take_no_time(small):
+    assert small.encode("the" + "\n \n" * 200_000 + "sea") == small.encode("the\nsea")
+
+
+def test_no_cut_where_a_line_break_is_lost(small, released):
+    """ftfy repairs this mojibake and takes the line break after it for a part of it."""
+    text = "Before.\n" * 3 + "Sea\u00e2\u20ac\u0153\u00c0\n" + "After.\n" * 3
+    assert len(ftfy.fix_text(text).split("\n")) == len(text.split("\n")) - 1
+    pieces = list(split_text([text], 1))
+    assert len(pieces) == 6
+    whole = np.concatenate([small.encode_piece(piece) for piece in pieces]).tolist()
+    assert whole == small.encode(text) == released.encode(text)
+
+
+def test_pieces_are_small():
+    pieces = list(split_text(["A line of text.\n" * 1000], 100))
+    assert max(len(piece.text) for piece in pieces) <= 2 * 16 + 100
+
+
+def test_html_is_left_alone_after_a_tag(small, released):
+    """ftfy stops unescaping at the first "<" of a document; pieces must know of it."""
+    text = "Tom &amp; Ann.\n" * 20 + "a < b\n" + "Tom &amp; Ann.\n" * 20
+    pieces = list(split_text([text], 50))
+    assert {piece.unescape_html for piece in pieces} == {True, False}
+    whole = np.concatenate([small.encode_piece(piece) for piece in pieces]).tolist()
+    assert whole == small.encode(text) == released.encode(text)
+
+
+def test_a_full_memory_changes_nothing(parts, released, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "_MEMORY", 200)
+    monkeypatch.setattr(tokenizer_module, "_BLOCK", 100)
+    small = Tokenizer(*parts)
+    words = [f"word{number}" for number in range(2000)]
+    for text in (awkward_text.PROSE, " ".join(words), awkward_text.PROSE):
+        assert small.encode(text) == released.encode(text)
+    assert len(small._chunks) < 100
+
+
+def test_encode_array_and_batch(small):
+    array = small.encode_array(awkward_text.PROSE)
+    assert array.dtype == np.uint16
+    assert array.tolist() == small.encode(awkward_text.PROSE)
+    assert small.encode_batch(["The sea.", ""]) == [small.encode("The sea."), []]
+
+
+def test_large_vocabulary_has_wider_ids(parts):
+    vocabulary = dict(parts[0])
+    vocabulary |= {f"filler{number}": len(parts[0]) + number for number in range(70_000)}
+    wide = Tokenizer(vocabulary, parts[1])
+    assert wide.encode_array("The sea.").dtype == np.int32
+    assert wide.encode("The sea.\nIt") == Tokenizer(*parts).encode("The sea.\nIt")
+
+
+def test_special_ids_follow_the_vocabulary(small):
+    size = small.vocabulary_size
+    assert (small.start_id, small.delimiter_id, small.extract_id) == (size, size + 1, size + 2)
+
+
+def test_decode_is_readable(small):
+    text = ('"you will go," she said. \'why not?\' asked the boy.\n'
+            "they walked (a mile), didn't they: the boats' lamps, and mrs. o'neil's dog!")
+    assert small.decode(small.encode(text)) == text
+    ids = [small.start_id, *small.encode("the sea"), small.delimiter_id, 0, small.extract_id]
+    assert small.decode(ids) == "<start> the sea <delimiter> <unk> <extract>"
+    assert small.decode(np.array(small.encode("the sea"), np.int64)) == "the sea"
+    assert small.decode([]) == ""
+    with pytest.raises(ValueError, match="outside"):
+        small.decode([small.extract_id + 1])
+
+
+def test_join_words_example():
+    words = ["i", "do", "n't", "know", ",", '"', "he", "said", '"', "."]
+    assert join_words(words) == 'i don\'t know, "he said".'
+
+
+@pytest.mark.parametrize("layout, names", [
+    ("openai", {"encoder_bpe_150.json", "vocab_150.bpe", "tokenizer_info.json"}),
+    ("huggingface", {"vocab.json", "merges.txt", "tokenizer_info.json"})])
+def test_save_and_load(parts, tmp_path, layout, names):
+    german = Tokenizer(*parts, "de")
+    german.save(tmp_path / "a" / "b", layout)
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == names
+    loaded = Tokenizer.load(tmp_path / "a" / "b")
+    assert loaded.language == "de" and loaded.fingerprint == german.fingerprint
+    assert loaded.encode("Das Boot, z.B. das?") == german.encode("Das Boot, z.B. das?")
+    assert loaded.fingerprint != Tokenizer(*parts, "en").fingerprint
+    german.save(tmp_path / "a" / "b", layout)  # the same once more is fine
+    other = Tokenizer(parts[0], parts[1][:-1], "de")
+    with pytest.raises(UserError, match="another tokenizer"):
+        other.save(tmp_path / "a" / "b", layout)
+
+
+def test_layouts_without_description(parts, tmp_path):
+    """As downloaded: the published files, and Hugging Face's."""
+    small = Tokenizer(*parts)
+    for layout, names in (("openai", ("encoder_bpe_150.json", "vocab_150.bpe")),
+                          ("huggingface", ("vocab.json", "merges.txt"))):
+        folder = tmp_path / layout
+        small.save(folder, layout)
+        (folder / "tokenizer_info.json").unlink()
+        assert Tokenizer.load(folder).fingerprint == small.fingerprint
+        door = {"openai": Tokenizer.from_openai, "huggingface": Tokenizer.from_huggingface}[layout]
+        assert door(*(folder / name for name in names)).fingerprint == small.fingerprint
+
+
+def test_save_goes_on_after_a_stop(small, tmp_path):
+    small.save(tmp_path)
+    (tmp_path / "tokenizer_info.json").unlink()
+    (tmp_path / "vocab_150.bpe").unlink()
+    with pytest.raises(UserError, match="Half a tokenizer"):
+        Tokenizer.load(tmp_path)
+    small.save(tmp_path)
+    assert Tokenizer.load(tmp_path).fingerprint == small.fingerprint
+
+
+def _edit_json(path, edit):
+    value = json.loads(path.read_text(encoding="utf-8"))
+    edit(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda folder: (folder / "vocab_150.bpe").unlink(), "Half a tokenizer"),
+    (lambda folder: (folder / "vocab.json").write_text("{}"), "More than one tokenizer"),
+    (lambda folder: (folder / "encoder_bpe_150.json").write_text("{"), "not valid JSON"),
+    (lambda folder: (folder / "encoder_bpe_150.json").write_text("[]"), "not a vocabulary"),
+    (lambda folder: (folder / "encoder_bpe_150.json").write_text('{"<unk>": "0"}'),
+     "not a vocabulary"),
+    (lambda folder: (folder / "encoder_bpe_150.json").write_text('{"a": 0}'), "id 0"),
+    (lambda folder: (folder / "encoder_bpe_150.json").write_text('{"<unk>": 0, "a": 7}'), "0..1"),
+    (lambda folder: (folder / "vocab_150.bpe").write_text("a\n"), "line 1"),
+    (lambda folder: (folder / "vocab_150.bpe").write_bytes(b"\xff"), "UTF-8"),
+    (lambda folder: (folder / "vocab_150.bpe").write_text("q7 7q\n"), "do not fit"),
+    (lambda folder: (folder / "vocab_150.bpe").write_text("t h\n"), "altered"),
+    (lambda folder: (folder / "tokenizer_info.json").write_text("{}"), "does not describe"),
+    (lambda folder: _edit_json(folder / "tokenizer_info.json",
+                               lambda info: info.update(format_version=9)), "format 9"),
+])
+def test_damaged_folders_are_refused(small, tmp_path, damage, message):
+    small.save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=message):
+        Tokenizer.load(tmp_path)
+
+
+def test_no_tokenizer_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UserError, match="No tokenizer"):
+            Tokenizer.load(folder)
+
+
+def test_other_library_versions_warn(small, tmp_path):
+    small.save(tmp_path)
+    _edit_json(tmp_path / "tokenizer_info.json", lambda info: info.update(spacy="2.0.0"))
+    with pytest.warns(UserWarning, match="made with spacy 2.0.0"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("language, message", [("qq", "cannot split words"),
+                                               ("zh", "more than rules")])
+def test_languages_without_rules_are_refused(parts, language, message):
+    with pytest.raises(UserError, match=message):
+        Tokenizer(*parts, language).encode("text")

@@ -1,0 +1,172 @@
+"""Learning a vocabulary: the algorithm, the same bytes every time, clear refusals."""
+
+import collections
+import gzip
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+import tokenizers
+
+from gpt_tf.files import UserError
+from gpt_tf.text import Piece
+from gpt_tf.tokenizer import Tokenizer
+from pipelines import bpe, train_bpe
+from tests import awkward_text
+from tests.conftest import REPOSITORY
+from tests.released_tokenizer import ReleasedTokenizer
+
+
+def _learn_slowly(counts):
+    """Byte-pair learning from its definition: count all pairs anew before each merge."""
+    words = {word: [*word[:-1], word[-1] + "</w>"] for word in counts}
+    while True:
+        pairs = collections.Counter()
+        for word, symbols in words.items():
+            for pair in itertools.pairwise(symbols):
+                pairs[pair] += counts[word]
+        if not pairs:
+            return
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        yield best
+        for symbols in words.values():
+            place = 0
+            while place < len(symbols) - 1:
+                if (symbols[place], symbols[place + 1]) == best:
+                    symbols[place:place + 2] = ["".join(best)]
+                place += 1
+
+
+def test_merges_follow_the_definition():
+    dice = random.Random(1)
+    for alphabet in ("ab", "abcde", "aaab"):
+        counts = {"".join(dice.choices(alphabet, k=dice.randrange(1, 9))): dice.randrange(1, 30)
+                  for _ in range(60)}
+        assert list(bpe.learn_merges(counts)) == list(_learn_slowly(counts))
+
+
+def test_merges_example():
+    assert list(bpe.learn_merges({"abab": 3, "b": 5})) == [
+        ("a", "b"), ("a", "b</w>"), ("ab", "ab</w>")]
+
+
+def test_as_another_trainer():
+    """Hugging Face's trainer, which breaks ties otherwise, as far as no two pairs are tied."""
+    dice = random.Random(2)
+    counts = {"".join(dice.choices("abcdef", k=dice.randrange(2, 8))): dice.randrange(1, 1000)
+              for _ in range(400)}
+    alphabet = [letter + end for letter in "abcdef" for end in ("", "</w>")]
+    model = tokenizers.Tokenizer(tokenizers.models.BPE(end_of_word_suffix="</w>"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    model.train_from_iterator(
+        [" ".join([word] * count) for word, count in counts.items()],
+        tokenizers.trainers.BpeTrainer(vocab_size=len(alphabet) + 60, show_progress=False,
+                                       end_of_word_suffix="</w>", special_tokens=alphabet))
+    theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
+    assert list(itertools.islice(bpe.learn_merges(counts), 60)) == theirs
+
+
+def test_words_are_the_released_ones():
+    released = ReleasedTokenizer({}, [])
+    text = awkward_text.PROSE * 3 + "<b>\nTom &amp; Ann wed. x:P:P\n"
+    expected = collections.Counter(word for word in released.words(text) if word != "\n ")
+    counted = train_bpe.count_words([Piece(text)], "en")
+    assert counted == expected
+    assert train_bpe.count_words([Piece("a" * 257 + " b")], "en") == {"b": 1}
+
+
+def test_vocabulary_is_in_the_published_order():
+    counts = {"ab": 3, "b": 1, "c": 1}
+    merges = [("a", "b</w>")]
+    assert list(bpe.make_vocabulary(counts, merges)) == [
+        "<unk>", "b", "a", "c", "b</w>", "a</w>", "c</w>", "ab</w>", "\n</w>"]
+
+
+def test_published_vocabulary_has_that_order(shared_data):
+    """The order that `make_vocabulary` keeps, read off the published files."""
+    published = Tokenizer.load(shared_data / "gpt1_bpe")
+    tokens, merges = published._tokens, published._merges
+    size = (len(tokens) - len(merges) - 2) // 2
+    alphabet = tokens[1:1 + size]
+    assert tokens == ["<unk>", *alphabet, *(character + "</w>" for character in alphabet),
+                      *map("".join, merges), "\n</w>"]
+
+
+def _config(folder, **values):
+    values = {"input": str(folder / "*.txt.gz"), "output_dir": str(folder / "bpe"),
+              "num_merges": 60, "num_workers": 1} | values
+    return train_bpe.TrainBpeConfig(**values)
+
+
+@pytest.fixture(name="books")
+def fixture_books(tmp_path):
+    """Compressed, for those are read without waiting for TensorFlow."""
+    for number in range(3):
+        text = "\n".join(f"{line} {number}" for line in awkward_text.PROSE.split("\n") * 5)
+        (tmp_path / f"{number}.txt.gz").write_bytes(gzip.compress(text.encode()))
+    return tmp_path
+
+
+def _read_folder(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_same_bytes_in_any_process(books, monkeypatch, capsys):
+    """The command, with another hash seed and number of workers, against this process."""
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.train_bpe", f"--input={books}/*.txt.gz",
+         "--num_merges=60", "--num_workers=3", f"--output_dir={books}/command"],
+        check=True, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": "1"})
+    monkeypatch.setattr(train_bpe, "_TASK_SIZE", 300)  # many tasks, out of step
+    made = train_bpe.train(_config(books, num_workers=2))
+    assert "60 merges" in capsys.readouterr().out
+    assert _read_folder(books / "command") == _read_folder(books / "bpe")
+    loaded = Tokenizer.load(books / "bpe")
+    assert loaded.fingerprint == made.fingerprint
+    assert loaded.encode("The lighthouse-keeper") == made.encode("The lighthouse-keeper")
+    assert len(loaded.encode("lighthouse")) < len("lighthouse")
+
+
+def test_text_too_small(books):
+    counts = train_bpe.count_words([Piece("aba ab")], "en")
+    assert len(list(bpe.learn_merges(counts))) == 3
+    with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,"):
+        train_bpe.learn(counts, 40_000, "en")
+    assert not (books / "bpe").exists()
+
+
+def test_folders_are_kept(books):
+    folder = books / "bpe"
+    words = collections.Counter({"abc": 2})
+    train_bpe.learn(words, 2, "en").save(folder)
+    before = _read_folder(folder)
+    with pytest.raises(UserError, match="--overwrite"):
+        train_bpe.train(_config(books))
+    assert _read_folder(folder) == before
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="more than a tokenizer"):
+        train_bpe.train(_config(books, overwrite=True))
+    (folder / "manifest.json").unlink()
+    train_bpe.train(_config(books, overwrite=True))
+    assert set(_read_folder(folder)) == {"encoder_bpe_60.json", "vocab_60.bpe",
+                                         "tokenizer_info.json"}
+    assert [path.name for path in books.iterdir() if path.is_dir()] == ["bpe"]
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"language": "qq"}, "cannot split words"), ({"input": "absent/*.txt"}, "no file matches")])
+def test_wrong_flags(books, values, message):
+    with pytest.raises(UserError, match=message):
+        train_bpe.train(_config(books, **values))
+    assert not (books / "bpe").exists()
+
+
+def test_only_the_most_frequent_words_are_kept(books, monkeypatch):
+    monkeypatch.setattr(train_bpe, "_MOST_WORDS", 5)
+    corpus = train_bpe.readers.open_corpus(str(books / "*.txt.gz"))
+    counts = train_bpe.count_corpus(corpus, "en", 1)
+    assert len(counts) == 5 and {",", "."} < set(counts)
