@@ -1,7 +1,10 @@
 # Two commands on a new machine: make quickstart, make test. They need Python 3.11 - 3.13 and a
 # package registry, and make everything else.
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3.13 || command -v python3)
+# The first of these that runs: a name can be there and be another version manager's stub.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+  && echo $$p && break; done)
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
@@ -16,8 +19,7 @@ TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 environment: $(VENV)/.complete
 
 $(VENV)/.complete: requirements.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) \
-	  else f"Python 3.11 - 3.13 is needed and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 - 3.13 found: name one, as in make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
