@@ -17,7 +17,6 @@ import tensorflow as tf
 from gpt_tf import records
 from gpt_tf.files import UserError
 
-_BATCHES_AHEAD = 4
 _GOLDEN = np.uint64(0x9e3779b97f4a7c15)
 
 
@@ -69,9 +68,12 @@ class Batches:
         length = self.manifest.sequence_length
         # A row of length 0 weighs nothing: it fills the last batch, so that all have one shape.
         self._filler = records.encode(np.zeros((1, length), np.int64), np.zeros(1, np.int64))
+        options = tf.data.Options()
+        # There is nothing to tune: a batch is read in about a millisecond. Dropping a half-used
+        # iterator waits for the tuning thread, which may sleep for half a minute.
+        options.autotune.enabled = False
         self.dataset = (tf.data.Dataset.range(steps.start, steps.stop)
-                        .map(self._load)
-                        .prefetch(_BATCHES_AHEAD))
+                        .map(self._load).with_options(options))
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         iterator = iter(self.dataset)

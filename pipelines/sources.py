@@ -68,8 +68,12 @@ def _iterate(dataset: Any, paths: list[str]) -> Iterator[tuple[int, Any]]:
     """(file's number, value) elements of a tf.data.Dataset as numpy; errors as sentences."""
     import tensorflow as tf  # pylint: disable=import-outside-toplevel
     number = 0
+    # Dropping a half-used iterator waits for the tuning thread, which may sleep for half a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     try:
-        for number, value in dataset.prefetch(_ELEMENTS_AHEAD).as_numpy_iterator():
+        for number, value in (dataset.prefetch(_ELEMENTS_AHEAD).with_options(options)
+                              .as_numpy_iterator()):
             yield int(number), value
     except tf.errors.OpError as error:
         raise UserError(f"Cannot read {paths[number]} or the file after it: "
