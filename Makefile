@@ -27,13 +27,13 @@ $(VENV)/.complete: requirements.txt
 quickstart: $(VENV)/.complete
 	@mkdir -p $(QUICKSTART)
 	@echo "== 1. Text"
-	$(if $(CORPUS),@echo "your own: $(CORPUS)",$(RUN) -m pipelines.stories --output=$(TEXT) --megabytes=3)
+	$(if $(CORPUS),@echo "your own: $(CORPUS)",$(RUN) -m pipelines.stories --output=$(TEXT) --megabytes=3 --overwrite)
 	@echo "== 2. A byte-pair vocabulary of $(MERGES) merges"
 	$(RUN) -m pipelines.train_bpe --input='$(TEXT)' --output_dir=$(QUICKSTART)/bpe \
 	  --num_merges=$(MERGES) --overwrite
 	@echo "== 3. TFRecords"
 	$(RUN) -m pipelines.build_corpus --input='$(TEXT)' --tokenizer=$(QUICKSTART)/bpe \
-	  --output_dir=$(QUICKSTART)/data --sequence_length=128 --overwrite
+	  --output_dir=$(QUICKSTART)/data --sequence_length=256 --overwrite
 	@echo "== 4. Pre-training"
 	$(RUN) -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/quickstart.flags \
 	  --data_dir=$(QUICKSTART)/data --model_dir=$(QUICKSTART)/run
