@@ -12,6 +12,7 @@ RUN = $(VENV)/bin/python
 CORPUS ?=
 QUICKSTART ?= quickstart$(if $(CORPUS),-own)
 MERGES ?= $(if $(CORPUS),4000,1500)
+PROMPT ?= $(if $(CORPUS),It was,This is the story of)
 TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 
 .PHONY: environment quickstart test test-peers clean
@@ -41,7 +42,7 @@ quickstart: $(VENV)/.complete
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/run --data_dir=$(QUICKSTART)/data --trigram
 	@echo "== 6. A text"
 	$(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --top_p=0.9 --max_new_tokens=100 \
-	  --prompt='One morning'
+	  --prompt='$(PROMPT)'
 	@echo
 	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)."
 	@echo "Next:"
