@@ -5,6 +5,7 @@ standardisation of punctuation and white space, spaCy's rule tokenizer, lower ca
 word. No speed tricks beyond a cache of words, which the released program has too.
 """
 
+from collections.abc import Mapping, Sequence
 import glob
 import json
 import re
@@ -26,27 +27,54 @@ def standardize(text: str) -> str:
 
 
 class ReleasedEncoder:
-    """Text -> ids, as the paper's program makes them.
+    """Text -> ids, as the paper's program makes them; the tests' yardstick, too.
 
     Args:
-      vocabulary: path of `encoder_bpe_40000.json`.
-      merges: path of `vocab_40000.bpe`, one header line.
+      vocabulary: token -> id.
+      merges: pairs, in order.
+      language: a spaCy language code.
     """
 
-    def __init__(self, vocabulary: str, merges: str):
+    def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]],
+                 language: str = "en"):
         import ftfy  # here, so that a process which only starts others stays small
         import spacy
+        self._vocabulary = vocabulary
+        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self._fix_text = ftfy.fix_text
+        self._split = spacy.blank(language).tokenizer
+        self._cache: dict[str, list[str]] = {}
+        self.rules = self._split.rules
+
+    @classmethod
+    def from_files(cls, vocabulary: str, merges: str) -> "ReleasedEncoder":
+        """Reads `encoder_bpe_40000.json` and `vocab_40000.bpe` (one header line)."""
         with open(vocabulary, encoding="utf-8") as stream:
-            self._ids = json.load(stream)
+            ids = json.load(stream)
         with open(merges, encoding="utf-8") as stream:
             lines = stream.read().split("\n")[1:-1]
-        self._ranks = {tuple(line.split()): rank for rank, line in enumerate(lines)}
-        self._fix_text = ftfy.fix_text
-        self._words = spacy.blank("en").tokenizer
-        self._cache: dict[str, list[int]] = {}
+        return cls(ids, [tuple(line.split()) for line in lines])
 
-    def _encode_word(self, word: str) -> list[int]:
+    def words(self, text: str) -> list[str]:
+        """The lower-case words that BPE gets."""
+        return [token.text.lower() for token in self._split(standardize(self._fix_text(text)))]
+
+    def pieces(self, word: str) -> list[str]:
+        """One word's BPE pieces."""
+        if word not in self._cache:
+            self._cache[word] = self._merge(word)
+        return self._cache[word]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, however long."""
+        return [self._vocabulary.get(piece, 0) for word in self.words(text)
+                for piece in self.pieces(word)]
+
+    def _merge(self, word: str) -> list[str]:
         parts = [*word[:-1], word[-1] + "</w>"]
+        # spaCy makes one word of a newline and the space after it.
+        if parts == ["\n", " </w>"]:
+            return ["\n</w>"]
         while len(parts) > 1:
             pairs = set(zip(parts, parts[1:]))
             best = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
@@ -61,20 +89,7 @@ class ReleasedEncoder:
                     joined.append(parts[index])
                     index += 1
             parts = joined
-        # spaCy makes one word of a newline and the space after it.
-        if parts == ["\n", " </w>"]:
-            parts = ["\n</w>"]
-        return [self._ids.get(part, 0) for part in parts]
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of one text, however long."""
-        ids = []
-        for token in self._words(standardize(self._fix_text(text))):
-            word = token.text.lower()
-            if word not in self._cache:
-                self._cache[word] = self._encode_word(word)
-            ids.extend(self._cache[word])
-        return ids
+        return parts
 
 
 def bert_split_encoder(vocabulary: str, merges: str):

@@ -95,7 +95,7 @@ def straight_encoder(name: str) -> Callable[[str], list[int]]:
     """text -> ids of one straight script."""
     paths = encoders.tokenizer_files(_TOKENIZER.value)
     if name == "released":
-        return encoders.ReleasedEncoder(*paths).encode
+        return encoders.ReleasedEncoder.from_files(*paths).encode
     encoder = encoders.bert_split_encoder(*paths)
 
     def encode(text: str) -> list[int]:

@@ -40,7 +40,7 @@ def make_encoder(name: str, folder: str) -> Callable[[str], object]:
         return Tokenizer.load(folder).encode_array
     paths = encoders.tokenizer_files(folder)
     if name == "released":
-        return encoders.ReleasedEncoder(*paths).encode
+        return encoders.ReleasedEncoder.from_files(*paths).encode
     encoder = encoders.bert_split_encoder(*paths)
     return lambda text: encoder.encode(text).ids
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from benchmarks.encoders import ReleasedEncoder
 from gpt_tf import tokenizer as tokenizer_module
 from gpt_tf.files import UserError
 from gpt_tf.text import Piece, chunks, clean, split_text, standardise
@@ -19,7 +20,6 @@ from gpt_tf.words import WordSplitter, join_words
 from pipelines import bpe
 from pipelines.train_bpe import count_words
 from tests import awkward_text
-from tests.released_tokenizer import ReleasedTokenizer
 
 
 @pytest.fixture(name="parts", scope="module")
@@ -35,8 +35,8 @@ def fixture_small(parts) -> Tokenizer:
 
 
 @pytest.fixture(name="released", scope="module")
-def fixture_released(parts) -> ReleasedTokenizer:
-    return ReleasedTokenizer(*parts)
+def fixture_released(parts) -> ReleasedEncoder:
+    return ReleasedEncoder(*parts)
 
 
 @settings(max_examples=400, deadline=None)
@@ -48,7 +48,7 @@ def test_equals_the_released_path(small, released, text):
 @pytest.mark.parametrize("language", ["es", "ru", "de", "tr", "xx"])
 def test_other_languages(parts, language):
     """The words too, for most of another script is unknown to the vocabulary."""
-    small, released = Tokenizer(*parts, language), ReleasedTokenizer(*parts, language)
+    small, released = Tokenizer(*parts, language), ReleasedEncoder(*parts, language)
     splitter = WordSplitter(language)
     rules = sorted(released.rules)
     for number in range(120):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 import numpy as np
 import pytest
 
+from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.text import split_text
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer_files import read_merges, read_vocabulary
 from tests import awkward_text
-from tests.released_tokenizer import ReleasedTokenizer
 
 
 @pytest.fixture(name="published", scope="module")
@@ -24,9 +24,9 @@ def fixture_published(shared_data) -> Tokenizer:
 
 
 @pytest.fixture(name="released", scope="module")
-def fixture_released(shared_data) -> ReleasedTokenizer:
+def fixture_released(shared_data) -> ReleasedEncoder:
     folder = shared_data / "gpt1_bpe"
-    return ReleasedTokenizer(read_vocabulary(folder / "encoder_bpe_40000.json"),
+    return ReleasedEncoder(read_vocabulary(folder / "encoder_bpe_40000.json"),
                              read_merges(folder / "vocab_40000.bpe"))
 
 

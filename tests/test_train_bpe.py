@@ -12,13 +12,13 @@ import sys
 import pytest
 import tokenizers
 
+from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.files import UserError
 from gpt_tf.text import Piece
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import bpe, train_bpe
 from tests import awkward_text
 from tests.conftest import REPOSITORY
-from tests.released_tokenizer import ReleasedTokenizer
 
 
 def _learn_slowly(counts):
@@ -71,7 +71,7 @@ def test_as_another_trainer():
 
 
 def test_words_are_the_released_ones():
-    released = ReleasedTokenizer({}, [])
+    released = ReleasedEncoder({}, [])
     text = awkward_text.PROSE * 3 + "<b>\nTom &amp; Ann wed. x:P:P\n"
     expected = collections.Counter(word for word in released.words(text) if word != "\n ")
     counted = train_bpe.count_words([Piece(text)], "en")
