@@ -174,13 +174,12 @@ def make_table(ours: dict[int, float], lines: list[dict]) -> str:
 
 def main() -> None:
     """Trains the peer, then prints both courses of the validation loss."""
-    from gpt_tf.pretraining import num_steps
     from gpt_tf.records import Manifest
     if not _MODEL_DIR.value:
         raise files.UserError("Name the folder of a gpt_tf.pretrain run with --model_dir.")
     run = Run.load(_MODEL_DIR.value)
     manifest = Manifest.load(run.data_dir)
-    total = num_steps(run.training, manifest.splits["train"].windows)
+    total = run.training.total_steps(manifest.splits["train"].records)
     lines = train(run, total, max(1, round(total * _FRACTION.value)), 60 * _MAX_MINUTES.value)
     print(report.describe_machine(["tensorflow", "torch"]))
     print(f"\n{run.model.num_parameters:,} parameters, schedule of {total} updates of "

@@ -1,9 +1,11 @@
-"""Checkpoints of a run: saved whole, restored from the newest one that is whole."""
+"""Checkpoints of a run: saved whole, restored from the newest one that is whole; and the best."""
 
 import glob
+import math
 import os
 import re
 import shutil
+from typing import Collection
 
 import tensorflow as tf
 
@@ -99,6 +101,50 @@ class Checkpoints:
                 shutil.rmtree(path)
             else:
                 os.remove(path)
+
+
+class BestCheckpoint:
+    """The weights of the best validation so far, with the scores they had.
+
+    The scores stand in the checkpoint itself: a run that is killed, goes on from an earlier
+    update and validates again finds what it had found, and keeps the same weights.
+
+    Args:
+      folder: where the checkpoint stands.
+      variables: the model's, by name.
+      score_names: names of a validation's scores; the first decides.
+
+    Raises:
+      UserError: the checkpoint that is there is damaged.
+    """
+
+    def __init__(self, folder: str, variables: dict[str, tf.Variable],
+                 score_names: Collection[str]):
+        self._scores = {name: tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+                        for name in score_names}
+        self._deciding = next(iter(self._scores))
+        # The scores alone: the weights in memory are the run's newest.
+        self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
+        self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores})
+        self._checkpoints.remove_unfinished()
+
+    @property
+    def step(self) -> int | None:
+        """The update whose weights are kept; None before the first validation."""
+        return self._step
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The kept weights' scores by name."""
+        return {name: float(value.numpy()) for name, value in self._scores.items()}
+
+    def offer(self, step: int, scores: dict[str, float]) -> None:
+        """Keeps the weights as of `step` if their first score is above that of those kept."""
+        if scores[self._deciding] > self.scores[self._deciding]:
+            for name, value in self._scores.items():
+                value.assign(scores[name])
+            self._checkpoints.save(step)
+            self._step = step
 
 
 def _first_line(error: BaseException) -> str:

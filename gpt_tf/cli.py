@@ -8,7 +8,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from typing import Callable, TypeVar
+from typing import Callable, Collection, TypeVar
 
 from absl import flags
 
@@ -20,15 +20,16 @@ Config = TypeVar("Config")
 flags.disclaim_key_flags()
 
 
-def define_flags(config_class: type, **defaults) -> None:
+def define_flags(config_class: type, omit: Collection[str] = (), **defaults) -> None:
     """Defines one flag for each field of `config_class` that carries a help text.
 
     Args:
       config_class: a dataclass with fields made by `config.option`.
+      omit: fields for which another flag of this command stands.
       **defaults: defaults of this command that differ from the class's.
     """
     for field in dataclasses.fields(config_class):
-        if "help" not in field.metadata:
+        if "help" not in field.metadata or field.name in omit:
             continue
         default = defaults.pop(field.name, field.default)
         help_text = field.metadata["help"]
@@ -43,13 +44,15 @@ def define_flags(config_class: type, **defaults) -> None:
 
 
 def from_flags(config_class: type[Config], **values) -> Config:
-    """Builds `config_class` from its flags; `values` are the fields that are not flags.
+    """Builds `config_class` from its flags; `values` stand for flags, and for other fields.
+
+    A field whose flag this command omits keeps the class's default.
 
     Raises:
       UserError: the values do not fit together.
     """
     for field in dataclasses.fields(config_class):
-        if "help" in field.metadata and field.name not in values:
+        if field.name in flags.FLAGS and "help" in field.metadata and field.name not in values:
             values[field.name] = getattr(flags.FLAGS, field.name)
     try:
         return config_class(**values)
@@ -57,11 +60,22 @@ def from_flags(config_class: type[Config], **values) -> Config:
         raise UserError(str(error)) from error
 
 
-def flagfile_text() -> str:
-    """The values of all of this command's flags, as a flagfile that gives the same run."""
+def is_given(name: str) -> bool:
+    """Whether there is a flag `name` and the command line or a flagfile names it."""
+    return name in flags.FLAGS and flags.FLAGS[name].present > 0
+
+
+def flagfile_text(**values) -> str:
+    """The values of all of this command's flags, as a flagfile that gives the same run.
+
+    Args:
+      **values: what to write for a flag in place of its value.
+    """
     module = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
-    return "".join(flag.serialize() + "\n" for flag in sorted(module, key=lambda f: f.name)
-                   if flag.value is not None and flag.name not in ("flagfile", "undefok"))
+    return "".join(
+        (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
+        for flag in sorted(module, key=lambda f: f.name)
+        if flag.value is not None and flag.name not in ("flagfile", "undefok"))
 
 
 def import_tensorflow() -> None:

@@ -84,7 +84,7 @@ class OptimizerConfig:
     learning_rate: float = option(2.5e-4, "Peak learning rate.")
     schedule: str = option("cosine", "Course of the learning rate after the warm-up.",
                            choices=("cosine", "linear", "constant"))
-    warmup_steps: int = option(2000, "Updates of linear warm-up.")
+    warmup_steps: float = option(2000, "Updates of linear warm-up.")
     beta_1: float = option(0.9, "Adam's decay of the mean gradient.")
     beta_2: float = option(0.999, "Adam's decay of the mean squared gradient.")
     epsilon: float = option(1e-8, "Adam's epsilon.")
@@ -120,7 +120,7 @@ class TrainingConfig:
         "auto", "Devices: one_device, mirrored (all GPUs of the machine), or auto: mirrored when "
         "there is more than one GPU.", choices=("auto", "one_device", "mirrored"), resumable=True)
     log_every: int = option(10, "Updates between lines of metrics.", resumable=True)
-    evaluate_every: int = option(1000, "Updates between validations; 0: at the end only.",
+    evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
                                  resumable=True)
     evaluation_batches: int = option(
         0, "Batches of a validation during training; 0 takes all. The last one takes all.",
@@ -140,6 +140,34 @@ class TrainingConfig:
         _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")
         _require(self.num_steps > 0 or self.num_epochs > 0,
                  "--num_epochs or --num_steps must be positive.")
+
+    def total_steps(self, num_records: int) -> int:
+        """Updates of a run on so many records: epochs become updates here and nowhere else."""
+        return self.num_steps or max(1, round(self.num_epochs * num_records / self.batch_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningConfig:
+    """What fine-tuning adds (Radford et al. 2018, sections 3.2 and 4.1)."""
+
+    transfer_layers: int = option(-1, "Blocks taken from --init_from, counted from the first; "
+                                      "-1: all, 0: the embeddings only.")
+    lm_coef: float = option(0.5, "Weight of the auxiliary language-model loss; 0: none.")
+    classifier_dropout: float = option(0.1, "Dropout rate on the input of the new linear layer.")
+    warmup_fraction: float = option(0.002, "Share of the updates with linear warm-up.")
+    evaluations_per_epoch: float = option(1.0, "Validations per pass over the training data; "
+                                               "0: at the end only.")
+
+    def __post_init__(self):
+        _require(self.transfer_layers >= -1, f"--transfer_layers={self.transfer_layers} must be "
+                                             "-1 or a number of blocks.")
+        _require(0 <= self.classifier_dropout < 1, "--classifier_dropout="
+                 f"{self.classifier_dropout} must be at least 0 and below 1.")
+        _require(0 <= self.warmup_fraction <= 1,
+                 f"--warmup_fraction={self.warmup_fraction} must be between 0 and 1.")
+        for name in ("lm_coef", "evaluations_per_epoch"):
+            _require(getattr(self, name) >= 0,
+                     f"--{name}={getattr(self, name)} must not be negative.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """One flag -> `tf.distribute.Strategy`, and how a global batch and its sums cross replicas."""
 
+import functools
+
 import tensorflow as tf
 
 from gpt_tf.files import UserError
 
 
+@functools.cache  # two of the same devices number their collectives alike, and these mix
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """Builds the strategy of `--strategy`.
+    """The strategy of `--strategy`, one for the whole process.
 
     Args:
       name: "one_device"; "mirrored", over all GPUs of this machine, or its logical CPU devices

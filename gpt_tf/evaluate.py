@@ -1,26 +1,52 @@
-"""Perplexity and bits per byte of a run's newest checkpoint on a data folder.
+"""Measures a run on a split of a data folder.
 
+A language model's perplexity and bits per byte, with the weights that it ended with:
   python -m gpt_tf.evaluate --model_dir=runs/books --data_dir=data/books --trigram
+
+A fine-tuned model's metrics, with the weights of its best validation; they are saved in the run
+folder, too, in evaluations/. The predictions file has the layout that GLUE's site takes:
+  python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --bag_of_words
+  python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --split=test \\
+      --predictions=SST-2.tsv
 """
 
 import dataclasses
+import os
 
 from absl import flags
 
 from gpt_tf import cli
 from gpt_tf.config import option
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, make_folder
+from gpt_tf.records import TASK, Manifest
+from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """What is measured, and how."""
 
-    split: str = option("validation", "Split of the data folder.", choices=("validation", "train"))
-    batch_size: int = option(32, "Sequences at once.")
+    split: str = option("validation", "Split of the data folder.")
+    batch_size: int = option(32, "Sequences at once; of a task, rows.")
     jit_compile: bool = option(True, "Compile with XLA.")
-    trigram: bool = option(False, "Also fit a smoothed trigram on the training split and measure "
-                                  "it on the same tokens.")
+    trigram: bool = option(False, "Of a language model: also fit a smoothed trigram on the "
+                                  "training split and measure it on the same tokens.")
+    bag_of_words: bool = option(False, "Of a task: also fit a bag of words on the training split "
+                                       "and measure it, and the majority class, on the same rows.")
+    predictions: str = option("", "Of a task: TSV file to make, with the index of each row in its "
+                                  "source and the label predicted.")
+    probabilities: bool = option(False, "Add a column for each class to --predictions.")
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+        if self.probabilities and not self.predictions:
+            raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
+
+
+# Options that only one kind of data has.
+_OF_LANGUAGE_MODELS = ("trigram",)
+_OF_TASKS = ("bag_of_words", "predictions")
 
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
@@ -39,19 +65,12 @@ def trigram_perplexity(data_dir: str, split: str) -> float:
     return TrigramModel.fit(windows("train"), vocabulary_size).perplexity(windows(split))
 
 
-def main() -> None:
-    """Prints the scores."""
-    cli.import_tensorflow()  # here and below, so that --help does not wait for it
+def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
+    """Prints the scores of a language model."""
     from gpt_tf import distribution, language_model, run_folder
     from gpt_tf.input import evaluation_batches
-    from gpt_tf.tokenizer import Tokenizer
 
-    model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
-    config = cli.from_flags(EvaluationConfig)
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
-    if Tokenizer.load(model_dir).fingerprint != batches.manifest.tokenizer_fingerprint:
-        raise UserError(f"{data_dir} was made with another tokenizer than {model_dir}: build it "
-                        f"again with --tokenizer={model_dir}.")
     model, step = run_folder.load_model(model_dir)
     evaluate = language_model.Evaluator(model, distribution.make_strategy("one_device"),
                                         config.jit_compile)
@@ -65,8 +84,76 @@ def main() -> None:
               "(interpolated Kneser-Ney, same tokens)")
 
 
+def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
+    """Prints and saves the metrics of a fine-tuned model, and writes its predictions.
+
+    Raises:
+      UserError: run, data and options do not fit together.
+    """
+    from gpt_tf import distribution, run_folder, task_evaluation
+    from gpt_tf.input import evaluation_batches
+    from gpt_tf.task_model import Predictor
+
+    batches = evaluation_batches(data_dir, config.split, config.batch_size)
+    manifest, split = batches.manifest, batches.manifest.splits[config.split]
+    task_evaluation.check_task(model_dir, data_dir, manifest)
+    if not split.labelled and not config.predictions:
+        raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: ask "
+                        "for the model's own with --predictions=FILE.tsv.")
+    if config.predictions:
+        make_folder(os.path.dirname(os.path.abspath(config.predictions)))
+    model, task, step = run_folder.load_task_model(model_dir)
+    found = Predictor(model, distribution.make_strategy("one_device"), config.jit_compile)(batches)
+    print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
+    if split.labelled:
+        scores = {"fine-tuned": task_evaluation.measure(
+            manifest.task, found.labels, found.predictions) | {"loss": found.loss}}
+        if config.bag_of_words:
+            scores |= task_evaluation.baselines(data_dir, config.split)
+        _print_beside(scores)
+        path = task_evaluation.save(model_dir, manifest, config.split, {
+            "data_dir": data_dir, "split": config.split, "rows": split.records, "update": step,
+            "scores": scores})
+        print(f"Saved in {path}.")
+    else:
+        print("  no labels: predictions only")
+    if config.predictions:
+        task_evaluation.write_predictions(config.predictions, task, found, config.probabilities)
+        left_out = sum(split.left_out.values())
+        print(f"Wrote {len(found.indices):,} predictions to {config.predictions}"
+              + (f"; {left_out:,} rows of the source were left out of the data and have none."
+                 if left_out else "."))
+
+
+def _print_beside(scores: dict[str, dict[str, float]]) -> None:
+    """One line a metric: the fine-tuned model's, and the baselines' beside it."""
+    mine, *others = scores.values()
+    for name, value in mine.items():
+        beside = "".join(f"   {who} {theirs[name]:.4f}"
+                         for who, theirs in zip(list(scores)[1:], others) if name in theirs)
+        print(f"  {name:20} {value:.4f}{beside}")
+
+
+def main() -> None:
+    """Evaluates by the kind of the data."""
+    model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
+    config = cli.from_flags(EvaluationConfig)
+    manifest = Manifest.load(data_dir)
+    is_task = manifest.kind == TASK
+    for name in _OF_LANGUAGE_MODELS if is_task else _OF_TASKS:
+        if getattr(config, name):
+            raise UserError(f"--{name} is not for data of kind {manifest.kind!r}, which {data_dir} "
+                            "holds: leave it out.")
+    if Tokenizer.load(model_dir).fingerprint != manifest.tokenizer_fingerprint:
+        raise UserError(f"{data_dir} was made with another tokenizer than {model_dir}: build it "
+                        f"again with --tokenizer={model_dir}.")
+    cli.import_tensorflow()  # here and above, so that --help does not wait for it
+    (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
+
+
 if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus.", required=True)
+    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus or "
+                                          "pipelines.build_task.", required=True)
     cli.define_flags(EvaluationConfig)
     cli.run(main)

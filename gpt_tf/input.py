@@ -4,6 +4,11 @@ The training data is one endless stream: a permutation of all records for each e
 (seed, epoch), one after the other. Update k, counted from 1, takes records (k - 1) * B .. k * B - 1
 of the stream. So going to any step is arithmetic, nothing before it is read, and nothing has to be
 saved to go on: the step is the state.
+
+The rows of a task differ in length. Its updates are taken in pools of up to 32 batches: a pool's
+records are those of its updates in the stream, sorted by length and cut into batches, which come in
+an order of their own. So a batch is as wide as its rows, short sentences do not pay for long ones,
+and every record still comes once an epoch. A pool ends with the epoch that it began in.
 """
 
 from collections.abc import Iterator
@@ -16,6 +21,11 @@ import tensorflow as tf
 
 from gpt_tf import records
 from gpt_tf.files import UserError
+
+_POOL = 32  # batches
+# The orders of the pools' batches are numbered from here on, those of the epochs from 0.
+_POOL_ORDERS = 1 << 63
+_NARROWEST = 16
 
 _GOLDEN = np.uint64(0x9e3779b97f4a7c15)
 
@@ -40,17 +50,38 @@ def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(_mix(_mix(np.arange(size, dtype=np.uint64) * _GOLDEN + key) ^ key))
 
 
+def batch_width(longest: int, sequence_length: int) -> int:
+    """The least of 16, 24, 32, 48, 64, 96, 128, ... that holds `longest` tokens, or the limit.
+
+    Few widths, because a step is compiled once for each.
+    """
+    power = max(_NARROWEST, 1 << (longest - 1).bit_length())
+    width = power * 3 // 4 if _NARROWEST < longest <= power * 3 // 4 else power
+    return min(width, sequence_length)
+
+
 class Batches:
     """A `tf.data.Dataset` of global batches, and the user's error behind one that fails.
 
     Inside tf.data an exception becomes a `tf.errors` one with a traceback for its text; iterating
     over this object, or over `dataset` inside `explain_errors()`, gives the `UserError` back.
 
-    Each element: {
+    Each element of a language model's data: {
       "token_ids": tf.int32 [B, T], padded with 0,
       "lengths": tf.int32 [B], real tokens of each row,
       "rows": tf.int32 [B], the row's number in the global batch,
       "step": tf.int64 [], the number of the update (or of the batch), counted from 1}
+
+    Each element of a task's data, T the `batch_width` of its longest sequence: {
+      "token_ids": tf.int32 [B, K, T], padded with 0,
+      "lengths": tf.int32 [B, K], real tokens of each sequence,
+      "labels": tf.int32 [B], -1 without one; or tf.float32 [B] of scores, NaN without one,
+      "records": tf.int32 [B], the record's position in its split,
+      "indices": tf.int64 [B], the row's number in its source split,
+      "rows", "step": as above}
+
+    Rows of length 0 fill up a last batch: their records and indices are -1, their labels 0 or the
+    lowest score.
 
     Attributes:
       dataset: the dataset.
@@ -65,9 +96,7 @@ class Batches:
         self._batch_size = batch_size
         self._positions = positions
         self._error: UserError | None = None
-        length = self.manifest.sequence_length
-        # A row of length 0 weighs nothing: it fills the last batch, so that all have one shape.
-        self._filler = records.encode(np.zeros((1, length), np.int64), np.zeros(1, np.int64))
+        self._filler = _filler(self.manifest)
         options = tf.data.Options()
         # There is nothing to tune: a batch is read in about a millisecond. Dropping a half-used
         # iterator waits for the tuning thread, which may sleep for half a minute.
@@ -96,18 +125,54 @@ class Batches:
             raise self._error from error
 
     def _load(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        serialized = tf.numpy_function(self._read, [step], tf.string)
-        serialized.set_shape([self._batch_size])
-        batch = records.parse(serialized, self.manifest.sequence_length)
-        return batch | {"rows": tf.range(self._batch_size), "step": step + 1}
+        task, size = self.manifest.task, self._batch_size
+        serialized, positions, width = tf.numpy_function(
+            self._read, [step], (tf.string, tf.int32, tf.int64))
+        serialized.set_shape([size])
+        if task is None:
+            batch = records.parse(serialized, self.manifest.sequence_length)
+        else:
+            batch = records.parse_examples(serialized, task, width)
+            batch["token_ids"].set_shape([size, task.num_sequences, None])
+            batch["records"] = tf.ensure_shape(positions, [size])
+        return batch | {"rows": tf.range(size), "step": step + 1}
 
-    def _read(self, step: np.int64) -> np.ndarray:
+    def _read(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.int64]:
+        """Records [B], their positions int32 [B], and the width of the batch."""
+        found = self._positions(int(step))
+        missing = self._batch_size - len(found)
         try:
-            found = self.reader.read(self._positions(int(step)))
+            serialized = self.reader.read(found) + [self._filler] * missing
         except UserError as error:
             self._error = error
             raise
-        return np.array(found + self._filler * (self._batch_size - len(found)), object)
+        width = batch_width(int(self.reader.lengths[found].max()), self.manifest.sequence_length)
+        return (np.array(serialized, object),
+                np.append(found, np.full(missing, -1)).astype(np.int32), np.int64(width))
+
+
+def _filler(manifest: records.Manifest) -> bytes:
+    """A record of length 0, which weighs nothing: it fills the last batch, so that all are equal
+    in shape."""
+    task = manifest.task
+    if task is None:
+        return records.encode(np.zeros((1, manifest.sequence_length), np.int64),
+                              np.zeros(1, np.int64))[0]
+    return records.encode_example([[]] * task.num_sequences, min(task.score_range, default=0),
+                                  -1, task.is_score)
+
+
+def _stream(size: int, seed: int):
+    """(start, stop) -> int64 [stop - start], the records at these places of the endless stream."""
+    # A batch may run over the end of an epoch, so two orders are kept.
+    order = functools.lru_cache(maxsize=2)(functools.partial(permutation, size, seed))
+
+    def positions(start: int, stop: int) -> np.ndarray:
+        epochs, places = np.divmod(np.arange(start, stop), size)
+        return np.concatenate([order(epoch)[places[epochs == epoch]]
+                               for epoch in range(epochs[0], epochs[-1] + 1)])
+
+    return positions
 
 
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
@@ -124,32 +189,69 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
       UserError: see `records.SplitReader`.
     """
     reader = records.SplitReader(data_dir, "train")
-    size = len(reader)
-    # A batch may run over the end of an epoch, so two orders are kept.
-    order = functools.lru_cache(maxsize=2)(functools.partial(permutation, size, seed))
+    stream = _stream(len(reader), seed)
 
     def positions(step: int) -> np.ndarray:
-        epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), size)
-        return np.concatenate([order(epoch)[places[epochs == epoch]]
-                               for epoch in range(epochs[0], epochs[-1] + 1)])
+        return stream(step * batch_size, (step + 1) * batch_size)
 
     return Batches(reader, batch_size, positions, range(start_step, np.iinfo(np.int64).max))
 
 
+def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
+                 start_step: int = 0) -> Batches:
+    """The training data of a task, updates `start_step` + 1 .. `total_steps`.
+
+    Args:
+      data_dir: a finished data folder of a task.
+      batch_size: B, rows of a global batch; may exceed the number of records.
+      seed: decides the order.
+      total_steps: updates of the whole run.
+      start_step: updates already done.
+
+    Raises:
+      UserError: the training rows have no labels; see `records.SplitReader`, too.
+    """
+    reader = records.SplitReader(data_dir, "train")
+    if not reader.manifest.splits["train"].labelled:
+        raise UserError(f"The training split of {os.fspath(data_dir)} has rows without a label, "
+                        "and nothing can be learnt from those: build it from labelled rows.")
+    size = len(reader)
+    stream = _stream(size, seed)
+
+    @functools.lru_cache(maxsize=1)
+    def pool(first: int, last: int) -> np.ndarray:
+        """int64 [last - first, B], the records of updates first + 1 .. last."""
+        found = stream(first * batch_size, last * batch_size)
+        by_length = found[np.argsort(reader.lengths[found], kind="stable")]
+        order = permutation(last - first, seed, _POOL_ORDERS + first)
+        return by_length.reshape(-1, batch_size)[order]
+
+    def positions(step: int) -> np.ndarray:
+        epoch = step * batch_size // size
+        # The first step that begins in the epoch, and the first that begins behind it.
+        begin, end = -(-epoch * size // batch_size), -(-(epoch + 1) * size // batch_size)
+        first = step - (step - begin) % _POOL
+        return pool(first, min(first + _POOL, end, total_steps))[step - first]
+
+    return Batches(reader, batch_size, positions, range(start_step, total_steps))
+
+
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int) -> Batches:
-    """Every record of `split` once, in order; rows of length 0 fill up the last batch.
+    """Every record of `split` once: a task's by length, a language model's in order.
 
     Raises:
       UserError: see `records.SplitReader`.
     """
     reader = records.SplitReader(data_dir, split)
+    order = (np.arange(len(reader)) if reader.manifest.task is None
+             else np.argsort(reader.lengths, kind="stable"))
 
     def positions(step: int) -> np.ndarray:
-        return np.arange(step * batch_size, min((step + 1) * batch_size, len(reader)))
+        return order[step * batch_size:(step + 1) * batch_size]
 
     return Batches(reader, batch_size, positions, range(-(-len(reader) // batch_size)))
 
 
 def steps_per_epoch(manifest: records.Manifest, batch_size: int) -> float:
     """Updates per pass over the training records; not whole, as batches run over its end."""
-    return manifest.splits["train"].windows / batch_size
+    return manifest.splits["train"].records / batch_size

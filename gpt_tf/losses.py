@@ -44,7 +44,6 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
     return tf.reshape(losses, [-1])[:total]
 
 
-@tf.custom_gradient
 def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
                      weights: tf.Tensor):
     """Sum of `weights` times the negative log-likelihoods of `targets`.
@@ -61,10 +60,37 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     Returns:
       float32 scalar, in nats.
     """
+    return _lm_loss(hidden, table, targets, weights, hidden.shape[0])
+
+
+def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
+                   weights: tf.Tensor) -> tf.Tensor:
+    """As `weighted_lm_loss`, on padded sequences: the softmax runs over few tokens of weight 0.
+
+    Args:
+      hidden: [B, T, D] hidden states.
+      table: float32 [V, D] output rows.
+      targets: int32 [B, T].
+      weights: float32 [B, T].
+    """
+    width = hidden.shape[-1]
+    weights = tf.reshape(weights, [-1])
+    # Those that weigh come first, so that the loop over chunks can stop after them.
+    counts = tf.cast(weights > 0, tf.float32)
+    order = tf.math.top_k(counts, k=weights.shape[0]).indices
+    return _lm_loss(tf.gather(tf.reshape(hidden, [-1, width]), order), table,
+                    tf.gather(tf.reshape(targets, [-1]), order), tf.gather(weights, order),
+                    tf.cast(tf.reduce_sum(counts), tf.int32))
+
+
+@tf.custom_gradient
+def _lm_loss(hidden, table, targets, weights, num_rows):
+    """`weighted_lm_loss` of the first `num_rows` rows; the others weigh nothing."""
     total, width = hidden.shape
     compute_table = tf.cast(table, hidden.dtype)
     chunks = _chunks(table.shape[0], hidden, targets, weights)
-    count = chunks[0].shape[0]
+    count, size = chunks[0].shape[:2]
+    used = -(-num_rows // size)
 
     def body(i, loss, d_table, d_hidden):
         h, t, w = (chunk[i] for chunk in chunks)
@@ -79,12 +105,12 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     state = (0, 0.0, tf.zeros_like(table),
              tf.TensorArray(hidden.dtype, size=count, element_shape=chunks[0].shape[1:]))
-    _, loss, d_table, d_hidden = tf.while_loop(lambda i, *_: i < count, body, state,
+    _, loss, d_table, d_hidden = tf.while_loop(lambda i, *_: i < used, body, state,
                                                maximum_iterations=count)
     d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
 
     def gradient(upstream):
-        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, None, None
+        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, None, None, None
 
     return loss, gradient
 
@@ -107,6 +133,23 @@ def shift_targets(token_ids: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, 
     return targets, mask
 
 
+def soft_classes(scores: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Shares each score between the two whole numbers beside it (Tai et al. 2015).
+
+    Args:
+      scores: float [B], between 0 and num_classes - 1.
+      num_classes: C.
+
+    Returns:
+      float64 [B, C]; a row's expected class is its score.
+
+    Example:
+      2.25 of 4 classes -> [0, 0, 0.75, 0.25]
+    """
+    distance = tf.abs(tf.cast(scores, tf.float64)[:, None] - tf.range(num_classes, dtype=tf.float64))
+    return tf.maximum(1.0 - distance, 0.0)
+
+
 def class_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Cross-entropy of each example.
 
@@ -114,10 +157,13 @@ def class_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     gradient of zero, and Adam magnifies the rounding that is left in its place.
 
     Args:
-      logits: float32 [B, K].
-      labels: int32 [B].
+      logits: float32 [B, C].
+      labels: int32 [B], or float64 [B, C] of `soft_classes`.
 
     Returns:
       float64 [B], in nats.
     """
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float64))
+    logits = tf.cast(logits, tf.float64)
+    if len(labels.shape) == 2:
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -9,6 +9,12 @@ from gpt_tf.layers import Cache, DecoderBlock, TokenAndPositionEmbedding, dropou
 _SEEDS_PER_BLOCK = 8  # a block draws six kernels; each has a seed of its own
 
 
+def _part_seed(seed: int, part: int) -> int:
+    """First seed of a part: 0 the embedding, 1 .. L the blocks, L + 1 the task's head."""
+    # Spread the seeds so that neighbouring run seeds share no kernel.
+    return (seed * 7919 + 1) % 2**31 + _SEEDS_PER_BLOCK * part
+
+
 class GPT(keras.layers.Layer):
     """The decoder trunk and the output head that shares its token embedding (equations 1 and 2).
 
@@ -26,13 +32,11 @@ class GPT(keras.layers.Layer):
     def __init__(self, config: ModelConfig, seed: int = 0, dtype="float32", name="gpt"):
         super().__init__(name=name, dtype=dtype)
         self.config = config
-        # Spread the seeds so that neighbouring run seeds share no kernel.
-        first_seed = (seed * 7919 + 1) % 2**31
-        self.embedding = TokenAndPositionEmbedding(config, first_seed, name="embedding",
+        self.embedding = TokenAndPositionEmbedding(config, _part_seed(seed, 0), name="embedding",
                                                    dtype=self.dtype_policy)
         self.blocks = [
-            DecoderBlock(config, index, first_seed + _SEEDS_PER_BLOCK * (index + 1),
-                         name=f"block_{index}", dtype=self.dtype_policy)
+            DecoderBlock(config, index, _part_seed(seed, index + 1), name=f"block_{index}",
+                         dtype=self.dtype_policy)
             for index in range(config.num_layers)]
         self.build()
 
@@ -88,24 +92,30 @@ class GPT(keras.layers.Layer):
 
 
 class TaskHead(keras.layers.Layer):
-    """The linear layer Wy, with its bias as released, over one position (equation 3).
+    """The linear layer Wy, with its bias as released (equation 3, Figure 1).
+
+    The form of a task says what it reads: one sequence of each example; the two orders of a
+    "similarity", whose states are summed before it; or the choices of a "multiple_choice", each
+    of which it gives one score.
 
     Args:
       config: the trunk's.
-      num_outputs: number of classes; 1 for a score of each choice.
-      rate: dropout on the position's hidden state.
+      form: one of `transforms.FORMS`.
+      num_classes: C, outputs of the softmax.
+      rate: dropout on the states it reads.
       seed: decides the initial kernel, N(0, 0.02).
     """
 
-    def __init__(self, config: ModelConfig, num_outputs: int, rate: float = 0.1, seed: int = 0,
-                 dtype="float32", name="task_head"):
+    def __init__(self, config: ModelConfig, form: str, num_classes: int, rate: float = 0.1,
+                 seed: int = 0, dtype="float32", name="task_head"):
         super().__init__(name=name, dtype=dtype)
+        self._form = form
         self._rate = rate
         self._site = 1 + config.num_layers * DecoderBlock.num_sites
         self.projection = keras.layers.Dense(
-            num_outputs, name="projection", dtype=self.dtype_policy,
-            kernel_initializer=keras.initializers.RandomNormal(
-                stddev=config.initializer_range, seed=seed))
+            1 if form == "multiple_choice" else num_classes, name="projection",
+            dtype=self.dtype_policy, kernel_initializer=keras.initializers.RandomNormal(
+                stddev=config.initializer_range, seed=_part_seed(seed, config.num_layers + 1)))
         self._width = config.hidden_dim
         self.build()
 
@@ -113,19 +123,20 @@ class TaskHead(keras.layers.Layer):
         """Makes the projection."""
         self.projection.build((None, self._width))
 
-    def call(self, hidden, positions, dropout_keys=None):
-        """Reads one position of each sequence.
+    def call(self, states, dropout_keys=None):
+        """Logits of the classes.
 
         Args:
-          hidden: [B, K, T, D], K sequences (choices) of each example.
-          positions: int32 [B, K], where each sequence's extract token stands.
+          states: [B, K, D], the hidden state at the extract token of each sequence.
           dropout_keys: uint32 [B, 2]; the mask is shared by an example's choices, as released.
 
         Returns:
-          float32 [B, K, num_outputs].
+          float32 [B, C].
         """
-        states = tf.gather(hidden, positions, axis=2, batch_dims=2)  # [B, K, D]
+        if self._form == "similarity":
+            states = tf.reduce_sum(states, axis=1, keepdims=True)
         if dropout_keys is not None:
             mask = dropout(tf.ones_like(states[:, :1]), self._rate, dropout_keys, self._site)
             states = states * mask
-        return tf.cast(self.projection(states), tf.float32)
+        logits = tf.cast(self.projection(states), tf.float32)  # [B, K or 1, 1 or C]
+        return tf.reshape(logits, [-1, logits.shape[1] * logits.shape[2]])

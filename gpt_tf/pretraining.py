@@ -58,13 +58,6 @@ def check_data(data_dir: str, max_sequence_length: int) -> Manifest:
     return manifest
 
 
-def num_steps(training: TrainingConfig, windows: int) -> int:
-    """Updates of the run: epochs become updates here and nowhere else."""
-    if training.num_steps:
-        return training.num_steps
-    return max(1, round(training.num_epochs * windows / training.batch_size))
-
-
 class Validation:
     """Scores and text samples of the model as training goes.
 
@@ -115,7 +108,7 @@ def pretrain(job: Job) -> int:
       Interrupted: a signal came; the run was saved.
     """
     manifest = Manifest.load(job.data_dir)
-    total = num_steps(job.training, manifest.splits["train"].windows)
+    total = job.training.total_steps(manifest.splits["train"].records)
     strategy = distribution.make_strategy(job.training.strategy)
     distribution.check_batch_size(strategy, job.training.batch_size,
                                   job.training.micro_batch_size)

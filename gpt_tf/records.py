@@ -3,7 +3,8 @@
 A data folder holds, per split, shards `train-00000.tfrecord`, `train-00001.tfrecord`, ... (TFRecord
 files of `tf.train.Example`, so any tool that knows these reads them), beside each shard an index
 `train-00000.index.npy`, the tokenizer's files, and `manifest.json`, written last: a folder without
-it is not finished and is refused. No TensorFlow is imported until `parse` is called.
+it is not finished and is refused. The manifest's classes (see `manifest`) are names of this module
+too. No TensorFlow is imported until records are parsed.
 
 One record of a language model's data is one window of T = `sequence_length` contiguous tokens:
   token_ids  int64 [T]  the window, padded with 0 at its end
@@ -11,131 +12,41 @@ One record of a language model's data is one window of T = `sequence_length` con
 
 Example: with T = 4 the document 7 8 9 10 11 12 makes two records,
   token_ids [7, 8, 9, 10] length [4]   and   token_ids [11, 12, 0, 0] length [2].
+
+One record of a task's data is one row of its source, as K = `num_sequences` sequences of
+`transforms`, none longer than `sequence_length` and none padded:
+  token_ids  int64 [sum of lengths]  the K sequences, one after the other
+  lengths    int64 [K]               tokens of each
+  label      int64 [1] the class, -1 without one; or float [1] the score, NaN without one
+  index      int64 [1]               number of the row in its source split, counted from 0
+
+Example: with 100 start, 101 delimiter, 102 extract, the sentences 7 8 and 9 of similarity make
+  token_ids [100, 7, 8, 101, 9, 102, 100, 9, 101, 7, 8, 102] lengths [6, 6] label [1] index [0].
 """
 
 from collections.abc import Sequence
-import dataclasses
 import functools
-import hashlib
-import json
+import math
 import os
-import re
-from typing import Any
 
 import google_crc32c
 import numpy as np
 
-from gpt_tf.files import UserError, read_json, write_json
-from gpt_tf.wire import example, frame, int64_feature, varint_rows
+from gpt_tf.files import UserError
+# Some only pass through this door.
+from gpt_tf.manifest import (  # pylint: disable=unused-import
+    LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest, Shard, Split, Task, TaskSplit, rebuild)
+from gpt_tf.wire import example, float_feature, frame, int64_feature, varint_rows, varints
 
-FORMAT_VERSION = 1
-LANGUAGE_MODEL = "language_model"
-MANIFEST_NAME = "manifest.json"
 TOKEN_IDS = "token_ids"
 LENGTH = "length"
+LENGTHS = "lengths"
+LABEL = "label"
+INDEX = "index"
 
-# One row of a shard's index: where its record starts, in bytes, and how many tokens it holds.
+# One row of a shard's index: where its record starts, in bytes, and how many tokens it holds; of
+# a task's record, those of the longest of its sequences.
 INDEX_DTYPE = np.dtype([("offset", "<u8"), ("length", "<u4")])
-
-_REBUILD = "build the data folder again with python -m pipelines.build_corpus ... --overwrite"
-_SHARD_NAME = re.compile(r"[a-z_]+-[0-9]{5,}\.tfrecord")
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One TFRecord file: its name in the folder, and what it must be to be whole."""
-
-    name: str
-    records: int
-    bytes: int
-    index_crc32c: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The shards of a split, in order, and its totals over all documents.
-
-    windows: records. tokens: of all documents, those of windows not written included.
-    predicted_tokens: the sum of length - 1. text_bytes: raw UTF-8 bytes of the documents.
-    """
-
-    shards: tuple[Shard, ...]
-    documents: int
-    windows: int
-    tokens: int
-    predicted_tokens: int
-    text_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Manifest:
-    """What a data folder says of itself; see the module's text for the folder."""
-
-    kind: str
-    sequence_length: int
-    vocabulary_size: int
-    tokenizer_fingerprint: str
-    splits: dict[str, Split]
-    flags: dict[str, Any]
-    format_version: int = FORMAT_VERSION
-
-    @classmethod
-    def load(cls, data_dir: str | os.PathLike) -> "Manifest":
-        """Reads the manifest of a finished data folder.
-
-        Raises:
-          UserError: the folder is not finished, of another format, or its manifest was altered.
-        """
-        path = os.path.join(data_dir, MANIFEST_NAME)
-        if not os.path.exists(path):
-            raise UserError(f"No {MANIFEST_NAME} in {os.fspath(data_dir)}: it is not a finished "
-                            "data folder; build it with python -m pipelines.build_corpus "
-                            f"--output_dir={os.fspath(data_dir)} ...")
-        value = read_json(path, "the data folder's manifest")
-        version = value.get("format_version") if isinstance(value, dict) else None
-        if version != FORMAT_VERSION:
-            raise UserError(f"{path}: format_version is {version!r} and this program reads "
-                            f"{FORMAT_VERSION}: {_REBUILD}.")
-        manifest = _checked(cls, value, path)
-        splits = {name: _checked(Split, split, f"{path}, split {name}")
-                  for name, split in manifest.splits.items()}
-        for name, split in splits.items():
-            shards = tuple(_checked(Shard, shard, f"{path}, split {name}")
-                           for shard in split.shards)
-            splits[name] = dataclasses.replace(split, shards=shards)
-            for shard in shards:
-                if not _SHARD_NAME.fullmatch(shard.name):
-                    raise UserError(f"{path}: {shard.name!r} is not a shard's name: {_REBUILD}.")
-            if sum(shard.records for shard in shards) != split.windows:
-                raise UserError(f"{path}: the shards of {name} do not add up to "
-                                f"{split.windows} records: {_REBUILD}.")
-        return dataclasses.replace(manifest, splits=splits)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex SHA-256 of what training sees: the windows, whatever command made them."""
-        seen = dataclasses.asdict(dataclasses.replace(self, flags={}))
-        return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
-
-    def save(self, data_dir: str | os.PathLike) -> None:
-        """Writes the manifest, which declares the folder finished: call it last."""
-        write_json(os.path.join(data_dir, MANIFEST_NAME), dataclasses.asdict(self))
-
-
-def _checked(cls: type, value: Any, where: str) -> Any:
-    """`cls` from JSON; only kinds of values are checked, nested dataclasses stay as they are."""
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: a group of named values is wanted: {_REBUILD}.")
-    fields = dataclasses.fields(cls)
-    if set(value) != {field.name for field in fields}:
-        odd = sorted(set(value) ^ {field.name for field in fields})
-        raise UserError(f"{where}: {', '.join(odd)} missing or not known: {_REBUILD}.")
-    for field in fields:
-        kind = {int: int, str: str, tuple[Shard, ...]: list}.get(field.type, dict)
-        got = value[field.name]
-        if type(got) is not kind or (kind is int and got < 0):
-            raise UserError(f"{where}: {field.name} cannot be {got!r:.40}: {_REBUILD}.")
-    return cls(**value)
 
 
 def index_name(shard_name: str) -> str:
@@ -165,6 +76,25 @@ def encode(token_ids: np.ndarray, lengths: np.ndarray) -> list[bytes]:
             for length, ids, padding in rows]
 
 
+def encode_example(token_ids: Sequence[Sequence[int]], label: float | None, index: int,
+                   is_score: bool) -> bytes:
+    """Serialises a row of a task, the same bytes for the same row always.
+
+    Args:
+      token_ids: K sequences of ids.
+      label: a class's id or a score; None where the row has none.
+      index: number of the row in its source split.
+      is_score: whether labels are scores.
+    """
+    if is_score:
+        label_feature = float_feature(LABEL, math.nan if label is None else label)
+    else:
+        label_feature = int64_feature(LABEL, varints([-1 if label is None else int(label)]))
+    return example(int64_feature(INDEX, varints([index])), label_feature,
+                   int64_feature(LENGTHS, varints(map(len, token_ids))),
+                   int64_feature(TOKEN_IDS, b"".join(map(varints, token_ids))))
+
+
 # Reading.
 
 
@@ -176,6 +106,35 @@ def parse(serialized, sequence_length: int) -> dict:
         LENGTH: tf.io.FixedLenFeature([], tf.int64)})
     return {"token_ids": tf.cast(features[TOKEN_IDS], tf.int32),
             "lengths": tf.cast(features[LENGTH], tf.int32)}
+
+
+def parse_examples(serialized, task: Task, width) -> dict:
+    """A batch of a task's records, cut to the width of its longest sequence.
+
+    Args:
+      serialized: tf.string [B].
+      task: of the manifest.
+      width: T, an integer or tf.int64 []; no sequence may be longer.
+
+    Returns:
+      {"token_ids": tf.int32 [B, K, T], padded with 0, "lengths": tf.int32 [B, K],
+      "labels": tf.int32 [B], or tf.float32 [B] of scores, "indices": tf.int64 [B]}
+    """
+    import tensorflow as tf  # pylint: disable=import-outside-toplevel
+    features = tf.io.parse_example(serialized, {
+        TOKEN_IDS: tf.io.RaggedFeature(tf.int64),
+        LENGTHS: tf.io.FixedLenFeature([task.num_sequences], tf.int64),
+        LABEL: tf.io.FixedLenFeature([], tf.float32 if task.is_score else tf.int64),
+        INDEX: tf.io.FixedLenFeature([], tf.int64)})
+    sequences = tf.RaggedTensor.from_row_lengths(features[TOKEN_IDS].values,
+                                                 tf.reshape(features[LENGTHS], [-1]))
+    token_ids = tf.reshape(sequences.to_tensor(shape=tf.stack([-1, width])),
+                           [-1, task.num_sequences, width])
+    label = features[LABEL]
+    return {"token_ids": tf.cast(token_ids, tf.int32),
+            "lengths": tf.cast(features[LENGTHS], tf.int32),
+            "labels": label if task.is_score else tf.cast(label, tf.int32),
+            "indices": features[INDEX]}
 
 
 class _Descriptor:
@@ -198,7 +157,8 @@ class SplitReader:
 
     Attributes:
       manifest: the folder's Manifest.
-      lengths: int32 [N], real tokens of each record, known without reading the records.
+      lengths: int32 [N], tokens of each record (of its longest sequence), known without reading
+        the records.
     """
 
     def __init__(self, data_dir: str | os.PathLike, split: str):
@@ -208,10 +168,11 @@ class SplitReader:
           UserError: no finished folder, no such split, or a shard missing or truncated.
         """
         self.manifest = Manifest.load(data_dir)
-        if not getattr(self.manifest.splits.get(split), "windows", 0):
-            full = [name for name, value in self.manifest.splits.items() if value.windows]
+        if not getattr(self.manifest.splits.get(split), "records", 0):
+            full = [name for name, value in self.manifest.splits.items() if value.records]
             raise UserError(f"{os.fspath(data_dir)} has no records for split {split!r}; it has "
                             f"{', '.join(full) or 'none'}.")
+        self._mend = rebuild(self.manifest.kind)
         self._shards = self.manifest.splits[split].shards
         self._paths = [os.path.join(data_dir, shard.name) for shard in self._shards]
         # Far below the system's limit on open files, far above what one batch touches.
@@ -243,14 +204,14 @@ class SplitReader:
             size = os.path.getsize(path)
         except OSError as error:
             raise UserError(
-                f"Cannot read {error.filename}: {error.strerror}: {_REBUILD}.") from error
+                f"Cannot read {error.filename}: {error.strerror}: {self._mend}.") from error
         if google_crc32c.value(data) != shard.index_crc32c:
-            raise UserError(f"{index_path} was altered or truncated: {_REBUILD}.")
+            raise UserError(f"{index_path} was altered or truncated: {self._mend}.")
         index = np.frombuffer(data, INDEX_DTYPE, offset=len(data) - 12 * shard.records)
         if size < shard.bytes:
             record = max(0, int(np.searchsorted(index["offset"], size, side="right")) - 1)
             raise UserError(f"{path} is truncated in record {record}: it has {size} of "
-                            f"{shard.bytes} bytes: {_REBUILD}.")
+                            f"{shard.bytes} bytes: {self._mend}.")
         return index
 
     def _read_one(self, shard: int, record: int) -> bytes:
@@ -261,9 +222,9 @@ class SplitReader:
         try:
             data = os.pread(self._open(path).number, end - start, start)
         except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}: {_REBUILD}.") from error
+            raise UserError(f"Cannot read {path}: {error.strerror}: {self._mend}.") from error
         payload = data[12:-4]
         if len(data) != end - start or data != frame(payload):
             raise UserError(f"{path}, record {record}: the bytes are not those that were "
-                            f"written: {_REBUILD}.")
+                            f"written: {self._mend}.")
         return payload

@@ -1,12 +1,17 @@
 """What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
 
+import io
 import json
 import math
 import os
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from gpt_tf.files import atomic_write, explain_disk_errors, make_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # who draws none does not wait for its import
 
 
 class Reporter:
@@ -55,6 +60,15 @@ class Reporter:
         """A Markdown text in TensorBoard."""
         with self._summaries.as_default(step=step):
             tf.summary.text(name, text)
+        self._summaries.flush()
+
+    def figure(self, step: int, name: str, figure: "Figure") -> None:
+        """A picture in TensorBoard."""
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        pixels = tf.io.decode_png(picture.getvalue(), channels=3)
+        with self._summaries.as_default(step=step):
+            tf.summary.image(name, pixels[None])
         self._summaries.flush()
 
     def close(self) -> None:

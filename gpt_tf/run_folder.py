@@ -1,10 +1,12 @@
 """A run folder: what it holds, how a run starts in it, how its model is loaded from it.
 
   model.json        shape of the model (`config.ModelConfig`)
-  pretrain.flags    the resolved flagfile: the same command again
+  task.json         of a fine-tuned run: its `records.Task`, and the longest sequence of its data
+  pretrain.flags    the resolved flagfile: the same command again; or finetune.flags
   tokenizer files   as in the data folder
   metrics.jsonl, tensorboard/
-  checkpoints/
+  checkpoints/      to go on from
+  best/             of a fine-tuned run: the weights of its best validation
 """
 
 import dataclasses
@@ -16,10 +18,13 @@ from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import ModelConfig
 from gpt_tf.files import UserError, atomic_write, read_json, write_json
 from gpt_tf.model import GPT
-from gpt_tf.records import Manifest
+from gpt_tf.records import LANGUAGE_MODEL, TASK, Manifest, Task
+from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 
 _MODEL = "model.json"
+_TASK = "task.json"
+_COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 # The first line of the resolved flagfile, a comment to the flags' parser.
 _DATA = "# data_fingerprint="
 
@@ -27,6 +32,11 @@ _DATA = "# data_fingerprint="
 def checkpoint_folder(model_dir: str) -> str:
     """Where a run keeps its checkpoints."""
     return os.path.join(model_dir, "checkpoints")
+
+
+def best_folder(model_dir: str) -> str:
+    """Where a fine-tuned run keeps the weights of its best validation."""
+    return os.path.join(model_dir, "best")
 
 
 def _parse_flags(text: str) -> dict[str, str]:
@@ -49,12 +59,21 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
     Raises:
       UserError: the folder holds another run: other flags, another shape or other data.
     """
-    path = os.path.join(model_dir, "pretrain.flags")
-    flags_text = f"{_DATA}{Manifest.load(data_dir).fingerprint}\n{flags_text}"
+    manifest = Manifest.load(data_dir)
+    command = _COMMANDS[manifest.kind]
+    path = os.path.join(model_dir, f"{command}.flags")
+    flags_text = f"{_DATA}{manifest.fingerprint}\n{flags_text}"
     if os.path.exists(path):
         _check_same(path, flags_text, resumable, model_dir, model)
         return
+    if any(os.path.exists(os.path.join(model_dir, f"{other}.flags"))
+           for other in _COMMANDS.values()):
+        raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
+                        "name another --model_dir.")
     write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
+    if manifest.task:
+        write_json(os.path.join(model_dir, _TASK), {
+            "task": dataclasses.asdict(manifest.task), "max_length": manifest.sequence_length})
     Tokenizer.load(data_dir).save(model_dir)
     with atomic_write(path) as stream:  # last: it says that the others are there
         stream.write(flags_text.encode("utf-8"))
@@ -98,24 +117,63 @@ def load_config(model_dir: str) -> ModelConfig:
         raise UserError(f"{path} does not describe a model: {error}") from error
 
 
+def is_fine_tuned(model_dir: str) -> bool:
+    """Whether the run folder is one of fine-tuning."""
+    return os.path.exists(os.path.join(model_dir, _TASK))
+
+
+def load_task(model_dir: str) -> tuple[Task, int]:
+    """The task of a fine-tuned run, and the longest sequence, in tokens, that it was trained for.
+
+    Raises:
+      UserError: the folder is not a fine-tuned run's, or its task.json was altered.
+    """
+    path = os.path.join(model_dir, _TASK)
+    if not is_fine_tuned(model_dir):
+        raise UserError(f"No {_TASK} in {model_dir}: it is not a fine-tuned run; make one with "
+                        f"python -m gpt_tf.finetune --model_dir={model_dir} ...")
+    value = read_json(path, "the run's task")
+    if not isinstance(value, dict) or type(value.get("max_length")) is not int:
+        raise UserError(f"{path} does not say a max_length: fine-tune again.")
+    return Task.from_json(value.get("task"), path), value["max_length"]
+
+
 def load_model(model_dir: str, dtype: str = "float32") -> tuple[GPT, int]:
-    """Builds a run's model with the weights of its newest checkpoint.
+    """Builds a run's language model with the weights that it ended with.
 
     Returns:
-      (GPT, step of the checkpoint).
+      (GPT, step of the checkpoint): the newest; of a fine-tuned run, the best.
 
     Raises:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
     model = GPT(load_config(model_dir), dtype=dtype)
-    step = Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)}
-                       ).restore_latest()
+    return model, _restore(model_dir, model)
+
+
+def load_task_model(model_dir: str, dtype: str = "float32") -> tuple[TaskModel, Task, int]:
+    """Builds a fine-tuned run's model with the weights of its best validation.
+
+    Returns:
+      (TaskModel, Task, step of the checkpoint).
+
+    Raises:
+      UserError: the folder is not a fine-tuned run's, or has no checkpoint that is whole.
+    """
+    task, _ = load_task(model_dir)
+    model = TaskModel(load_config(model_dir), task, dtype=dtype)
+    return model, task, _restore(model_dir, model)
+
+
+def _restore(model_dir: str, model: GPT | TaskModel) -> int:
+    folder = best_folder(model_dir) if is_fine_tuned(model_dir) else checkpoint_folder(model_dir)
+    step = Checkpoints(folder, {"model": model_variables(model)}).restore_latest()
     if step is None:
-        raise UserError(f"No checkpoint in {checkpoint_folder(model_dir)}: the run has not saved "
-                        "yet; wait for it, or start it again.")
-    return model, step
+        raise UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or "
+                        "start it again.")
+    return step
 
 
-def model_variables(model: GPT) -> dict[str, tf.Variable]:
+def model_variables(model: GPT | TaskModel) -> dict[str, tf.Variable]:
     """Name -> `tf.Variable` of every weight, as checkpoints hold them."""
     return {variable.path: variable.value for variable in model.trainable_variables}

@@ -28,11 +28,13 @@ class LossSums(NamedTuple):
     loss: the summed loss; divided by `weight`, the mean that is minimised.
     weight: number of things summed (predicted tokens; examples).
     tokens: tokens read, for the rate.
+    parts: losses that `loss` is made of, to be reported by name; they are summed as it is.
     """
 
     loss: tf.Tensor
     weight: tf.Tensor
     tokens: tf.Tensor
+    parts: dict[str, tf.Tensor] = {}
 
 
 LossFunction = Callable[[dict[str, tf.Tensor]], LossSums]
@@ -52,20 +54,24 @@ class TrainStep:
       loss: batch -> LossSums, over the rows it is given.
       optimizer: its Adam.
       config: micro-batch and compilation.
+      part_names: names of `LossSums.parts`.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, variables: list[keras.Variable],
-                 loss: LossFunction, optimizer: Adam, config: TrainingConfig):
+                 loss: LossFunction, optimizer: Adam, config: TrainingConfig,
+                 part_names: tuple[str, ...] = ()):
         self._strategy = strategy
         self._variables = variables
         self._loss = loss
+        self._part_names = part_names
         self._optimizer = optimizer
         self._config = config
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
         self._global_step = tf.function(self._run_replicas)
 
     def __call__(self, batch: dict[str, tf.Tensor], step: int) -> dict[str, tf.Tensor]:
-        """Takes update `step`, counted from 1; returns scalars loss, tokens, gradient_norm."""
+        """Takes update `step`, counted from 1; returns scalars loss, tokens, gradient_norm,
+        and the parts of the loss."""
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
         values = self._global_step(batch, rate)
         return distribution.first_replica(self._strategy, values)
@@ -80,7 +86,9 @@ class TrainStep:
         scale = self._optimizer.clip_scale(norm) / sums.weight
         context = tf.distribute.get_replica_context()
         context.merge_call(self._optimizer.apply, args=(gradients, scale, rate))
-        return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm}
+        parts = {name: part / sums.weight for name, part in sums.parts.items()}
+        return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm,
+                **parts}
 
     def _sum_micro_batches(self, batch):
         """Gradients of the summed loss (dense, one for each variable), and the sums."""
@@ -97,7 +105,9 @@ class TrainStep:
         def add(index, total):
             return index + 1, tf.nest.map_structure(tf.add, total, self._sum_rows(part(index)))
 
-        zeros = ([tf.zeros(v.shape) for v in self._variables], LossSums(*[tf.zeros([])] * 3))
+        zero = tf.zeros([])
+        zeros = ([tf.zeros(v.shape) for v in self._variables],
+                 LossSums(zero, zero, zero, {name: zero for name in self._part_names}))
         return tf.while_loop(lambda index, _: index < rows // size, add, (0, zeros),
                              maximum_iterations=rows // size)[1]
 
@@ -156,18 +166,17 @@ class Trainer:
                 if config.profile_step and step == config.profile_step + 4:
                     tf.profiler.experimental.stop()
                 last = step == total
-                evaluate = last or (config.evaluate_every and step % config.evaluate_every == 0)
-                save = step % config.save_every == 0 and not last
+                evaluate = last or _is_due(step, config.evaluate_every)
+                save = last or step % config.save_every == 0
                 shown = {}
                 if save or evaluate or signals or step % config.log_every == 0:
                     shown = self._log(step)
                 progress.update(1, **shown)
-                if save:
-                    self._checkpoints.save(step)
-                if evaluate and not signals:
+                # The save follows the validation, which may keep the best weights: a kill
+                # between them repeats both.
+                if evaluate:
                     self._validate(step, last, validate, progress)
-                # The last save follows the last validation: a kill between them repeats both.
-                if last or (signals and not save):
+                if save or signals:
                     self._checkpoints.save(step)
                 if signals:
                     raise Interrupted(signals[0], f"Saved at update {step} of {total}; the same "
@@ -180,14 +189,15 @@ class Trainer:
         self._check_finite(values, step - len(values) + 1)
         seconds = time.perf_counter() - self._clock
         self._clock = time.perf_counter()
-        loss = sum(row["loss"] for row in values) / len(values)
+        means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
+        loss, perplexity = means["loss"], math.exp(min(means["loss"], 700.0))
         rate = sum(row["tokens"] for row in values) / seconds
         self._reporter.scalars(step, {
-            "train/loss": loss, "train/perplexity": math.exp(min(loss, 700.0)),
+            "train/loss": loss, "train/perplexity": perplexity,
+            **{f"train/{name}": value for name, value in means.items() if name.endswith("_loss")},
             "train/learning_rate": self._optimizer.learning_rate(step),
             "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate})
-        return {"loss": f"{loss:.3f}", "ppl": f"{math.exp(min(loss, 700.0)):.1f}",
-                "tokens/s": f"{rate:.0f}"}
+        return {"loss": f"{loss:.3f}", "ppl": f"{perplexity:.1f}", "tokens/s": f"{rate:.0f}"}
 
     def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
         for step, row in enumerate(values, start=first_step):
@@ -205,6 +215,11 @@ class Trainer:
             f"{name} {value:.4g}" for name, value in scalars.items()))
         # The rate of training does not count the time of validation.
         self._clock = time.perf_counter()
+
+
+def _is_due(step: int, every: float) -> bool:
+    """Whether a multiple of `every`, which need not be whole, was reached by this step."""
+    return every > 0 and step // every > (step - 1) // every
 
 
 @contextlib.contextmanager

@@ -69,7 +69,8 @@ class Encoders(Workers):
 
 
 @functools.cache
-def _tokenizer(tokenizer_dir: str) -> Tokenizer:
+def load_tokenizer(tokenizer_dir: str) -> Tokenizer:
+    """The tokenizer of a folder, ready; loaded once a process."""
     tokenizer = Tokenizer.load(tokenizer_dir)
     tokenizer.encode("It's warm.")  # loads the rules for splitting words
     return tokenizer
@@ -78,11 +79,12 @@ def _tokenizer(tokenizer_dir: str) -> Tokenizer:
 def _load(tokenizer_dir: str) -> None:
     # A tokenizer that cannot be loaded is the parent's to report.
     with contextlib.suppress(UserError):
-        _tokenizer(tokenizer_dir)
+        load_tokenizer(tokenizer_dir)
 
 
 def encode_task(tokenizer_dir: str, task: Task) -> Encoded:
-    """Encodes a task with the tokenizer of a folder, which is loaded once a process."""
-    tokens = [_tokenizer(tokenizer_dir).encode_piece(piece) for piece in task.pieces]
+    """Encodes a task with the tokenizer of a folder."""
+    tokenizer = load_tokenizer(tokenizer_dir)
+    tokens = [tokenizer.encode_piece(piece) for piece in task.pieces]
     ends = np.cumsum([len(each) for each in tokens])[np.array(task.ends)]
     return Encoded(task.place, np.concatenate(tokens), ends)

@@ -14,12 +14,14 @@ tokenizer reads "\\r\\n" and "\\r" as "\\n". Documents without visible text are 
 
 import collections
 from collections.abc import Iterator
+import dataclasses
 import glob
 import itertools
 import os
 import struct
 from typing import Any
 
+from gpt_tf.config import option
 from gpt_tf.files import UserError
 from pipelines import sources
 from pipelines.sources import Document
@@ -82,6 +84,24 @@ def open_corpus(patterns: str, text_field: str = "text", on_bad_utf8: str = "sto
         else:
             parts.append(sources.RowFiles(paths, on_bad_utf8, text_field))
     return Corpus(parts, None if None in sizes else sum(sizes))
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """The flags that every command which reads a corpus has."""
+
+    input: str = option("", "Globs of .txt or .jsonl files (or .gz of them), or tfds:NAME, "
+                        "separated by commas.")
+    text_field: str = option("text", "Field of a .jsonl row, or of an example of a tfds data set, "
+                             "that holds its text.")
+    on_bad_utf8: str = option("stop", "What to do about a file or row that is not UTF-8.",
+                              choices=("stop", "skip"))
+    tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
+                           "own place, ~/tensorflow_datasets.")
+
+    def open_corpus(self) -> Corpus:
+        """See `open_corpus`."""
+        return open_corpus(self.input, self.text_field, self.on_bad_utf8, self.tfds_dir)
 
 
 def _match(pattern: str) -> list[str]:

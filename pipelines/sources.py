@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import zlib
 
 from gpt_tf.files import UserError
+from pipelines import catalogue
 
 BLOCK_BYTES = 1 << 20
 _ROWS_AT_ONCE = 512
@@ -64,7 +65,7 @@ class _NotUtf8(UserError):
                          "with --on_bad_utf8=skip.")
 
 
-def _iterate(dataset: Any, paths: list[str]) -> Iterator[tuple[int, Any]]:
+def iterate(dataset: Any, paths: list[str]) -> Iterator[tuple[int, Any]]:
     """(file's number, value) elements of a tf.data.Dataset as numpy; errors as sentences."""
     import tensorflow as tf  # pylint: disable=import-outside-toplevel
     number = 0
@@ -128,7 +129,7 @@ class TextFiles:
         filled = [path for path in self.paths if os.path.getsize(path)]
         skipped["empty"] += len(self.paths) - len(filled)
         if filled:
-            blocks = _iterate(_block_dataset(filled), filled)
+            blocks = iterate(_block_dataset(filled), filled)
             for number, group in itertools.groupby(blocks, lambda element: element[0]):
                 yield filled[number], (block for _, block in group)
 
@@ -180,7 +181,7 @@ class RowFiles:
 
     def documents(self, skipped: collections.Counter) -> Iterator[Document]:
         """See `Corpus.documents`."""
-        for path, rows in self._files():
+        for path, rows in read_lines(self.paths):
             for number, row in enumerate(rows, start=1):
                 if number == 1:
                     row = row.removeprefix(codecs.BOM_UTF8)
@@ -199,15 +200,6 @@ class RowFiles:
                 else:
                     yield Document(name, [(text, len(row) + 1)])
 
-    def _files(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        if self.paths[0].endswith(".gz"):
-            for path in self.paths:
-                yield path, _read_compressed(path, iter)
-            return
-        rows = _iterate(_row_dataset(self.paths), self.paths)
-        for number, group in itertools.groupby(rows, lambda element: element[0]):
-            yield self.paths[number], itertools.chain.from_iterable(batch for _, batch in group)
-
     def _text(self, name: str, row: bytes) -> str:
         try:
             value = json.loads(row.decode("utf-8"))
@@ -224,6 +216,21 @@ class RowFiles:
         except UnicodeEncodeError as error:
             raise _NotUtf8(f"{name}, character {error.start} of its text") from error
         return text
+
+
+def read_lines(paths: list[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Each file with lines and its lines, without their ends; all files compressed or none.
+
+    Raises:
+      UserError: a file cannot be read.
+    """
+    if paths[0].endswith(".gz"):
+        for path in paths:
+            yield path, _read_compressed(path, iter)
+        return
+    rows = iterate(_row_dataset(paths), paths)
+    for number, group in itertools.groupby(rows, lambda element: element[0]):
+        yield paths[number], itertools.chain.from_iterable(batch for _, batch in group)
 
 
 def _row_dataset(paths: list[str]) -> Any:
@@ -252,8 +259,13 @@ class DataSet:
         """See `Corpus.documents`."""
         family = self.name.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
         field = _DATA_SET_FIELDS.get(family, self.text_field)
-        dataset = self._open(field).map(lambda example: (0, example[field]))
-        for number, (_, data) in enumerate(_iterate(dataset, [f"tfds:{self.name}"])):
+        builder = catalogue.open_builder(self.name, self.folder)
+        if field not in builder.info.features:
+            raise UserError(f"tfds:{self.name} has no field {field!r}, but "
+                            f"{', '.join(builder.info.features)}; name one with --text_field.")
+        dataset = catalogue.open_split(builder, self.name, self.folder, "train")
+        dataset = dataset.map(lambda example: (0, example[field]))
+        for number, (_, data) in enumerate(iterate(dataset, [f"tfds:{self.name}"])):
             try:
                 text = data.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -264,29 +276,6 @@ class DataSet:
                 skipped["empty"] += 1
             else:
                 yield Document(f"tfds:{self.name}, example {number}", [(text, len(data))])
-
-    def _open(self, field: str) -> Any:
-        """The split as a tf.data.Dataset, never downloading."""
-        import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
-        folder = {"data_dir": os.path.expanduser(self.folder)} if self.folder else {}
-        # The library's own answer to a name or version it does not know is either of these.
-        wrong = (ValueError, AssertionError)
-        try:
-            builder = tfds.builder(self.name, **folder)
-        except wrong as error:
-            raise UserError(f"--input: tensorflow-datasets cannot open {self.name!r}: "
-                            f"{str(error).strip().splitlines()[0]}") from error
-        if field not in builder.info.features:
-            raise UserError(f"tfds:{self.name} has no field {field!r}, but "
-                            f"{', '.join(builder.info.features)}; name one with --text_field.")
-        try:
-            return builder.as_dataset(split="train", shuffle_files=False)
-        except wrong as error:
-            where = f", data_dir={folder['data_dir']!r}" if folder else ""
-            raise UserError(
-                f"tfds:{self.name}: no split 'train' in {builder.data_dir}; where there is a "
-                "network, fetch it with: python -c \"import tensorflow_datasets as tfds; "
-                f"tfds.builder({self.name!r}{where}).download_and_prepare()\"") from error
 
 
 def clean_wiki40b(text: str) -> str:

@@ -22,7 +22,7 @@ VALIDATION = "validation"
 _TASK_SIZE = 1 << 18
 # Less than a reader's block, so that the first block decides.
 _HASHED_BYTES = 1 << 19
-_HASHES = 1 << 64
+HASHES = 1 << 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,11 @@ def content_hash(first_block: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+def both_sides(threshold: int, lowest: int, highest: int) -> int:
+    """The threshold nearest to `threshold` with `lowest` below it and `highest` not."""
+    return min(max(threshold, lowest + 1), highest)
+
+
 def choose_rule(corpus: Corpus, fraction: float) -> SplitRule:
     """The rule for about `fraction` of the documents, such that neither side is empty.
 
@@ -68,8 +73,8 @@ def choose_rule(corpus: Corpus, fraction: float) -> SplitRule:
     Raises:
       UserError: there is no document.
     """
-    threshold = int(fraction * _HASHES)
-    lowest, highest = _HASHES, -1
+    threshold = int(fraction * HASHES)
+    lowest, highest = HASHES, -1
     for document in corpus.documents():
         value = content_hash(next(document.blocks()))
         lowest, highest = min(lowest, value), max(highest, value)
@@ -78,7 +83,7 @@ def choose_rule(corpus: Corpus, fraction: float) -> SplitRule:
     if highest < 0:
         raise UserError("--input holds no text: every file and row is empty or was skipped.")
     if lowest < highest:
-        return SplitRule(lowest + 1 if lowest >= threshold else highest)
+        return SplitRule(both_sides(threshold, lowest, highest))
     size = sum(len(block.encode("utf-8")) for block in next(corpus.documents()).blocks())
     # Pieces much shorter than the part, as the cut comes between two of them.
     piece_size = max(1, min(_TASK_SIZE, int(size * fraction / 8)))

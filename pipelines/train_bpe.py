@@ -35,25 +35,17 @@ _MOST_WORDS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainBpeConfig:
+class TrainBpeConfig(readers.InputConfig):
     """What to learn from, how much, and where to put it.
 
     Raises:
       ValueError: a value is missing or out of range.
     """
 
-    input: str = option("", "Globs of .txt or .jsonl files (or .gz of them), or tfds:NAME, "
-                        "separated by commas.")
     output_dir: str = option("", "Folder to make.")
     num_merges: int = option(40_000, "Merges to learn; with the characters they are the "
                              "vocabulary.")
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
-    text_field: str = option("text", "Field of a .jsonl row, or of an example of a tfds data set, "
-                             "that holds its text.")
-    on_bad_utf8: str = option("stop", "What to do about a file or row that is not UTF-8.",
-                              choices=("stop", "skip"))
-    tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
-                           "own place, ~/tensorflow_datasets.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.")
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
 
@@ -159,8 +151,7 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     """
     start = time.monotonic()
     _check_folder(config)
-    corpus = readers.open_corpus(config.input, config.text_field, config.on_bad_utf8,
-                                 config.tfds_dir)
+    corpus = config.open_corpus()
     words = count_corpus(corpus, config.language, config.num_workers)
     tokenizer = learn(words, config.num_merges, config.language)
     _save(tokenizer, config.output_dir)

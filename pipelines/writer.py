@@ -1,4 +1,5 @@
-"""Sequences -> windows -> shards. The manifest, which makes the folder count, is the caller's."""
+"""Records -> shards, and tokens -> windows. The manifest, which makes the folder count, is the
+caller's."""
 
 import collections
 import contextlib
@@ -15,6 +16,65 @@ from gpt_tf.files import atomic_write
 _UNKNOWN = 0  # the id of <unk> in every tokenizer
 
 
+class ShardWriter:
+    """Writes the records of one shard and its index; both take their names only at the end.
+
+    Example:
+      with ShardWriter("data/sst2", "train", 0) as writer:
+          writer.write(serialized, lengths)
+          shard = writer.finish()
+    """
+
+    def __init__(self, folder: str | os.PathLike, split: str, number: int):
+        self._folder = folder
+        self._name = f"{split}-{number:05d}.tfrecord"
+        self._stack = contextlib.ExitStack()
+        self._stream = None
+        self._offset = 0
+        self._index: list[np.ndarray] = []
+
+    def write(self, serialized: list[bytes], lengths: np.ndarray) -> None:
+        """Appends records.
+
+        Args:
+          serialized: N of them.
+          lengths: int [N], what the index says of each.
+        """
+        if not serialized:
+            return
+        if self._stream is None:
+            self._stream = self._stack.enter_context(
+                atomic_write(os.path.join(self._folder, self._name)))
+        frames = [records.frame(record) for record in serialized]
+        self._stream.write(b"".join(frames))
+        index = np.empty(len(frames), records.INDEX_DTYPE)
+        ends = self._offset + np.cumsum([len(each) for each in frames])
+        index["offset"][0], index["offset"][1:] = self._offset, ends[:-1]
+        index["length"] = lengths
+        self._index.append(index)
+        self._offset = int(ends[-1])
+
+    def finish(self) -> records.Shard | None:
+        """Gives the shard and its index their names; without records there are no files."""
+        if self._stream is None:
+            return None
+        content = io.BytesIO()
+        index = np.concatenate(self._index)
+        np.save(content, index)
+        with atomic_write(os.path.join(self._folder, records.index_name(self._name))) as stream:
+            stream.write(content.getvalue())
+        self._stack.close()
+        return records.Shard(self._name, len(index), self._offset,
+                             google_crc32c.value(content.getvalue()))
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        # An error on the way reaches `atomic_write`, which removes what is not whole.
+        self._stack.__exit__(*exception)
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardTotals:
     """What one shard holds; `shard` is None when no window was written and no file made.
@@ -25,7 +85,7 @@ class ShardTotals:
 
     shard: records.Shard | None
     documents: int = 0
-    windows: int = 0
+    records: int = 0
     tokens: int = 0
     predicted_tokens: int = 0
     unknown: int = 0
@@ -64,24 +124,19 @@ def cut_windows(tokens: np.ndarray, ends: np.ndarray,
     return windows, lengths
 
 
-class ShardWriter:
-    """Writes the documents of one shard and its index; both take their names only at the end.
+class WindowWriter:
+    """Writes the documents of one shard as windows.
 
     Example:
-      with ShardWriter("data/books", "train", 0, sequence_length=512) as writer:
+      with WindowWriter("data/books", "train", 0, sequence_length=512) as writer:
           writer.add(tokens, ends=[700, 1400], text_bytes=6000)
           totals = writer.finish()
     """
 
     def __init__(self, folder: str | os.PathLike, split: str, number: int, sequence_length: int):
-        self._folder = folder
-        self._name = f"{split}-{number:05d}.tfrecord"
+        self._shard = ShardWriter(folder, split, number)
         self._sequence_length = sequence_length
-        self._stack = contextlib.ExitStack()
-        self._stream = None
         self._open_document = np.zeros(0, np.int32)
-        self._offset = 0
-        self._index: list[np.ndarray] = []
         self._counts = collections.Counter()
 
     def add(self, tokens: np.ndarray, ends: np.ndarray, text_bytes: int) -> None:
@@ -100,45 +155,21 @@ class ShardWriter:
         whole = closed + ((len(joined) - closed) // self._sequence_length * self._sequence_length)
         if whole > closed:
             ends = np.append(ends, whole)
-        self._write(*cut_windows(joined[:whole], ends, self._sequence_length))
+        windows, lengths = cut_windows(joined[:whole], ends, self._sequence_length)
+        self._shard.write(records.encode(windows, lengths), lengths)
+        self._counts.update(records=len(windows),
+                            predicted_tokens=int(lengths.sum()) - len(lengths))
         self._open_document = joined[whole:]
 
     def finish(self) -> ShardTotals:
         """Gives the shard and its index their names."""
-        if self._stream is None:
-            return ShardTotals(None, **self._counts)
-        index = io.BytesIO()
-        np.save(index, np.concatenate(self._index))
-        with atomic_write(os.path.join(self._folder, records.index_name(self._name))) as stream:
-            stream.write(index.getvalue())
-        self._stack.close()
-        shard = records.Shard(self._name, self._counts["windows"], self._offset,
-                              google_crc32c.value(index.getvalue()))
-        return ShardTotals(shard, **self._counts)
+        return ShardTotals(self._shard.finish(), **self._counts)
 
-    def _write(self, windows: np.ndarray, lengths: np.ndarray) -> None:
-        if not len(windows):
-            return
-        if self._stream is None:
-            self._stream = self._stack.enter_context(
-                atomic_write(os.path.join(self._folder, self._name)))
-        frames = [records.frame(record) for record in records.encode(windows, lengths)]
-        self._stream.write(b"".join(frames))
-        index = np.empty(len(frames), records.INDEX_DTYPE)
-        ends = self._offset + np.cumsum([len(each) for each in frames])
-        index["offset"][0], index["offset"][1:] = self._offset, ends[:-1]
-        index["length"] = lengths
-        self._index.append(index)
-        self._offset = int(ends[-1])
-        self._counts.update(windows=len(windows),
-                            predicted_tokens=int(lengths.sum()) - len(lengths))
-
-    def __enter__(self) -> "ShardWriter":
+    def __enter__(self) -> "WindowWriter":
         return self
 
     def __exit__(self, *exception) -> None:
-        # An error on the way reaches `atomic_write`, which removes what is not whole.
-        self._stack.__exit__(*exception)
+        self._shard.__exit__(*exception)
 
 
 def make_split(shards: list[ShardTotals]) -> records.Split:
@@ -147,5 +178,5 @@ def make_split(shards: list[ShardTotals]) -> records.Split:
         return sum(getattr(shard, name) for shard in shards)
     return records.Split(
         shards=tuple(shard.shard for shard in shards if shard.shard is not None),
-        documents=total("documents"), windows=total("windows"), tokens=total("tokens"),
+        documents=total("documents"), records=total("records"), tokens=total("tokens"),
         predicted_tokens=total("predicted_tokens"), text_bytes=total("text_bytes"))

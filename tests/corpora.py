@@ -41,6 +41,9 @@ class InProcess:
     def encode(self, tasks):
         return map(functools.partial(encoding.encode_task, self._tokenizer_dir), tasks)
 
+    def map(self, function, tasks):
+        return map(function, tasks)
+
     def __enter__(self):
         return self
 

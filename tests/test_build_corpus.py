@@ -32,7 +32,7 @@ def test_windows_are_the_documents(build, tokenizer, tmp_path):
         assert read_windows(tmp_path / "data", split) == wanted
         found = manifest.splits[split]
         assert found.documents == len(mine) > 5
-        assert found.windows == len(wanted)
+        assert found.records == len(wanted)
         assert found.tokens == sum(len(tokenizer.encode(text)) for text in mine)
         assert found.predicted_tokens == sum(len(window) - 1 for window in wanted)
         assert found.text_bytes == sum(len(text.encode()) for text in mine)
@@ -125,7 +125,7 @@ def test_one_document_gives_its_last_part(build, tokenizer, tmp_path, capsys, co
 
 def test_one_line_has_no_last_part(build, capsys):
     manifest = build({"a.txt": "the end and the end"})
-    assert manifest.splits["validation"].windows == 0
+    assert manifest.splits["validation"].records == 0
     assert "There is no validation: the text is too short" in capsys.readouterr().out
 
 

@@ -101,7 +101,7 @@ def test_folder_that_another_process_builds(build, tmp_path):
 def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
     texts = {f"{number}.txt": make_text(number, 9) for number in range(9)}
     build(texts, output_dir=str(tmp_path / "whole"), shard_megabytes=0.001)
-    finish, calls = writer.ShardWriter.finish, []
+    finish, calls = writer.WindowWriter.finish, []
 
     def stop_at_third(self):
         calls.append(self)
@@ -110,7 +110,7 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
         return finish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer.ShardWriter, "finish", stop_at_third)
+        patch.setattr(writer.WindowWriter, "finish", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
             build({}, shard_megabytes=0.001)
     assert "UNFINISHED" in contents(tmp_path / "data")
@@ -169,7 +169,7 @@ def test_command(tokenizer_dir, tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Built" in out and "Traceback" not in err
-    assert records.Manifest.load(tmp_path / "data").splits["train"].windows
+    assert records.Manifest.load(tmp_path / "data").splits["train"].records
     process = run_command(*flags)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1

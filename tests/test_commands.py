@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
          "--max_sequence_length=32", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
          "--learning_rate=1e-2", "--log_every=2", "--save_every=3", "--evaluate_every=5"]
-COMMANDS = ["gpt_tf.pretrain", "gpt_tf.evaluate", "gpt_tf.generate", "pipelines.stories",
-            "pipelines.train_bpe", "pipelines.build_corpus"]
+COMMANDS = ["gpt_tf.pretrain", "gpt_tf.finetune", "gpt_tf.evaluate", "gpt_tf.generate",
+            "pipelines.stories", "pipelines.train_bpe", "pipelines.build_corpus"]
 
 
 def start(module, *flags):

@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = {"pretrain", "evaluate", "generate"}
+COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
-                      "ngram", "schedules", "wire"}
+                      "ngram", "schedules", "wire", "manifest", "records", "transforms",
+                      "metrics", "pictures", "answers", "bag_of_words", "task_text"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
     "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
@@ -19,17 +20,29 @@ MAY_IMPORT = {
     "tokenizer_files": {"files", "text", "words"},
     "tokenizer": {"files", "text", "words", "tokenizer_files"},
     "cli": {"files"},
-    "records": {"files", "wire"}, "input": {"records", "files"},
+    "transforms": set(), "manifest": {"files"},
+    "records": {"files", "manifest", "wire"}, "input": {"records", "files"},
     "layers": {"config"}, "model": {"config", "layers", "losses"},
     "optimizer": {"config", "schedules"}, "distribution": {"files"}, "checkpoint": {"files"},
     "reporting": {"files"},
+    "metrics": set(), "pictures": set(), "answers": {"records"},
+    "bag_of_words": {"files", "records", "transforms"},
+    "task_text": {"files", "records", "transforms"},
+    "answering": {"distribution", "files", "input", "run_folder", "task_model", "tokenizer",
+                  "transforms"},
+    "task_evaluation": {"answers", "bag_of_words", "files", "input", "metrics", "records",
+                        "run_folder", "task_model"},
     "training": {"config", "files", "distribution", "checkpoint", "optimizer", "reporting"},
     "language_model": {"distribution", "layers", "losses", "model", "records", "training"},
+    "task_model": {"config", "distribution", "layers", "losses", "model", "records", "training"},
     "generation": {"config", "model"},
     "pretraining": {"checkpoint", "config", "distribution", "files", "generation", "input",
                     "language_model", "model", "optimizer", "records", "reporting", "run_folder",
                     "tokenizer", "training"},
-    "run_folder": {"checkpoint", "config", "files", "model", "records", "tokenizer"},
+    "finetuning": {"checkpoint", "config", "distribution", "files", "input", "metrics",
+                   "optimizer", "pictures", "records", "reporting", "run_folder", "task_model",
+                   "tokenizer", "training"},
+    "run_folder": {"checkpoint", "config", "files", "model", "records", "task_model", "tokenizer"},
 }
 PIPELINES_MAY_IMPORT = {"config", "tokenizer", "tokenizer_files", "text", "words", "transforms",
                         "records", "files", "cli"}
@@ -78,7 +91,8 @@ def test_no_tensorflow_at_the_top(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),
                          ids=lambda p: p.stem)
 def test_flagfiles(path):
-    known = {name: type(field.default) for config in (ModelConfig, OptimizerConfig, TrainingConfig)
+    configs = (ModelConfig, FineTuningConfig, OptimizerConfig, TrainingConfig)
+    known = {name: type(field.default) for config in configs
              for name, field in config.__dataclass_fields__.items() if "help" in field.metadata}
     lines = path.read_text().splitlines()
     assert lines[0].startswith("#")

@@ -41,6 +41,49 @@ def test_loss_and_gradients(monkeypatch, chunk_floats, jit_compile):
         np.testing.assert_allclose(ours_, theirs, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_packed_loss_of_padded_sequences(monkeypatch, jit_compile):
+    monkeypatch.setattr(losses, "_CHUNK_FLOATS", 97 * 64)
+    hidden, table, targets, _ = case(n=160)
+    hidden, targets = tf.reshape(hidden, [10, 16, 16]), tf.reshape(targets, [10, 16])
+    weights = tf.sequence_mask([16, 3, 0, 9, 1, 15, 2, 8, 4, 5], 16, dtype=tf.float32) / 7.0
+
+    @tf.function(jit_compile=jit_compile)
+    def ours():
+        with tf.GradientTape() as tape:
+            tape.watch(hidden)
+            loss = 3.0 * losses.packed_lm_loss(hidden, table, targets, weights)
+        return loss, tape.gradient(loss, [hidden, table])
+
+    with tf.GradientTape() as tape:
+        tape.watch(hidden)
+        expected = 3.0 * tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(
+            targets, tf.tensordot(hidden, table, [[2], [1]])))
+    loss, gradients = ours()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    for ours_, theirs in zip(gradients, tape.gradient(expected, [hidden, table])):
+        np.testing.assert_allclose(ours_, theirs, rtol=1e-5, atol=2e-6)
+
+
+def test_packed_loss_leaves_padding_alone(monkeypatch):
+    monkeypatch.setattr(losses, "_CHUNK_FLOATS", 1)  # 64 rows a chunk
+    hidden, table, targets, _ = case(n=256)
+    real = np.random.default_rng(1).permutation(256) < 64
+    hidden.assign(np.where(real[:, None], hidden.numpy(), np.nan))
+    loss = losses.packed_lm_loss(
+        tf.reshape(hidden, [16, 16, -1]), table, tf.reshape(targets, [16, 16]),
+        tf.reshape(tf.constant(real, tf.float32), [16, 16]))
+    expected = plain(tf.boolean_mask(hidden, real), table, tf.boolean_mask(targets, real))
+    np.testing.assert_allclose(loss, tf.reduce_sum(expected), rtol=1e-6)
+
+
+def test_soft_classes():
+    soft = losses.soft_classes(tf.constant([2.25, 0.0, 3.0, 0.6]), 4).numpy()
+    np.testing.assert_allclose(
+        soft, [[0, 0, 0.75, 0.25], [1, 0, 0, 0], [0, 0, 0, 1], [0.4, 0.6, 0, 0]], atol=1e-7)
+    np.testing.assert_allclose(soft @ np.arange(4), [2.25, 0, 3, 0.6], atol=1e-7)
+
+
 def test_token_losses(monkeypatch):
     monkeypatch.setattr(losses, "_CHUNK_FLOATS", 97 * 64)
     hidden, table, targets, _ = case()

@@ -102,21 +102,32 @@ def test_bfloat16_keeps_float32_variables_and_logits(token_ids):
 
 
 def test_task_head_shares_its_mask_over_choices():
-    head = TaskHead(SMALL, num_outputs=1, rate=0.5)
-    hidden = tf.tile(tf.random.stateless_normal([5, 1, 12, 32], [0, 1]), [1, 4, 1, 1])
+    head = TaskHead(SMALL, "multiple_choice", num_classes=4, rate=0.5)
+    states = tf.tile(tf.random.stateless_normal([5, 1, 32], [0, 1]), [1, 4, 1])
     keys = make_dropout_keys(0, tf.constant(1), tf.range(5))
-    scores = head(hidden, tf.fill([5, 4], 7), dropout_keys=keys).numpy()
+    scores = head(states, dropout_keys=keys).numpy()
     np.testing.assert_array_equal(scores, np.repeat(scores[:, :1], 4, axis=1))
-    assert not np.allclose(scores, head(hidden, tf.fill([5, 4], 7)))
+    assert not np.allclose(scores, head(states))
 
 
-def test_task_head_reads_the_position_asked_for():
-    head = TaskHead(SMALL, num_outputs=3)
-    hidden = tf.random.stateless_normal([2, 2, 6, 32], [0, 1])
-    positions = tf.constant([[5, 0], [2, 3]])
-    kernel = head.projection.kernel.numpy()
-    scores = head(hidden, positions).numpy()
-    for b in range(2):
-        for k in range(2):
-            expected = hidden[b, k, int(positions[b, k])].numpy() @ kernel
-            np.testing.assert_allclose(scores[b, k], expected, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("form, num_sequences, outputs", [
+    ("classification", 1, 3), ("entailment", 1, 3), ("similarity", 2, 3),
+    ("multiple_choice", 3, 1)])
+def test_task_head_of_each_form(form, num_sequences, outputs):
+    head = TaskHead(SMALL, form, num_classes=3, seed=4)
+    kernel, bias = (variable.numpy() for variable in head.trainable_variables)
+    assert kernel.shape == (32, outputs) and not bias.any()
+    head.projection.bias.assign(np.arange(outputs) + 1.0)
+    states = np.random.default_rng(0).normal(size=[2, num_sequences, 32]).astype(np.float32)
+    expected = states.sum(axis=1) @ kernel + np.arange(outputs) + 1
+    if form == "multiple_choice":
+        expected = (states @ kernel)[:, :, 0] + 1
+    np.testing.assert_allclose(head(tf.constant(states)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_seed_decides_the_head():
+    kernels = [TaskHead(SMALL, "classification", 3, seed=seed).projection.kernel.numpy()
+               for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    assert abs(kernels[0].std() / 0.02 - 1) < 5 / np.sqrt(2 * kernels[0].size)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import schedules
-from gpt_tf.config import ModelConfig, OptimizerConfig
+from gpt_tf import distribution, schedules, task_model
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.interop import openai
-from gpt_tf.losses import class_losses, shift_targets, weighted_lm_loss
-from gpt_tf.model import GPT, TaskHead
 from gpt_tf.optimizer import Adam
+from gpt_tf.records import Task
+from gpt_tf.training import TrainStep
 
 # Softmax is unchanged by one number added to all its inputs, so these gradients are zero and the
 # golden file holds rounding noise, which Adam's normalisation makes visible.
@@ -31,54 +31,45 @@ def golden(request):
 
 
 class Released:
-    """The golden model in our classes, with its joint loss (multiple choice form)."""
+    """The golden model and batch in our classes, with our joint loss."""
 
     def __init__(self, golden):
         hyper = golden["hyper"]
         self.hyper = hyper
-        width = hyper["n_embd"]
         config = ModelConfig(
             vocabulary_size=hyper["n_vocab"], num_special_tokens=hyper["n_special"],
-            num_layers=hyper["n_layer"], num_heads=hyper["n_head"], hidden_dim=width,
+            num_layers=hyper["n_layer"], num_heads=hyper["n_head"], hidden_dim=hyper["n_embd"],
             intermediate_dim=golden["param/model/h0/mlp/c_fc/b"].shape[0],
-            max_sequence_length=hyper["n_ctx"], softmax_over_positions=True)
-        self.model = GPT(config)
-        self.head = TaskHead(config, num_outputs=1)
-        self.entries = openai.entries(self.model, self.head)
+            max_sequence_length=hyper["n_ctx"], softmax_over_positions=True,
+            dropout=0.0, embedding_dropout=0.0, attention_dropout=0.0)
+        rows, choices, _ = golden["M"].shape
+        task = Task("golden", "multiple_choice", choices, tuple(map(str, range(choices))), (),
+                    ("accuracy",))
+        self.model = task_model.TaskModel(config, task, classifier_dropout=0.0)
+        self.entries = openai.entries(self.model.gpt, self.model.head)
         for entry in self.entries:
             for variable, value in zip(entry.variables, entry.split(golden[f"param/{entry.name}"])):
                 variable.assign(value)
-        self.tokens = golden["X"][..., 0]  # [B, K, T]
-        self.lengths = golden["M"].sum(axis=-1).astype(np.int32)
-        self.labels = golden["Y"]
-        # The extract token is the last one.
-        self.extract = self.lengths - 1
+        self.batch = {
+            "token_ids": tf.constant(golden["X"][..., 0], tf.int32),  # [B, K, T]
+            "lengths": tf.constant(golden["M"].sum(axis=-1), tf.int32),
+            "labels": tf.constant(golden["Y"], tf.int32), "rows": tf.range(rows),
+            "step": tf.constant(1, tf.int64)}
+        self.joint_loss = task_model.joint_loss(self.model, hyper["lm_coef"], seed=0)
 
     def variables(self):
         return [variable for entry in self.entries for variable in entry.variables]
 
-    def forward(self):
-        """(choice logits [B, K], example losses [B], sequence LM losses [B K], joint loss)."""
-        b, k, t = self.tokens.shape
-        tokens = tf.reshape(self.tokens, [b * k, t])
-        lengths = tf.reshape(self.lengths, [b * k])
-        hidden = self.model(tokens)
-        width = hidden.shape[-1]
-        targets, mask = shift_targets(tokens, lengths)
-        lm_losses = tf.stack([
-            weighted_lm_loss(hidden[row], self.model.output_table(), targets[row],
-                             mask[row] / tf.reduce_sum(mask[row])) for row in range(b * k)])
-        logits = self.head(tf.reshape(hidden, [b, k, t, width]), self.extract)[:, :, 0]
-        losses = class_losses(logits, self.labels)
-        loss = tf.cast(tf.reduce_mean(losses), tf.float32) + self.hyper["lm_coef"] * tf.reduce_mean(lm_losses)
-        return logits, losses, lm_losses, loss
+    def row(self, index):
+        return {name: value[index:index + 1] if value.shape.rank else value
+                for name, value in self.batch.items()}
 
     def gradients(self):
-        variables = self.variables()
         with tf.GradientTape() as tape:
-            loss = self.forward()[-1]
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+            sums = self.joint_loss(self.batch)
+            loss = sums.loss / sums.weight
+        gradients = tape.gradient(loss, [variable.value for variable in self.variables()])
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def relative(ours, theirs):
@@ -114,17 +105,23 @@ def assert_close(name, ours, theirs, absolute):
 
 
 def test_logits_and_losses(golden):
-    logits, losses, lm_losses, loss = Released(golden).forward()
+    released = Released(golden)
+    model, batch = released.model, released.batch
+    logits = model(batch["token_ids"], batch["lengths"])
     assert relative(logits, golden["clf_logits"]) < 1e-5
+    losses = task_model.example_losses(model.task, logits, batch["labels"])
     assert relative(losses, golden["clf_losses"]) < 1e-5
-    assert relative(lm_losses, golden["lm_losses"]) < 1e-5
-    assert relative(loss, golden["loss"]) < 1e-5
+    lm_losses = golden["lm_losses"].reshape(golden["clf_logits"].shape).mean(axis=1)
+    rows = [released.joint_loss(released.row(index)).parts for index in range(len(lm_losses))]
+    assert relative([row["task_loss"] for row in rows], golden["clf_losses"]) < 1e-5
+    assert relative([row["lm_loss"] for row in rows], lm_losses) < 1e-5
+    sums = released.joint_loss(batch)
+    assert relative(sums.loss / sums.weight, golden["loss"]) < 1e-5
 
 
 def test_every_gradient(golden):
     released = Released(golden)
-    _, gradients = released.gradients()
-    gradients = iter(gradients)
+    gradients = iter(released.gradients())
     names = set()
     for entry in released.entries:
         ours = entry.join([next(gradients) for _ in entry.variables])
@@ -142,14 +139,11 @@ def test_eight_updates(golden, jit_compile):
         warmup_steps=round(hyper["warmup"] * hyper["t_total"]), beta_1=hyper["b1"],
         beta_2=hyper["b2"], epsilon=hyper["e"], l2=hyper["l2"], clip_norm=hyper["max_grad_norm"])
     optimizer = Adam(released.variables(), config, hyper["t_total"], jit_compile)
-    strategy = tf.distribute.get_strategy()
-    losses = []
-    for step in range(1, len(golden["losses_over_8_updates"]) + 1):
-        loss, gradients = released.gradients()
-        losses.append(float(loss))
-        scale = optimizer.clip_scale(tf.linalg.global_norm(gradients))
-        optimizer.apply(strategy, gradients, scale,
-                        tf.constant(optimizer.corrected_rate(step), tf.float32))
+    step_function = TrainStep(
+        distribution.make_strategy("one_device"), released.variables(), released.joint_loss,
+        optimizer, TrainingConfig(jit_compile=jit_compile))
+    losses = [float(step_function(released.batch, step)["loss"])
+              for step in range(1, len(golden["losses_over_8_updates"]) + 1)]
     assert relative(losses, golden["losses_over_8_updates"]) < 1e-5
     for entry in released.entries:
         ours = entry.join([variable.numpy() for variable in entry.variables])

@@ -18,7 +18,7 @@ def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
     generator = np.random.default_rng(seed)
     shards, number = [], 0
     for shard, windows in enumerate(windows_per_shard):
-        with writer.ShardWriter(folder, "train", shard, sequence_length) as out:
+        with writer.WindowWriter(folder, "train", shard, sequence_length) as out:
             for _ in range(windows):
                 length = int(generator.integers(2, sequence_length + 1))
                 tokens = generator.integers(1, 40_000, length).astype(np.int32)
@@ -30,6 +30,35 @@ def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
         kind=records.LANGUAGE_MODEL, sequence_length=sequence_length, vocabulary_size=40_478,
         tokenizer_fingerprint="abc", splits={"train": writer.make_split(shards)},
         flags={"sequence_length": sequence_length}).save(folder)
+    return folder
+
+
+PAIRS = records.Task("pairs", "similarity", 2, ("no", "yes"), (), ("f1", "accuracy"))
+SCORES = records.Task("scores", "classification", 1, (), (0, 5), ("pearson",))
+
+
+def make_task_folder(folder, lengths_per_shard=((9, 3, 20), (5,)), task=PAIRS, split="train",
+                     sequence_length=64):
+    """A task's data folder: row i has the index 10 * i, the label i modulo 2 (or i / 4), and
+    sequences of the length given and, after the first, one shorter, of tokens 1000 * i, ..."""
+    shards, number = [], 0
+    for shard, lengths in enumerate(lengths_per_shard):
+        with writer.ShardWriter(folder, split, shard) as out:
+            for length in lengths:
+                sequences = [list(range(1000 * number + 1, 1000 * number + 1 + length - (k > 0)))
+                             for k in range(task.num_sequences)]
+                label = number / 4 if task.is_score else number % 2
+                out.write([records.encode_example(sequences, label, 10 * number, task.is_score)],
+                          [length])
+                number += 1
+            shards.append(out.finish())
+    tokens = sum(map(sum, lengths_per_shard)) * task.num_sequences
+    records.Manifest(
+        kind=records.TASK, sequence_length=sequence_length, vocabulary_size=40_478,
+        tokenizer_fingerprint="abc", flags={}, task=task, splits={split: records.TaskSplit(
+            tuple(shards), documents=number + 1, records=number, tokens=tokens,
+            predicted_tokens=tokens - number * task.num_sequences, text_bytes=4 * tokens,
+            labelled=True, shortened=1, left_out={"empty": 1})}).save(folder)
     return folder
 
 
@@ -45,7 +74,7 @@ def test_windows_by_hand(tmp_path, cuts):
     """T = 4; a document of 4 + 3, one of 4 + 1 (the one is not written), one of 1, one of 2;
     how the tokens arrive must not show."""
     documents = [[1, 2, 3, 4, 5, 6, 7], [8, 0, 10, 11, 12], [13], [14, 15]]
-    with writer.ShardWriter(tmp_path, "train", 0, 4) as out:
+    with writer.WindowWriter(tmp_path, "train", 0, 4) as out:
         tokens = np.array(sum(documents, []), np.int32)
         ends = np.cumsum([len(document) for document in documents])
         for piece in np.split(np.arange(len(tokens)), cuts):
@@ -54,7 +83,7 @@ def test_windows_by_hand(tmp_path, cuts):
             out.add(tokens[piece], inside - begin, text_bytes=10)
         totals = out.finish()
     assert dataclasses.replace(totals, shard=None) == writer.ShardTotals(
-        None, documents=4, windows=4, tokens=15, predicted_tokens=3 + 2 + 3 + 1, unknown=1,
+        None, documents=4, records=4, tokens=15, predicted_tokens=3 + 2 + 3 + 1, unknown=1,
         text_bytes=10 * len(cuts) + 10)
     dataset = tf.data.TFRecordDataset(str(tmp_path / totals.shard.name))
     found = [tf.train.Example.FromString(record.numpy()).features.feature for record in dataset]
@@ -66,7 +95,7 @@ def test_windows_by_hand(tmp_path, cuts):
 
 def test_a_long_document_is_cut_on_its_windows(tmp_path):
     tokens = np.arange(1, 700_000, dtype=np.int32) % 40_000
-    with writer.ShardWriter(tmp_path, "train", 0, 510) as out:
+    with writer.WindowWriter(tmp_path, "train", 0, 510) as out:
         for start in range(0, len(tokens), 100_000):
             piece = tokens[start:start + 100_000]
             out.add(piece, [len(piece)] if start == 600_000 else [], text_bytes=1)
@@ -104,6 +133,64 @@ def test_frames_are_those_of_tensorflow(tmp_path):
     assert path.read_bytes() == b"".join(map(records.frame, contents))
 
 
+EXAMPLES = [
+    ([[40478, 7, 128, 40480]], 1, 0, False), ([[5], [], [16384, 2]], 0, 549_366, False),
+    ([[1, 2]], None, 3, False), ([[1, 2], [3]], 3.2, 127, True), ([[9]], None, 128, True),
+]
+
+
+@pytest.mark.parametrize("token_ids, label, index, is_score", EXAMPLES)
+def test_example_bytes_are_those_of_tensorflow(token_ids, label, index, is_score):
+    wanted = tf.train.Example()
+    feature = wanted.features.feature
+    feature["token_ids"].int64_list.value.extend(sum(token_ids, []))
+    feature["lengths"].int64_list.value.extend(map(len, token_ids))
+    feature["index"].int64_list.value.append(index)
+    if is_score:
+        feature["label"].float_list.value.append(float("nan") if label is None else label)
+    else:
+        feature["label"].int64_list.value.append(-1 if label is None else label)
+    record = records.encode_example(token_ids, label, index, is_score)
+    assert record == wanted.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("token_ids, label, index, is_score", EXAMPLES)
+def test_any_tool_reads_an_example(token_ids, label, index, is_score):
+    found = tf.io.parse_single_example(records.encode_example(token_ids, label, index, is_score), {
+        "token_ids": tf.io.VarLenFeature(tf.int64),
+        "lengths": tf.io.FixedLenFeature([len(token_ids)], tf.int64),
+        "label": tf.io.FixedLenFeature([1], tf.float32 if is_score else tf.int64),
+        "index": tf.io.FixedLenFeature([1], tf.int64)})
+    assert found["token_ids"].values.numpy().tolist() == sum(token_ids, [])
+    assert found["lengths"].numpy().tolist() == list(map(len, token_ids))
+    assert found["index"].numpy().tolist() == [index]
+    absent = float("nan") if is_score else -1
+    np.testing.assert_array_equal(found["label"].numpy(),
+                                  np.array([absent if label is None else label], np.float32))
+
+
+def test_examples_parsed_by_hand():
+    serialized = [records.encode_example([[7, 8, 9], [5]], 1, 4, False),
+                  records.encode_example([[6, 3], [2, 1]], None, 2**40, False),
+                  records.encode_example([[], []], 0, -1, False)]
+    batch = {name: value.numpy() for name, value in
+             records.parse_examples(serialized, PAIRS, 4).items()}
+    assert batch["token_ids"].tolist() == [[[7, 8, 9, 0], [5, 0, 0, 0]],
+                                           [[6, 3, 0, 0], [2, 1, 0, 0]], [[0] * 4] * 2]
+    assert batch["lengths"].tolist() == [[3, 1], [2, 2], [0, 0]]
+    assert batch["labels"].tolist() == [1, -1, 0]
+    assert batch["indices"].tolist() == [4, 2**40, -1]
+    assert {name: value.dtype.name for name, value in batch.items()} == {
+        "token_ids": "int32", "lengths": "int32", "labels": "int32", "indices": "int64"}
+
+
+def test_scores_are_parsed_as_numbers():
+    serialized = [records.encode_example([[7]], label, 0, True) for label in (4.75, None)]
+    labels = records.parse_examples(serialized, SCORES, 1)["labels"]
+    assert labels.dtype == tf.float32
+    np.testing.assert_array_equal(labels, [4.75, np.nan])
+
+
 @pytest.mark.parametrize("bad", [-1, 1 << 28])
 def test_ids_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match="outside"):
@@ -123,7 +210,27 @@ def test_manifest_comes_back_equal(tmp_path):
     manifest = records.Manifest.load(make_folder(tmp_path))
     manifest.save(tmp_path)
     assert records.Manifest.load(tmp_path) == manifest
-    assert manifest.splits["train"].windows == 5
+    assert manifest.splits["train"].records == 5
+
+
+@pytest.mark.parametrize("task, classes", [(PAIRS, 2), (SCORES, 6)])
+def test_manifest_of_a_task_comes_back_equal(tmp_path, task, classes):
+    manifest = records.Manifest.load(make_task_folder(tmp_path, task=task))
+    assert manifest.task == task and manifest.task.num_classes == classes
+    assert manifest.splits["train"].left_out == {"empty": 1}
+    manifest.save(tmp_path)
+    assert records.Manifest.load(tmp_path) == manifest
+    reader = records.SplitReader(tmp_path, "train")
+    assert reader.lengths.tolist() == [9, 3, 20, 5]
+    batch = records.parse_examples(reader.read([3, 1]), task, 5)
+    assert batch["indices"].numpy().tolist() == [30, 10]
+
+
+def test_fingerprint_is_of_what_training_sees(tmp_path):
+    manifest = records.Manifest.load(make_task_folder(tmp_path))
+    assert dataclasses.replace(manifest, flags={"a": 1}).fingerprint == manifest.fingerprint
+    other = dataclasses.replace(manifest, task=dataclasses.replace(PAIRS, labels=("yes", "no")))
+    assert other.fingerprint != manifest.fingerprint
 
 
 def test_folder_without_manifest_is_refused(tmp_path):
@@ -134,14 +241,14 @@ def test_folder_without_manifest_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda m: m.update(format_version=2), "format_version is 2"),
+    (lambda m: m.update(format_version=1), "format_version is 1"),
     (lambda m: m.update(sequence_length="8"), "sequence_length cannot be '8'"),
     (lambda m: m.update(sequence_length=True), "sequence_length cannot be True"),
     (lambda m: m.pop("kind"), "kind missing"),
     (lambda m: m.update(splits=[]), "splits cannot be"),
     (lambda m: m["splits"].update(train=3), "split train"),
-    (lambda m: m["splits"]["train"].update(windows=-5), "windows cannot be -5"),
-    (lambda m: m["splits"]["train"].update(windows=6), "do not add up to 6"),
+    (lambda m: m["splits"]["train"].update(records=-5), "records cannot be -5"),
+    (lambda m: m["splits"]["train"].update(records=6), "do not add up to 6"),
     (lambda m: m["splits"]["train"]["shards"][0].update(name="../x-00000.tfrecord"),
      "not a shard's name"),
     (lambda m: m["splits"]["train"]["shards"][0].update(name="/etc/passwd"), "not a shard's name"),
@@ -149,6 +256,41 @@ def test_folder_without_manifest_is_refused(tmp_path):
 def test_altered_manifest_is_refused(tmp_path, change, message):
     alter_manifest(make_folder(tmp_path), change)
     with pytest.raises(UserError, match=message):
+        records.Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda m: m.update(task=None), "'task' is not known, or not with that task"),
+    (lambda m: m.update(kind="language_model"), "not with that task"),
+    (lambda m: m.update(kind="tasks"), "'tasks' is not known"),
+    (lambda m: m.update(task=[1]), "task: a group of named values is wanted"),
+    (lambda m: m["task"].pop("labels"), "task: labels missing"),
+    (lambda m: m["task"].update(labels="ab"), "labels cannot be 'ab'"),
+    (lambda m: m["task"].update(labels=["a", 1]), "labels cannot be"),
+    (lambda m: m["task"].update(labels=["a"]), "describes no task"),
+    (lambda m: m["task"].update(score_range=[0, 5]), "describes no task"),
+    (lambda m: m["task"].update(labels=[], score_range=[5]), "describes no task"),
+    (lambda m: m["task"].update(labels=[], score_range=[5, 5]), "describes no task"),
+    (lambda m: m["task"].update(metrics=[]), "describes no task"),
+    (lambda m: m["task"].update(num_sequences=0), "describes no task"),
+    (lambda m: m["splits"]["train"].update(labelled=1), "labelled cannot be 1"),
+    (lambda m: m["splits"]["train"].pop("shortened"), "shortened missing"),
+])
+def test_altered_manifest_of_a_task_is_refused(tmp_path, change, message):
+    alter_manifest(make_task_folder(tmp_path), change)
+    with pytest.raises(UserError, match=message):
+        records.Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("make, command", [(make_folder, "build_corpus"),
+                                           (make_task_folder, "build_task")])
+def test_the_command_that_mends_is_named(tmp_path, make, command):
+    make(tmp_path)
+    os.truncate(tmp_path / "train-00001.tfrecord", 20)
+    with pytest.raises(UserError, match=f"again with python -m pipelines.{command} .*overwrite"):
+        records.SplitReader(tmp_path, "train")
+    alter_manifest(tmp_path, lambda m: m.update(format_version=1))
+    with pytest.raises(UserError, match=f"again with python -m pipelines.{command} .*overwrite"):
         records.Manifest.load(tmp_path)
 
 
@@ -230,7 +372,7 @@ def test_more_shards_than_open_files(tmp_path):
 
 def test_no_name_is_taken_when_writing_fails(tmp_path):
     with pytest.raises(RuntimeError):
-        with writer.ShardWriter(tmp_path, "train", 0, 4) as out:
+        with writer.WindowWriter(tmp_path, "train", 0, 4) as out:
             out.add(np.arange(4), ends=[4], text_bytes=1)
             raise RuntimeError("stopped")
     assert not os.listdir(tmp_path)

@@ -106,7 +106,7 @@ def test_micro_batches_give_the_full_batchs_gradient(micro_batch_size):
 
 def _gradients(run, batch):
     gradients, sums = run.step._gradients(batch)
-    return [g.numpy() for g in gradients], [float(x) for x in sums]
+    return [g.numpy() for g in gradients], [float(x) for x in tf.nest.flatten(sums)]
 
 
 def test_the_loss_is_the_mean_over_predicted_tokens(reference):

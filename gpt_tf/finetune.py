@@ -1,0 +1,102 @@
+"""Fine-tunes a pre-trained run on a data folder of pipelines.build_task (Radford et al., 3.2).
+
+  python -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/finetune.flags \\
+      --data_dir=data/sst2 --init_from=runs/books --model_dir=runs/sst2
+
+With --init_from the model's shape is the run's. The same command again goes on from the last
+checkpoint. --num_runs=5 makes five runs of successive seeds and shows their median and spread.
+"""
+
+import dataclasses
+import os
+
+from absl import flags
+
+from gpt_tf import cli
+from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.files import UserError, lock_folder
+
+# Another flag stands for these: epochs are the measure of fine-tuning.
+_OPTIMIZER_OMITS = ("warmup_steps",)
+_TRAINING_OMITS = ("evaluate_every", "evaluation_batches")
+# Flags that may differ when a run goes on: they change where and how fast, not what.
+_RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
+    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
+# Of a run's model, what may be chosen anew when it is fine-tuned.
+_NEW_VALUES = ("dropout", "embedding_dropout", "attention_dropout", "initializer_range")
+_NUM_SPECIAL_TOKENS = 3
+
+
+def model_config(vocabulary_size: int) -> ModelConfig:
+    """The model's shape and dropouts: the flags', or those of the run of --init_from.
+
+    Raises:
+      UserError: a flag contradicts the run, or the values do not fit together.
+    """
+    from gpt_tf import finetuning, run_folder
+
+    if flags.FLAGS.init_from == finetuning.FROM_SCRATCH:
+        return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
+                              num_special_tokens=_NUM_SPECIAL_TOKENS)
+    values = dataclasses.asdict(run_folder.load_config(flags.FLAGS.init_from))
+    for name in filter(cli.is_given, list(values)):
+        given = getattr(flags.FLAGS, name)
+        if name in _NEW_VALUES:
+            values[name] = given
+        elif given != values[name]:
+            raise UserError(f"--{name}={given}, but the model of {flags.FLAGS.init_from} has "
+                            f"{name} {values[name]}: leave the flag out.")
+    return cli.from_flags(ModelConfig, **values | {"num_special_tokens": _NUM_SPECIAL_TOKENS})
+
+
+def _job(model: ModelConfig, model_dir: str, seed: int):
+    from gpt_tf import finetuning
+
+    training = cli.from_flags(TrainingConfig, seed=seed)
+    # The model's own values, so that the flagfile says what the run is.
+    text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
+                             **dataclasses.asdict(model))
+    return finetuning.Job(
+        flags.FLAGS.data_dir, model_dir, flags.FLAGS.init_from, model,
+        cli.from_flags(FineTuningConfig), cli.from_flags(OptimizerConfig), training, text,
+        _RESUMABLE)
+
+
+def main() -> None:
+    """Runs under the lock of the run folder."""
+    cli.import_tensorflow()  # here and below, so that --help does not wait for it
+    from gpt_tf import finetuning
+
+    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
+    first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
+    model = model_config(finetuning.check_data(data_dir).vocabulary_size)
+    with lock_folder(model_dir):
+        if count > 1:
+            jobs = {seed: _job(model, os.path.join(model_dir, f"run-{seed}"), seed)
+                    for seed in range(first, first + count)}
+            print(finetuning.finetune_all(jobs, model_dir))
+            model_dir = jobs[first].model_dir
+        else:
+            outcome = finetuning.finetune(_job(model, model_dir, first))
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
+            print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
+                  f"{outcome.best_step}: {scores}.")
+    print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data_dir}\n"
+          f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task.", required=True)
+    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
+                        required=True)
+    flags.DEFINE_string("init_from", None, "Run folder to start from; none: from scratch.",
+                        required=True)
+    flags.DEFINE_integer("num_runs", 1, "Runs, of successive seeds from --seed on, each in a "
+                                        "folder of its own in --model_dir.", lower_bound=1)
+    cli.define_flags(ModelConfig)
+    cli.define_flags(FineTuningConfig)
+    cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,
+                     schedule="linear")
+    cli.define_flags(TrainingConfig, omit=_TRAINING_OMITS, batch_size=32, num_epochs=3.0,
+                     save_every=200, keep_checkpoints=1)
+    cli.run(main)

@@ -1,0 +1,58 @@
+"""Pictures of a task's predictions, for TensorBoard."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+import numpy as np
+
+
+def _axes(size: float) -> tuple[Figure, Axes]:
+    # Not through pyplot, which keeps every figure and wants a screen.
+    figure = Figure(figsize=(size, size), dpi=100, layout="constrained")
+    return figure, figure.subplots()
+
+
+def confusion_matrix_figure(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
+    """Which class was taken for which: counts, coloured by their share of the row.
+
+    Args:
+      matrix: int [C, C] of `metrics.confusion_matrix`; rows are the labels.
+      labels: names of the C classes.
+    """
+    count = len(labels)
+    figure, axes = _axes(max(4.0, 1.5 + 0.7 * count))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    for row in range(count):
+        for column in range(count):
+            axes.text(column, row, f"{matrix[row, column]:,}\n{shares[row, column]:.0%}",
+                      ha="center", va="center", fontsize=9,
+                      color="white" if shares[row, column] > 0.6 else "black")
+    axes.set_xticks(range(count), labels)
+    if max(map(len, labels)) > 8:
+        axes.tick_params("x", rotation=45)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), labels)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("label")
+    return figure
+
+
+def scatter_figure(labels: np.ndarray, predictions: np.ndarray,
+                   score_range: tuple[int, int]) -> Figure:
+    """Predicted scores over true ones, and the diagonal on which they would be equal.
+
+    Args:
+      labels, predictions: float [N].
+      score_range: (low, high).
+    """
+    low, high = score_range
+    margin = 0.05 * (high - low)
+    figure, axes = _axes(5.0)
+    axes.plot([low, high], [low, high], color="0.7", linewidth=1)
+    axes.scatter(labels, predictions, s=8, alpha=0.4, edgecolors="none")
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin),
+             xlabel="label", ylabel="prediction")
+    return figure

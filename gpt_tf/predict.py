@@ -1,0 +1,158 @@
+"""Answers of a fine-tuned run to texts, one line for each.
+
+  python -m gpt_tf.predict --model_dir=runs/sst2 < sentences.txt
+  python -m gpt_tf.predict --model_dir=runs/mnli --input=pairs.tsv --output=answers.tsv
+  python -m gpt_tf.predict --model_dir=runs/race --input=questions.jsonl --probabilities
+
+The input is
+  lines   one text a line (.txt), of a task of one text
+  tsv     the texts of a row with tabs between, without a header: premise, hypothesis; first,
+          second; or context, question, answers
+  jsonl   an object a line with these names, "answers" a list
+and standard input lines, or TSV where the task wants several texts, unless --format says other.
+
+A line of output is the label or the score, and with --probabilities those of the classes, in the
+order that standard error shows; or {"prediction": ..., "probabilities": {...}}.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import itertools
+import os
+import sys
+from typing import BinaryIO
+
+from absl import flags
+
+from gpt_tf import cli, task_text
+from gpt_tf.answers import answers, class_names, json_line, tsv_line
+from gpt_tf.config import option
+from gpt_tf.files import UserError, atomic_write, make_folder
+from gpt_tf.records import Task
+from gpt_tf.transforms import FIELDS
+
+_AUTO = "auto"
+_STANDARD = "-"
+_KINDS = {".txt": task_text.LINES, ".tsv": task_text.TSV, ".jsonl": task_text.JSONL}
+_POOL = 32  # batches that are read at once
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionConfig:
+    """What is read and written, and how."""
+
+    input: str = option(_STANDARD, "File of texts; - is standard input.")
+    format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
+                         choices=(_AUTO, *task_text.FORMATS))
+    output: str = option(_STANDARD, "File to make; - is standard output.")
+    output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
+                                       "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
+    probabilities: bool = option(False, "Also give the probability of each class.")
+    batch_size: int = option(32, "Texts at once.")
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+
+    def input_kind(self, form: str) -> str:
+        """One of `task_text.FORMATS`, for a task of this form.
+
+        Raises:
+          UserError: the file's ending does not say.
+        """
+        if self.format != _AUTO:
+            return self.format
+        if self.input == _STANDARD:
+            return task_text.LINES if len(FIELDS[form]) == 1 else task_text.TSV
+        ending = os.path.splitext(self.input)[1]
+        if ending not in _KINDS:
+            raise UserError(f"{self.input} ends in none of {', '.join(_KINDS)}: say what it is "
+                            "with --format.")
+        return _KINDS[ending]
+
+    @property
+    def writes_json(self) -> bool:
+        """Whether the output is JSONL."""
+        return self.output_format == "jsonl" or (
+            self.output_format == _AUTO and self.output.endswith(".jsonl"))
+
+
+@contextlib.contextmanager
+def _open_input(path: str) -> Iterator[BinaryIO]:
+    if path == _STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(path, "rb")  # pylint: disable=consider-using-with
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _open_output(path: str) -> Iterator[BinaryIO]:
+    if path == _STANDARD:
+        yield sys.stdout.buffer
+        return
+    make_folder(os.path.dirname(os.path.abspath(path)))
+    with atomic_write(path) as stream:
+        yield stream
+
+
+def lines_of(task: Task, found, config: PredictionConfig) -> str:
+    """The lines of output for `found`, a `task_model.Predictions`."""
+    lines = []
+    for answer, shares in zip(answers(task, found.predictions), found.probabilities):
+        shares = shares if config.probabilities else ()
+        if config.writes_json:
+            lines.append(json_line(answer, dict(zip(class_names(task), shares))))
+        else:
+            lines.append(tsv_line(answer, shares))
+    return "".join(lines)
+
+
+def predict(config: PredictionConfig, model_dir: str) -> None:
+    """Reads, answers and writes.
+
+    Raises:
+      UserError: the run, a file or a line is not what is wanted.
+    """
+    cli.import_tensorflow()  # here, so that --help does not wait for it
+    from gpt_tf import run_folder
+    from gpt_tf.answering import Answerer
+
+    task, _ = run_folder.load_task(model_dir)
+    kind = config.input_kind(task.form)
+    where = "standard input" if config.input == _STANDARD else config.input
+    with _open_input(config.input) as source, _open_output(config.output) as target:
+        # Somebody who types wants an answer to each line; a file is answered in batches, of
+        # which a few are read at once, so that texts of like length stand in one.
+        is_typed = source.isatty()
+        batch_size = 1 if is_typed else config.batch_size
+        answerer = Answerer(model_dir, batch_size)
+        if is_typed:
+            print(f"Give {', '.join(FIELDS[task.form])} as {kind}, a row a line; Ctrl-D ends.",
+                  file=sys.stderr)
+        if config.probabilities and not config.writes_json:
+            print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
+        rows = ((texts, f"{where}, line {number}")
+                for number, texts in task_text.read_texts(task, source, kind, where))
+        while pool := list(itertools.islice(rows, 1 if is_typed else _POOL * batch_size)):
+            target.write(lines_of(task, answerer(pool), config).encode("utf-8"))
+            target.flush()
+    if answerer.shortened:
+        print(f"{answerer.shortened:,} of {answerer.answered:,} rows were too long for the model "
+              "and were shortened.", file=sys.stderr)
+
+
+def main() -> None:
+    """Predicts."""
+    predict(cli.from_flags(PredictionConfig), flags.FLAGS.model_dir)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.finetune.", required=True)
+    cli.define_flags(PredictionConfig)
+    cli.run(main)

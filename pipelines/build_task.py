@@ -1,0 +1,256 @@
+"""Makes a data folder for fine-tuning from the public files of a task, or from your own.
+
+  python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe --output_dir=data/sst2
+
+--task is a task of the paper, or your own spec.json (see pipelines/task_spec.py). --input is the
+folder of its original files, or tfds:NAME, a data set that tensorflow-datasets has prepared; your
+own files may be named one by one (see pipelines/task_readers.py). Each row becomes the sequences
+of Figure 1 of the paper. The folder is all that fine-tuning needs; the same input and flags make
+the same bytes.
+"""
+
+import collections
+from collections.abc import Iterable, Iterator
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import time
+
+from gpt_tf import cli, records
+from gpt_tf.config import option
+from gpt_tf.files import Progress, UserError
+from gpt_tf.tokenizer import Tokenizer
+from pipelines import splitting, task_encoding, task_readers, tasks
+from pipelines.data_folder import DataFolder, FolderConfig
+from pipelines.encoding import Encoders
+from pipelines.writer import ShardWriter
+
+_CHUNK_ROWS = 256  # a worker's share at a time
+_SHARD_CHUNKS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig(FolderConfig):
+    """Which task, where its rows stand, and how they are cut.
+
+    Raises:
+      ValueError: a value is missing or out of range.
+    """
+
+    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.")
+    input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
+                        "file, or train=FILE,validation=FILE,...")
+    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.")
+    validation_fraction: float = option(
+        0.1, "Where the input has no validation split, about this share of the training rows is "
+        "it; 0: none.")
+    on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
+                             "or no text.", choices=("stop", "skip"))
+    tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
+                           "own place, ~/tensorflow_datasets.")
+
+    def __post_init__(self):
+        for name in ("task", "input", "tokenizer", "output_dir"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name} must be given. Try --help.")
+        if self.max_length < 4:
+            raise ValueError(f"--max_length={self.max_length} must be at least 4: start, "
+                             "delimiter, extract and a token of text.")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"--validation_fraction={self.validation_fraction} must be at least "
+                             "0 and below 1.")
+        if self.num_workers < 0:
+            raise ValueError(f"--num_workers={self.num_workers} must not be negative.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The rows of a source that make one split: those whose content's hash is in [low, high)."""
+
+    split: str
+    source: task_readers.RowSource
+    low: int = 0
+    high: int = splitting.HASHES
+
+    def rows(self) -> Iterator[task_readers.Row]:
+        """The rows, in the source's order."""
+        return (row for row in self.source.rows() if self.low <= _hash(row) < self.high)
+
+    @property
+    def left_out(self) -> collections.Counter[str]:
+        """What the last reading left out; of a source that is shared it is training's."""
+        return self.source.left_out if self.high == splitting.HASHES else collections.Counter()
+
+
+def _hash(row: task_readers.Row) -> int:
+    # Not of the label: the same text is never on both sides.
+    return splitting.content_hash("\0".join(row.texts))
+
+
+def share_rows(sources: dict[str, task_readers.RowSource],
+               fraction: float) -> tuple[list[Share], int]:
+    """Reads all rows once, so that a bad one stops the build before anything is replaced.
+
+    Returns:
+      The splits, and how many rows they have; training rows are shared with the validation where
+      `sources` has none.
+
+    Raises:
+      UserError: a bad row, or no row.
+    """
+    shares, total = [], 0
+    shared = fraction > 0 and not any(name.startswith(splitting.VALIDATION) for name in sources)
+    for split, source in sources.items():
+        lowest, highest = splitting.HASHES, -1
+        for value in map(_hash, source.rows()):
+            lowest, highest = min(lowest, value), max(highest, value)
+            total += 1
+        if split == splitting.TRAIN and shared and lowest < highest:
+            threshold = splitting.both_sides(int(fraction * splitting.HASHES), lowest, highest)
+            shares += [Share(split, source, low=threshold),
+                       Share(splitting.VALIDATION, source, high=threshold)]
+        else:
+            shares.append(Share(split, source))
+    if not total:
+        raise UserError("--input holds no rows: every one is bad or its files are empty.")
+    return shares, total
+
+
+def _chunks(shares: list[Share]) -> Iterator[task_encoding.Chunk]:
+    for share in shares:
+        rows = share.rows()
+        for number in itertools.count():
+            chunk = tuple(itertools.islice(rows, _CHUNK_ROWS))
+            if not chunk:
+                break
+            yield task_encoding.Chunk(share.split, number // _SHARD_CHUNKS, chunk)
+
+
+def _write_shards(folder: str, encoded: Iterable[task_encoding.EncodedChunk]
+                  ) -> tuple[dict[str, list[records.Shard]], dict[str, task_encoding.Totals]]:
+    """All shards and what they hold, by split and in order."""
+    shards = collections.defaultdict(list)
+    totals = collections.defaultdict(task_encoding.Totals)
+    for (split, number), group in itertools.groupby(encoded, lambda each: (each.split, each.shard)):
+        with ShardWriter(folder, split, number) as writer:
+            for chunk in group:
+                writer.write(chunk.serialized, chunk.lengths)
+                totals[split] += chunk.totals
+            shard = writer.finish()
+        if shard is not None:
+            shards[split].append(shard)
+    return shards, totals
+
+
+def _with_progress(encoded: Iterable[task_encoding.EncodedChunk],
+                   total: int) -> Iterator[task_encoding.EncodedChunk]:
+    with Progress(total, " rows", "building") as progress:
+        for chunk in encoded:
+            yield chunk
+            progress.update(chunk.totals.counts["documents"])
+
+
+def _make_split(share: Share, shards: list[records.Shard],
+                totals: task_encoding.Totals) -> records.TaskSplit:
+    counts, left_out = totals.counts, totals.left_out + share.left_out
+    return records.TaskSplit(
+        shards=tuple(shards), documents=counts["documents"] + share.left_out.total(),
+        labelled=None not in totals.labels, left_out=dict(sorted(left_out.items())),
+        **{name: counts[name] for name in ("records", "tokens", "predicted_tokens", "text_bytes",
+                                           "shortened")})
+
+
+def build(config: TaskConfig) -> records.Manifest:
+    """Makes the data folder; prints how far it is, and in the end what it made.
+
+    Raises:
+      UserError: anything wrong with task, input, tokenizer, flags or folder.
+    """
+    start = time.monotonic()
+    folder = DataFolder(config, command="pipelines.build_task")
+    row = tasks.find_task(config.task)
+    task = row.task()
+    if config.input.startswith("tfds:"):
+        cli.import_tensorflow()  # opening a data set would, with all its notices
+    sources = task_readers.open_task(row, config.input, config.tfds_dir, config.on_bad_row)
+    # The processes start first: they load the tokenizer while this one imports TensorFlow.
+    with contextlib.ExitStack() as stack:
+        encoders = stack.enter_context(Encoders(config.tokenizer, config.num_workers))
+        cli.import_tensorflow()
+        tokenizer = Tokenizer.load(config.tokenizer)
+        stack.enter_context(folder.own())
+        shares, total = share_rows(sources, config.validation_fraction)
+        folder.clear()
+        encode = functools.partial(task_encoding.encode_chunk, task_encoding.RowEncoding(
+            config.tokenizer, task, config.max_length, config.on_bad_row))
+        shards, totals = _write_shards(
+            config.output_dir, _with_progress(encoders.map(encode, _chunks(shares)), total))
+        splits = {share.split: _make_split(share, shards[share.split], totals[share.split])
+                  for share in shares}
+        if not any(split.records for split in splits.values()):
+            raise UserError("--input holds no row with text in it.")
+        manifest = records.Manifest(
+            kind=records.TASK, sequence_length=config.max_length,
+            vocabulary_size=tokenizer.vocabulary_size,
+            tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
+            flags=config.decisive_flags(), task=task)
+        folder.finish(tokenizer, manifest)
+    _print_summary(config, manifest, totals, shares, time.monotonic() - start)
+    return manifest
+
+
+def _print_summary(config: TaskConfig, manifest: records.Manifest,
+                   totals: dict[str, task_encoding.Totals], shares: list[Share],
+                   seconds: float) -> None:
+    task, splits = manifest.task, manifest.splits
+    rows = sum(split.documents for split in splits.values())
+    print(f"Built {config.output_dir} ({task.name}: {task.form}) from {rows:,} rows in "
+          f"{seconds:.1f} s ({rows / seconds:,.0f} rows/s).")
+    width = max(map(len, splits))
+    print(f"  {'':<{width}} {'rows':>9} {'records':>9} {'left out':>9} {'tokens':>12} {'longest':>8} "
+          f"{'shortened':>10}  labels")
+    for name, split in splits.items():
+        print(f"  {name:<{width}} {split.documents:>9,} {split.records:>9,} "
+              f"{sum(split.left_out.values()):>9,} {split.tokens:>12,} "
+              f"{totals[name].longest:>8,} {split.shortened:>10,}  "
+              f"{_describe_labels(task, totals[name].labels)}")
+    for name, split in splits.items():
+        for reason, count in split.left_out.items():
+            print(f"Left out of {name}: {count:,} rows ({reason}).")
+    if any(share.high < splitting.HASHES for share in shares):
+        print("The input has no validation split: about "
+              f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
+              "are it.")
+    elif not any(name.startswith(splitting.VALIDATION) for name in splits):
+        print("There is no validation.")
+    name = os.path.basename(os.path.normpath(config.output_dir))
+    print(f"Next: python -m gpt_tf.finetune --data_dir={config.output_dir} --init_from=RUN "
+          f"--model_dir=runs/{name}")
+
+
+def _describe_labels(task: records.Task, labels: collections.Counter) -> str:
+    """The classes' shares, or the scores' mean and range."""
+    total = labels.total()
+    if not total:
+        return "-"
+    if None in labels:
+        return "none"
+    if task.is_score:
+        mean = sum(label * count for label, count in labels.items()) / total
+        return f"{min(labels):g} to {max(labels):g}, mean {mean:.2f}"
+    return ", ".join(f"{name}: {labels[label] / total:.1%}"
+                     for label, name in enumerate(task.labels))
+
+
+def main() -> None:
+    """Reads the flags and builds."""
+    # Nothing here is for a GPU, and TensorFlow would take all memory of one.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    build(cli.from_flags(TaskConfig))
+
+
+if __name__ == "__main__":
+    cli.define_flags(TaskConfig)
+    cli.run(main)

@@ -1,0 +1,104 @@
+"""Rows of a task -> records, in worker processes that never import TensorFlow."""
+
+import collections
+import dataclasses
+import functools
+
+import numpy as np
+
+from gpt_tf import records, transforms
+from gpt_tf.files import UserError
+from pipelines.encoding import load_tokenizer
+from pipelines.task_readers import Row
+from pipelines.task_row import EMPTY
+
+
+@dataclasses.dataclass(frozen=True)
+class RowEncoding:
+    """How rows become records: a tokenizer's folder, the task, and the flags."""
+
+    tokenizer_dir: str
+    task: records.Task
+    max_length: int
+    on_bad_row: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one shard, for one worker."""
+
+    split: str
+    shard: int
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass
+class Totals:
+    """Sums over records; addable.
+
+    counts: of "documents" (rows), "records", "tokens", "predicted_tokens", "text_bytes",
+      "shortened".
+    labels: label -> records; None: without one.
+    left_out: reason -> rows.
+    longest: tokens of the longest sequence.
+    """
+
+    counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    labels: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    left_out: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    longest: int = 0
+
+    def __iadd__(self, other: "Totals") -> "Totals":
+        for mine, theirs in ((self.counts, other.counts), (self.labels, other.labels),
+                             (self.left_out, other.left_out)):
+            mine.update(theirs)
+        self.longest = max(self.longest, other.longest)
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedChunk:
+    """A chunk's records, and the length of the longest sequence of each, int64 [N]."""
+
+    split: str
+    shard: int
+    serialized: list[bytes]
+    lengths: np.ndarray
+    totals: Totals
+
+
+def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
+    """Encodes the rows of a chunk; a pure function.
+
+    Raises:
+      UserError: a text has no tokens, unless such rows are to be skipped.
+    """
+    tokenizer = load_tokenizer(encoding.tokenizer_dir)
+    special = transforms.SpecialTokens.after(tokenizer.vocabulary_size)
+    encode = functools.cache(tokenizer.encode)  # the questions on a passage stand together
+    task, totals = encoding.task, Totals()
+    serialized, lengths = [], []
+    for row in chunk.rows:
+        texts = [encode(text) for text in row.texts]
+        totals.counts.update(documents=1, text_bytes=sum(len(t.encode()) for t in row.texts))
+        if _lacks_text(task.form, texts):
+            if encoding.on_bad_row == "stop":
+                raise UserError(f"{row.where}: a text is empty; mend or remove the row, or leave "
+                                "such rows out with --on_bad_row=skip.")
+            totals.left_out[EMPTY] += 1
+            continue
+        sequences = transforms.build(task.form, texts, special, encoding.max_length)
+        serialized.append(records.encode_example(sequences.token_ids, row.label, row.index,
+                                                 task.is_score))
+        sizes = list(map(len, sequences.token_ids))
+        lengths.append(max(sizes))
+        totals.counts.update(records=1, tokens=sum(sizes), shortened=sequences.shortened,
+                             predicted_tokens=sum(sizes) - len(sizes))
+        totals.labels[row.label] += 1
+    totals.longest = max(lengths, default=0)
+    return EncodedChunk(chunk.split, chunk.shard, serialized, np.array(lengths, np.int64), totals)
+
+
+def _lacks_text(form: str, texts: list[list[int]]) -> bool:
+    """Whether a text has no tokens; the question of a multiple choice need not have any."""
+    return not all(texts[:1] + texts[2:] if form == transforms.MULTIPLE_CHOICE else texts)

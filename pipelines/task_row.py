@@ -1,0 +1,137 @@
+"""What a row of the TASKS table says: the form of a task, and where its files keep what."""
+
+from collections.abc import Mapping
+import dataclasses
+
+import numpy as np
+
+from gpt_tf import records, transforms
+
+# Kinds of files. A TSV has no quotes: a tab always ends a column, and a line a row.
+TSV = "tsv"
+CSV = "csv"
+JSONL = "jsonl"
+RACE = "race"
+TFDS = "tfds"
+
+# Why a row is left out, in the manifest's words.
+COLUMNS = "wrong number of columns"
+EMPTY = "empty"
+NO_LABEL = "no label"
+BAD_LABEL = "unknown label"
+NOT_JSON = "not JSON"
+NOT_UTF8 = "not UTF-8"
+
+# The name of a column or JSON field, or, where a file has no header, a column's number from 0.
+Column = str | int
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnPart:
+    """One side of a random parting of a file's rows.
+
+    It is scikit-learn's train_test_split(rows, test_size=held_out, random_state=seed) where the
+    file has `rows` rows, and holds out the same share of a file of another size.
+    """
+
+    held_out: int
+    rows: int
+    seed: int
+    is_held_out: bool
+
+    def numbers(self, rows: int) -> np.ndarray:
+        """int64 [N]: the numbers, in their order, of the rows of a file of `rows` rows."""
+        order = np.random.RandomState(self.seed).permutation(rows)
+        first = round(rows * self.held_out / self.rows)
+        return order[:first] if self.is_held_out else order[first:]
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedPart:
+    """The rows of a file that another one lists, or the rows it does not.
+
+    file: tab-separated; its first columns are the listed rows' `columns`.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    is_listed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where one split stands, and where in its rows the texts and the label do.
+
+    texts: for each text of the form, in order, its columns, joined by a space; none: an empty
+      text. A column that holds a list is as many texts.
+    paths: files under the input's folder, one after the other (of RACE a folder; of TFDS the name
+      of its split).
+    widths: allowed numbers of columns, in a file without a header; empty: as its first row.
+    part: which rows of the file; None: all.
+    index: column with the number of a row in its split; None: rows stand in their order.
+    """
+
+    kind: str
+    texts: tuple[tuple[Column, ...], ...]
+    label: Column
+    paths: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
+    part: DrawnPart | ListedPart | None = None
+    index: Column | None = None
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first line of the file names its columns."""
+        return any(isinstance(column, str) for column in self.columns)
+
+    @property
+    def columns(self) -> list[Column]:
+        """Those of the texts; the label's stands apart, as a test split may lack it."""
+        return [column for columns in self.texts for column in columns]
+
+
+# Split -> its source, in the order train, validation, test.
+Layout = Mapping[str, Source]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskRow:
+    """A task: a row of `tasks.TASKS`, or what a user's own spec.json says.
+
+    form: one of `transforms.FORMS`.
+    labels: names of the classes as the files and GLUE's site spell them, in the order of their
+      ids; of multiple choice one for each answer; of scores ().
+    score_range: (low, high), whole numbers, of scores; of classes ().
+    metrics: names in `gpt_tf.metrics.METRICS`; the first chooses the best checkpoint.
+    layouts: the published ways to lay its files out in a folder.
+    catalogue: tensorflow-datasets' name -> where it keeps what.
+    catalogue_labels: its names of the classes, in our order; empty: the same as `labels`.
+    no_label: what a published file writes for the label of a row without one.
+    defects: reasons of bad rows that the published files are known to have; left out and counted.
+    own: the columns of a user's own files, of whatever kind; None in the table.
+    """
+
+    name: str
+    form: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    score_range: tuple[int, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+    catalogue: Mapping[str, Layout] = dataclasses.field(default_factory=dict)
+    catalogue_labels: tuple[str, ...] = ()
+    no_label: str = ""
+    defects: tuple[str, ...] = ()
+    own: Source | None = None
+
+    @property
+    def num_texts(self) -> int:
+        """Texts of a row: those of the form's fields, each answer on its own."""
+        fields = len(transforms.FIELDS[self.form])
+        is_choice = self.form == transforms.MULTIPLE_CHOICE
+        return fields - 1 + len(self.labels) if is_choice else fields
+
+    def task(self) -> records.Task:
+        """What the manifest says of the task."""
+        sequences = {transforms.SIMILARITY: 2, transforms.MULTIPLE_CHOICE: len(self.labels)}
+        return records.Task(self.name, self.form, sequences.get(self.form, 1), self.labels,
+                            self.score_range, self.metrics)

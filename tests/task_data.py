@@ -1,0 +1,70 @@
+"""Small data folders of tasks that can be learnt, without build_task; and what they are of."""
+
+import os
+
+import numpy as np
+
+from gpt_tf import distribution, records
+from gpt_tf.records import Manifest, Task, TaskSplit
+from gpt_tf.task_model import Predictor
+from pipelines.writer import ShardWriter
+
+MAX_LENGTH = 24
+TASKS = {
+    "classification": Task("feeling", "classification", 1, ("sad", "glad"), (),
+                           ("accuracy", "f1")),
+    "scores": Task("alike", "similarity", 2, (), (0, 5), ("pearson", "spearman")),
+    "multiple_choice": Task("ending", "multiple_choice", 3, ("1", "2", "3"), (), ("accuracy",)),
+}
+
+
+def make_rows(task, count, seed, vocabulary_size):
+    """[(K lists of ids, label)]; the words of a row, ids 1 - 20, decide its label."""
+    rng = np.random.default_rng(seed)
+    start, delimiter, extract = range(vocabulary_size, vocabulary_size + 3)
+    rows = []
+    for _ in range(count):
+        bodies = [rng.integers(1, 11, rng.integers(2, MAX_LENGTH - 3)).tolist()
+                  for _ in range(task.num_sequences)]
+        if task.form == "multiple_choice":
+            label = int(rng.integers(task.num_sequences))
+            bodies[label][::2] = [20] * len(bodies[label][::2])
+        elif task.is_score:
+            label = float(rng.uniform(*task.score_range))
+            bodies = [[10 + round(2 * label)] * 3] * 2
+        else:
+            label = int(rng.integers(2))
+            bodies[0][::2] = [15 + label] * len(bodies[0][::2])
+        rows.append(([[start, *body, delimiter, extract] for body in bodies], label))
+    return rows
+
+
+def write(folder, tokenizer, task, splits=None, labelled=True):
+    """Makes a data folder; returns its path.
+
+    Args:
+      splits: name -> rows; 64 to train and 24 to validate where none are given.
+    """
+    os.makedirs(folder)
+    splits = splits or {"train": 64, "validation": 24}
+    size = tokenizer.vocabulary_size
+    written = {}
+    for seed, (name, count) in enumerate(splits.items()):
+        rows = make_rows(task, count, seed, size)
+        lengths = [max(map(len, sequences)) for sequences, _ in rows]
+        tokens = sum(len(ids) for sequences, _ in rows for ids in sequences)
+        with ShardWriter(folder, name, 0) as writer:
+            writer.write([records.encode_example(sequences, label if labelled else None, index,
+                                                 task.is_score)
+                          for index, (sequences, label) in enumerate(rows)], np.array(lengths))
+            shard = writer.finish()
+        written[name] = TaskSplit((shard,), count, count, tokens,
+                                  tokens - count * task.num_sequences, 0, labelled, 0, {})
+    tokenizer.save(folder)
+    Manifest(records.TASK, MAX_LENGTH, size, tokenizer.fingerprint, written, {}, task).save(folder)
+    return folder
+
+
+def predict(model, batches):
+    """`task_model.Predictions` of a model, without compilation."""
+    return Predictor(model, distribution.make_strategy("one_device"), jit_compile=False)(batches)

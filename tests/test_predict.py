@@ -1,0 +1,210 @@
+"""Answers to texts: the same as evaluate's, whatever the texts come as, and what is refused."""
+
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gpt_tf import predict as command
+from gpt_tf import records, run_folder, task_text, transforms
+from gpt_tf.files import UserError
+from gpt_tf.input import evaluation_batches
+from gpt_tf.predict import PredictionConfig
+from gpt_tf.records import Manifest, Task, TaskSplit
+from pipelines.writer import ShardWriter
+from tests import corpora, task_data
+from tests.test_evaluate_task import make_run
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+tokenizer_fixture = corpora.tokenizer_fixture
+MAX_LENGTH = 24
+TASKS = {
+    "classification": Task("feeling", "classification", 1, ("sad", "glad"), (), ("accuracy",)),
+    "entailment": Task("follows", "entailment", 1, ("yes", "no", "maybe"), (), ("accuracy",)),
+    "similarity": Task("alike", "similarity", 2, (), (0, 5), ("pearson",)),
+    "multiple_choice": Task("ending", "multiple_choice", 3, ("A", "B", "C"), (), ("accuracy",)),
+}
+
+
+def make_texts(form, count):
+    """Rows of texts, some longer than the model takes."""
+    rng = np.random.default_rng(0)
+    number = {"classification": 1, "entailment": 2, "similarity": 2, "multiple_choice": 5}[form]
+    words = ["the", "and", "in", "then", "it's", "42", "end.", "\u201cwell\u201d"]
+    longest = 8 if number < 5 else 4  # words, so that some rows of each form fit
+    rows = [[" ".join(rng.choice(words, rng.integers(1, longest))) for _ in range(number)]
+            for _ in range(count)]
+    if form == "multiple_choice":
+        rows[0][1] = ""  # a question may be missing
+    return rows
+
+
+def write_data(folder, tokenizer, task, rows):
+    """The data folder of the rows; returns how many were shortened."""
+    special = transforms.SpecialTokens.after(tokenizer.vocabulary_size)
+    sequences = [transforms.build(task.form, tokenizer.encode_batch(texts), special, MAX_LENGTH)
+                 for texts in rows]
+    os.makedirs(folder)
+    with ShardWriter(folder, "test", 0) as writer:
+        writer.write([records.encode_example(each.token_ids, None, index, task.is_score)
+                      for index, each in enumerate(sequences)],
+                     np.array([max(map(len, each.token_ids)) for each in sequences]))
+        shard = writer.finish()
+    split = TaskSplit((shard,), len(rows), len(rows), 0, 0, 0, False, 0, {})
+    Manifest(records.TASK, MAX_LENGTH, tokenizer.vocabulary_size, tokenizer.fingerprint,
+             {"test": split}, {}, task).save(folder)
+    return sum(each.shortened for each in sequences)
+
+
+@pytest.fixture(name="runs", scope="module")
+def runs_fixture(tmp_path_factory, tokenizer):
+    """Form -> run folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {form: make_run(str(folder / form), tokenizer, task, MAX_LENGTH)
+            for form, task in TASKS.items()}
+
+
+def as_json(form, row):
+    if form == "multiple_choice":
+        return {"context": row[0], "question": row[1], "answers": row[2:], "id": 7}
+    return dict(zip(transforms.FIELDS[form], row))
+
+
+def write_input(folder, form, rows, kind):
+    path = folder / f"rows.{'txt' if kind == 'lines' else kind}"
+    lines = [json.dumps(as_json(form, row)) if kind == "jsonl" else "\t".join(row) for row in rows]
+    path.write_text("\ufeff" + "\n".join(lines) + "\n\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("form, kind", [
+    ("classification", "lines"), ("classification", "tsv"), ("classification", "jsonl"),
+    ("entailment", "tsv"), ("similarity", "tsv"), ("similarity", "jsonl"),
+    ("multiple_choice", "tsv"), ("multiple_choice", "jsonl")])
+def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_POOL", 2)  # 4 rows at once, the last 3 of 11 alone
+    task, rows = TASKS[form], make_texts(form, 11)
+    shortened = write_data(tmp_path / "data", tokenizer, task, rows)
+    model, *_ = run_folder.load_task_model(runs[form])
+    expected = task_data.predict(model, evaluation_batches(tmp_path / "data", "test", 5))
+    source, target = write_input(tmp_path, form, rows, kind), str(tmp_path / "out.jsonl")
+    command.predict(PredictionConfig(input=source, output=target, probabilities=True,
+                                     batch_size=2), runs[form])
+    found = [json.loads(line) for line in pathlib.Path(target).read_text("utf-8").splitlines()]
+    np.testing.assert_allclose([list(each["probabilities"].values()) for each in found],
+                               expected.probabilities, atol=1e-5)
+    answers = [each["prediction"] for each in found]
+    if task.is_score:
+        np.testing.assert_allclose(answers, expected.predictions, rtol=1e-4)
+    else:
+        assert answers == [task.labels[each] for each in expected.predictions]
+    assert 0 < shortened < 11 or form == "classification"
+    assert (f"{shortened} of 11 rows were too long" in capsys.readouterr().err) == (shortened > 0)
+
+    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv")), runs[form])
+    lines = (tmp_path / "out.tsv").read_text().splitlines()
+    assert lines == [str(each) for each in answers] or task.is_score
+    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv"),
+                                     probabilities=True), runs[form])
+    assert f"Columns: prediction, {', '.join(found[0]['probabilities'])}" in capsys.readouterr().err
+    cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
+                               expected.probabilities, atol=1e-5)
+
+
+class Terminal(io.BytesIO):
+    """Somebody who types, and notes what had been answered before each line."""
+
+    def __init__(self, lines, answered):
+        super().__init__(b"".join(lines))
+        self._answered = answered
+        self.before = []
+
+    def isatty(self):
+        return True
+
+    def __next__(self):
+        self.before.append(self._answered().count("\n"))
+        return super().__next__()
+
+
+def test_a_terminal_is_answered_line_by_line(runs, monkeypatch, capsys):
+    out = io.BytesIO()
+    terminal = Terminal([b"the end.\n", b"and then\n", b"in\n"], lambda: out.getvalue().decode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(terminal))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    command.predict(PredictionConfig(), runs["classification"])
+    assert terminal.before == [0, 1, 2, 3]
+    assert set(out.getvalue().decode().split()) <= {"sad", "glad"}
+    assert "Give text as lines" in capsys.readouterr().err
+
+
+def test_the_command(runs, tmp_path):
+    """As users type it; a mistake is one sentence and leaves no file."""
+    def run(text, *flags):
+        return subprocess.run(
+            [sys.executable, "-m", "gpt_tf.predict", f"--model_dir={runs['entailment']}", *flags],
+            cwd=ROOT, input=text, text=True, capture_output=True, check=False)
+
+    answered = run("the end.\tand then\nin\tthe\n")
+    assert answered.returncode == 0, answered.stderr
+    assert len(answered.stdout.splitlines()) == 2
+    assert set(answered.stdout.split()) <= {"yes", "no", "maybe"}
+    refused = run("the end.\tand then\nin\n", f"--output={tmp_path}/answers.tsv")
+    assert refused.returncode == 1 and not list(tmp_path.iterdir())
+    assert refused.stderr == ("error: standard input, line 2: 1 texts where follows wants 2: "
+                              "premise, hypothesis; mend or remove it.\n")
+
+
+def read(form, data, kind):
+    return [texts for _, texts in task_text.read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
+
+
+def test_spaces_ends_and_blank_ends_do_not_count():
+    assert read("classification", b"\xef\xbb\xbf one \r\ntwo\tthree\n\n \n", "lines") == [
+        ["one"], ["two\tthree"]]
+    assert read("multiple_choice", b"c\t\ta\tb\td\n", "tsv") == [["c", "", "a", "b", "d"]]
+    assert read("multiple_choice", b'{"context": "c", "answers": ["a", "b", "d"]}', "jsonl") == [
+        ["c", "", "a", "b", "d"]]
+
+
+@pytest.mark.parametrize("form, kind, data, message", [
+    ("classification", "lines", b"a\n\nb\n", "in, line 2: the line is blank"),
+    ("classification", "lines", b"a\n\xff\n", "in, line 2: .*utf-8"),
+    ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling wants 1: text"),
+    ("entailment", "tsv", b"a\tb\nc\t \n", "line 2: the text of hypothesis is empty"),
+    ("entailment", "lines", b"a\n", "wants premise, hypothesis: give --format=tsv"),
+    ("entailment", "jsonl", b'{"premise": "a"}\n', "line 1: 'hypothesis' must be a text"),
+    ("entailment", "jsonl", b'{"premise": "a", "hypothesis": 3}\n', "'hypothesis' must be a text"),
+    ("entailment", "jsonl", b'["a", "b"]\n', "not a group of named values"),
+    ("entailment", "jsonl", b'{"premise": \n', "line 1: .*column"),
+    ("classification", "jsonl", b'{"text": "\\ud800"}\n', "line 1: .*surrogates"),
+    ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending wants 5"),
+    ("multiple_choice", "tsv", b"c\tq\ta\tb\t\n", "the text of answers is empty"),
+    ("multiple_choice", "jsonl", b'{"context": "c", "answers": "a"}\n',
+     "'answers' must be a list of texts"),
+    ("multiple_choice", "jsonl", b'{"context": "c", "answers": ["a", 2, "b"]}\n',
+     "'answers' must be a list of texts")])
+def test_bad_lines(form, kind, data, message):
+    with pytest.raises(UserError, match=message):
+        read(form, data, kind)
+
+
+def test_what_does_not_fit(runs, tmp_path):
+    def error(match, run=runs["classification"], **values):
+        with pytest.raises(UserError, match=match):
+            command.predict(PredictionConfig(**values), run)
+
+    error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
+    error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
+    error("not a fine-tuned run", run=str(tmp_path))
+    (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
+    error("empty.txt, line 1: .* mend or remove it", input=str(tmp_path / "empty.txt"))
+    with pytest.raises(ValueError, match="--batch_size=0"):
+        PredictionConfig(batch_size=0)
