@@ -15,7 +15,7 @@ MERGES ?= $(if $(CORPUS),4000,1500)
 PROMPT ?= $(if $(CORPUS),It was,This is the story of)
 TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 
-.PHONY: environment quickstart test test-peers clean
+.PHONY: environment quickstart quickstart-pretrain quickstart-finetune test test-peers clean
 
 environment: $(VENV)/.complete
 
@@ -25,7 +25,21 @@ $(VENV)/.complete: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-quickstart: $(VENV)/.complete
+# What the sample task is fine-tuned from scratch with: the shape of quickstart.flags.
+SHAPE = --num_layers=2 --num_heads=4 --hidden_dim=128 --intermediate_dim=512 \
+  --max_sequence_length=256
+
+# The sample task is about the sample stories: on your own text the chain ends with a text.
+quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-finetune)
+	@echo
+	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)$(if $(CORPUS),,; feeling-data and feeling (the task and its classifier))."
+	@echo "Next:"
+	@echo "  $(VENV)/bin/tensorboard --logdir $(QUICKSTART)"
+	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='...'"
+	@$(if $(CORPUS),,echo "  echo 'A dog ran off with the hat of Tom.' | $(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling --probabilities")
+	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
+
+quickstart-pretrain: $(VENV)/.complete
 	@mkdir -p $(QUICKSTART)
 	@echo "== 1. Text"
 	$(if $(CORPUS),@echo "your own: $(CORPUS)",$(RUN) -m pipelines.stories --output=$(TEXT) --megabytes=3 --overwrite)
@@ -43,12 +57,25 @@ quickstart: $(VENV)/.complete
 	@echo "== 6. A text"
 	$(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --top_p=0.9 --max_new_tokens=100 \
 	  --prompt='$(PROMPT)'
-	@echo
-	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)."
-	@echo "Next:"
-	@echo "  $(VENV)/bin/tensorboard --logdir $(QUICKSTART)"
-	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='...'"
-	@echo "  make quickstart CORPUS='books/*.txt'      the same on your own text"
+
+quickstart-finetune: quickstart-pretrain
+	@echo "== 7. A task: what the hero of a story feels, from 64 labelled rows"
+	$(RUN) -m pipelines.story_tasks --task=feeling --train_rows=64 \
+	  --output_dir=$(QUICKSTART)/feeling-rows --overwrite
+	$(RUN) -m pipelines.build_task --task=$(QUICKSTART)/feeling-rows/spec.json \
+	  --input=$(QUICKSTART)/feeling-rows --tokenizer=$(QUICKSTART)/run --max_length=128 \
+	  --output_dir=$(QUICKSTART)/feeling-data --overwrite
+	@echo "== 8. Fine-tuning: from the run, and as many updates from scratch"
+	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
+	  --data_dir=$(QUICKSTART)/feeling-data --init_from=$(QUICKSTART)/run \
+	  --model_dir=$(QUICKSTART)/feeling
+	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
+	  --data_dir=$(QUICKSTART)/feeling-data --init_from=none $(SHAPE) \
+	  --model_dir=$(QUICKSTART)/feeling-from-scratch
+	@echo "== 9. Held-out accuracy, beside from scratch and a bag of words"
+	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/feeling \
+	  --data_dir=$(QUICKSTART)/feeling-data --beside=$(QUICKSTART)/feeling-from-scratch \
+	  --bag_of_words
 
 test: $(VENV)/.complete
 	$(RUN) -m pytest

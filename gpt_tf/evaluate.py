@@ -31,6 +31,8 @@ class EvaluationConfig:
     jit_compile: bool = option(True, "Compile with XLA.")
     trigram: bool = option(False, "Of a language model: also fit a smoothed trigram on the "
                                   "training split and measure it on the same tokens.")
+    beside: str = option("", "Of a task: other fine-tuned runs, separated by commas, to measure on "
+                             "the same rows.")
     bag_of_words: bool = option(False, "Of a task: also fit a bag of words on the training split "
                                        "and measure it, and the majority class, on the same rows.")
     predictions: str = option("", "Of a task: TSV file to make, with the index of each row in its "
@@ -43,10 +45,15 @@ class EvaluationConfig:
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 
+    @property
+    def other_runs(self) -> list[str]:
+        """The folders of `beside`."""
+        return [run.strip() for run in self.beside.split(",") if run.strip()]
+
 
 # Options that only one kind of data has.
 _OF_LANGUAGE_MODELS = ("trigram",)
-_OF_TASKS = ("bag_of_words", "predictions")
+_OF_TASKS = ("beside", "bag_of_words", "predictions")
 
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
@@ -96,18 +103,28 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
-    task_evaluation.check_task(model_dir, data_dir, manifest)
+    for run in (model_dir, *config.other_runs):
+        task_evaluation.check_task(run, data_dir, manifest)
     if not split.labelled and not config.predictions:
         raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: ask "
                         "for the model's own with --predictions=FILE.tsv.")
     if config.predictions:
         make_folder(os.path.dirname(os.path.abspath(config.predictions)))
-    model, task, step = run_folder.load_task_model(model_dir)
-    found = Predictor(model, distribution.make_strategy("one_device"), config.jit_compile)(batches)
+
+    def predict(run):
+        model, _, step = run_folder.load_task_model(run)
+        predictor = Predictor(model, distribution.make_strategy("one_device"), config.jit_compile)
+        return predictor(batches), step
+
+    def measure(found):
+        return task_evaluation.measure(manifest.task, found.labels,
+                                       found.predictions) | {"loss": found.loss}
+
+    found, step = predict(model_dir)
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
     if split.labelled:
-        scores = {"fine-tuned": task_evaluation.measure(
-            manifest.task, found.labels, found.predictions) | {"loss": found.loss}}
+        scores = {"fine-tuned": measure(found)}
+        scores |= {run: measure(predict(run)[0]) for run in config.other_runs}
         if config.bag_of_words:
             scores |= task_evaluation.baselines(data_dir, config.split)
         _print_beside(scores)
@@ -118,7 +135,8 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     else:
         print("  no labels: predictions only")
     if config.predictions:
-        task_evaluation.write_predictions(config.predictions, task, found, config.probabilities)
+        task_evaluation.write_predictions(config.predictions, manifest.task, found,
+                                          config.probabilities)
         left_out = sum(split.left_out.values())
         print(f"Wrote {len(found.indices):,} predictions to {config.predictions}"
               + (f"; {left_out:,} rows of the source were left out of the data and have none."
@@ -126,7 +144,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
 
 def _print_beside(scores: dict[str, dict[str, float]]) -> None:
-    """One line a metric: the fine-tuned model's, and the baselines' beside it."""
+    """One line a metric: the fine-tuned model's, and the others' beside it."""
     mine, *others = scores.values()
     for name, value in mine.items():
         beside = "".join(f"   {who} {theirs[name]:.4f}"
@@ -144,9 +162,10 @@ def main() -> None:
         if getattr(config, name):
             raise UserError(f"--{name} is not for data of kind {manifest.kind!r}, which {data_dir} "
                             "holds: leave it out.")
-    if Tokenizer.load(model_dir).fingerprint != manifest.tokenizer_fingerprint:
-        raise UserError(f"{data_dir} was made with another tokenizer than {model_dir}: build it "
-                        f"again with --tokenizer={model_dir}.")
+    for run in (model_dir, *config.other_runs):
+        if Tokenizer.load(run).fingerprint != manifest.tokenizer_fingerprint:
+            raise UserError(f"{data_dir} was made with another tokenizer than {run}: build it "
+                            f"again with --tokenizer={run}.")
     cli.import_tensorflow()  # here and above, so that --help does not wait for it
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 

@@ -30,6 +30,11 @@ from pipelines.story_words import (ELDERS, FEELINGS, FEMALE, FOODS, HABITS, HOME
 
 PLOTS = THINGS | DEEDS
 
+# (plot, ending, its opposite): told in the same words, put together otherwise.
+OPPOSED = (("lost", "found", "gone"), ("contest", "won", "lost"), ("broken", "mended", "ruined"),
+           ("rescue", "hero", "friend"), ("errand", "home", "lost"), ("gift", "in_time", "late"),
+           ("gift", "preferred", "outdone"))
+
 # Role by role, what a story tells, by paragraphs.
 _PARAGRAPHS = (
     ("opening", "habit", "saying", "tool", "friend"),
@@ -187,15 +192,21 @@ def _fill(template: str, slots: dict[str, str], rng: random.Random) -> str:
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", worded.format_map(slots))
 
 
-def tell(story: Story, rng: random.Random) -> list[list[tuple[str, str]]]:
+def tell(story: Story, rng: random.Random, whole: bool = False) -> list[list[tuple[str, str]]]:
     """One telling of the story, sentence by sentence with its role.
+
+    Args:
+      story: what happens.
+      rng: chooses the words.
+      whole: leave nothing out.
 
     Returns:
       Paragraphs of (role, sentence): [[('opening', 'Once there lived ...'), ...], ...]. The role
       'feeling' says how the hero feels at the end, 'result' and 'after' tell the ending.
     """
     templates, slots = _templates(story), _slots(story, rng)
-    left_out = {role for roles, chance in _THREADS if rng.random() >= chance for role in roles}
+    left_out = {role for roles, chance in _THREADS if rng.random() >= chance
+                for role in roles if not whole}
     paragraphs = []
     for roles in _PARAGRAPHS:
         told = [(role, _fill(_choose(rng, templates[role]), slots, rng))

@@ -22,7 +22,7 @@ tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
 
 
-def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH):
+def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH, seed=5):
     """A fine-tuned run folder, of random weights large enough for answers to differ."""
     config = ModelConfig(vocabulary_size=tokenizer.vocabulary_size, num_special_tokens=3,
                          num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
@@ -33,7 +33,7 @@ def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH):
                {"task": dataclasses.asdict(task), "max_length": max_length})
     tokenizer.save(folder)
     Checkpoints(run_folder.best_folder(folder), {
-        "model": run_folder.model_variables(TaskModel(config, task, seed=5))}).save(9)
+        "model": run_folder.model_variables(TaskModel(config, task, seed=seed))}).save(9)
     return folder
 
 
@@ -141,6 +141,20 @@ def test_a_bag_of_words_beside(tasks, capsys):
     # The last word decides, and is counted.
     assert float(line.split("bag of words")[1].split()[0]) > 0.9
     assert list(saved(run)[1]["scores"]) == ["fine-tuned", "bag of words", "majority class"]
+
+
+def test_other_runs_beside(tasks, tmp_path, tokenizer, capsys):
+    run, data = tasks["classification"]
+    other = make_run(str(tmp_path / "other"), tokenizer, task_data.TASKS["classification"], seed=6)
+    evaluate_task(config(beside=f"{other}, {run}"), run, data)
+    line, = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  accuracy"))
+    _, found = predicted(other, data)
+    assert f"{other} {np.mean(found.labels == found.predictions):.4f}" in line
+    scores = saved(run)[1]["scores"]
+    assert list(scores) == ["fine-tuned", other, run]
+    assert scores[run] == scores["fine-tuned"] != scores[other]
+    with pytest.raises(UserError, match="another task than"):
+        evaluate_task(config(beside=tasks["scores"][0]), run, data)
 
 
 def test_the_mean_score_has_no_correlation(tasks):

@@ -11,12 +11,8 @@ import re
 import pytest
 
 from gpt_tf.files import UserError
-from pipelines.stories import PLOTS, StoriesConfig, draw_story, generate, render, tell, write
-
-# Endings told in the same words, put together otherwise.
-OPPOSED = [("lost", "found", "gone"), ("contest", "won", "lost"), ("broken", "mended", "ruined"),
-           ("rescue", "hero", "friend"), ("errand", "home", "lost"), ("gift", "in_time", "late"),
-           ("gift", "preferred", "outdone")]
+from pipelines.stories import (OPPOSED, PLOTS, StoriesConfig, draw_story, generate, render, tell,
+                               write)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,150 @@
+"""The labelled sets of the story grammar: what they ask, their bytes, and what they are worth."""
+
+import collections
+import hashlib
+import json
+import pathlib
+
+import pytest
+
+from gpt_tf import transforms
+from gpt_tf.files import UserError
+from pipelines import story_tasks, task_spec
+from pipelines.stories import generate
+from pipelines.story_tasks import TASKS, StoryTaskConfig, draw_rows, write
+from pipelines.story_words import FEELINGS
+from tests.test_commands import run
+
+FLAGFILES = pathlib.Path("gpt_tf", "flagfiles")
+SHAPE = [line for line in (pathlib.Path(__file__).parent.parent / FLAGFILES / "quickstart.flags"
+                           ).read_text().splitlines()
+         if line.split("=")[0] in ("--num_layers", "--num_heads", "--hidden_dim",
+                                   "--intermediate_dim", "--max_sequence_length")]
+
+
+def feelings_in(text):
+    """The feelings whose words or signs stand in a text."""
+    return {feeling for feeling, (words, signs) in FEELINGS.items()
+            if any(f" {word} " in text.replace("!", " ").replace(".", " ") for word in words)
+            or any(sign in text for sign in signs)}
+
+
+@pytest.mark.parametrize("task, digest", [
+    ("feeling", "575584b695556eac"),
+    ("follows", "b72b475abb97179c"),
+    ("retold", "efe896ee0f45d8c5"),
+    ("ending", "f3bf94da31815886")])
+def test_bytes_are_pinned(task, digest):
+    """As with the stories: other rows are another set, to be measured anew."""
+    text = json.dumps(draw_rows(task, 50, seed=1))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
+def test_all_forms_are_there():
+    assert {task.form for task in TASKS.values()} == set(transforms.FORMS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_label_is_drawn_and_rows_differ(task):
+    rows = draw_rows(task, 400, seed=3)
+    counts = collections.Counter(row["label"] for row in rows)
+    assert set(counts) == set(TASKS[task].labels)
+    assert min(counts.values()) > 400 / 16  # two of the 24 causes make jealous
+    assert len({json.dumps(row) for row in rows}) == 400
+    assert rows[:50] == draw_rows(task, 50, seed=3)
+    assert rows[:50] != draw_rows(task, 50, seed=4)
+
+
+def test_the_story_does_not_say_its_feeling():
+    for row in draw_rows("feeling", 200, seed=2):
+        assert not feelings_in(row["text"])
+
+
+def test_a_reaction_that_follows_shows_the_feeling_of_the_cause():
+    """The same cause is told with one feeling where it follows, and with others where not."""
+    felt = collections.defaultdict(set)
+    for row in draw_rows("follows", 400, seed=2):
+        feelings = feelings_in(row["hypothesis"])
+        assert len(feelings) == 1, row["hypothesis"]
+        if "A dog has" in row["premise"] or "a dog came" in row["premise"]:
+            felt[row["label"]] |= feelings
+    assert felt["entailment"] == {"angry"} and "angry" not in felt["not_entailment"]
+
+
+def test_the_right_outcome_is_marked():
+    for row in draw_rows("ending", 400, seed=2):
+        right = row["answers"][["first", "second"].index(row["label"])]
+        if "in the end it was there" in row["context"]:
+            assert "Nobody ever saw" not in right and "without the" not in right
+        if "in the end it was gone" in row["context"]:
+            assert "Nobody ever saw" in right or "without the" in right
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_folder_describes_itself(task, tmp_path):
+    config = StoryTaskConfig(task=task, output_dir=str(tmp_path / "set"), train_rows=5,
+                             validation_rows=3)
+    write(config)
+    row = task_spec.load(str(tmp_path / "set" / "spec.json"))
+    assert row.form == TASKS[task].form and row.labels == TASKS[task].labels
+    lines = [json.loads(line) for split in ("train", "validation")
+             for line in (tmp_path / "set" / f"{split}.jsonl").read_text().splitlines()]
+    assert lines == draw_rows(task, 8, seed=1)
+    with pytest.raises(UserError, match="there already.*--overwrite"):
+        write(config)
+
+
+def test_a_set_is_replaced_whole(tmp_path, monkeypatch):
+    def config(**values):
+        return StoryTaskConfig(output_dir=str(tmp_path), train_rows=5, validation_rows=3, **values)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    write(config(task="retold"))
+    with monkeypatch.context() as patch:
+        patch.setattr(story_tasks, "draw_rows", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write(config(task="ending", overwrite=True))
+    assert not (tmp_path / "spec.json").exists()
+    write(config(task="ending"))
+    assert task_spec.load(str(tmp_path / "spec.json")).name == "ending"
+
+
+@pytest.mark.parametrize("flags", [{}, {"output_dir": "a", "train_rows": 0},
+                                   {"output_dir": "a", "validation_rows": -1}], ids=str)
+def test_flags_out_of_range(flags):
+    with pytest.raises(ValueError, match="--"):
+        StoryTaskConfig(**flags)
+
+
+def test_rows_are_not_told_in_the_corpus():
+    texts = " ".join(text for _, text in generate(seed=1, num_bytes=500_000))
+    assert not any(row["text"] in texts for row in draw_rows("feeling", 100, seed=1))
+
+
+def test_pre_trained_beats_a_bag_of_words_beats_from_scratch(tmp_path):
+    """The quickstart's own recipe, at its seeds: what pre-training is for."""
+    rows, bpe, books, model = (tmp_path / name for name in ("rows", "bpe", "books", "model"))
+    stories, data = tmp_path / "stories.jsonl", tmp_path / "data"
+    run("pipelines.stories", f"--output={stories}", "--megabytes=3")
+    run("pipelines.train_bpe", f"--input={stories}", f"--output_dir={bpe}", "--num_merges=1500")
+    run("pipelines.build_corpus", f"--input={stories}", f"--tokenizer={bpe}",
+        f"--output_dir={books}", "--sequence_length=256")
+    run("gpt_tf.pretrain", f"--flagfile={FLAGFILES}/quickstart.flags", f"--data_dir={books}",
+        f"--model_dir={model}", "--evaluate_every=0", "--save_every=5000")
+    run("pipelines.story_tasks", "--task=feeling", f"--output_dir={rows}", "--train_rows=64")
+    run("pipelines.build_task", f"--task={rows}/spec.json", f"--input={rows}",
+        f"--tokenizer={model}", f"--output_dir={data}", "--max_length=128")
+    for name, source in (("tuned", [f"--init_from={model}"]),
+                         ("scratch", ["--init_from=none", *SHAPE])):
+        run("gpt_tf.finetune", f"--flagfile={FLAGFILES}/quickstart_finetune.flags", *source,
+            f"--data_dir={data}", f"--model_dir={tmp_path / name}")
+    out, _ = run("gpt_tf.evaluate", f"--model_dir={tmp_path}/tuned", f"--data_dir={data}",
+                 f"--beside={tmp_path}/scratch", "--bag_of_words")
+    saved, = (tmp_path / "tuned" / "evaluations").iterdir()
+    scores = json.loads(saved.read_text())["scores"]
+    tuned, scratch, words, majority = (scores[name]["accuracy"] for name in (
+        "fine-tuned", f"{tmp_path}/scratch", "bag of words", "majority class"))
+    # By more than chance: the standard error of 400 rows is 0.025.
+    assert tuned > words + 0.1 and words > scratch + 0.1 and scratch > majority - 0.05, out
