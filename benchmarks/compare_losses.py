@@ -2,8 +2,8 @@
 
   python -m benchmarks.compare_losses --model_dir=runs/books --output=peer.jsonl
 
-The peer gets the run's model shape, hyper-parameters, schedule, and its very batches; initial
-weights and dropout masks are its own. By default it does half of the run's updates, with the
+The peer gets the run's model shape, hyper-parameters, schedule, initial weights and its very
+batches; dropout masks are its own. By default it does half of the run's updates, with the
 learning rates of the whole. Every line of `--output` is written at once, so the run may be stopped
 at any time.
 """
@@ -44,38 +44,17 @@ class Run:
           UserError: one of them is missing.
         """
         from gpt_tf import run_folder
-        values = read_flagfile(os.path.join(model_dir, "pretrain.flags"))
+        values = run_folder.load_flags(model_dir)
         return cls(run_folder.load_config(model_dir), from_strings(OptimizerConfig, values),
                    from_strings(TrainingConfig, values), values["data_dir"])
 
 
-def read_flagfile(path: str) -> dict[str, str]:
-    """The values of a flagfile; `--name` and `--noname` are there as "true" and "false".
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = [line.strip() for line in stream]
-    except OSError as error:
-        raise files.UserError(f"Cannot read {path} (the run's flags): {error.strerror}.") from error
-    values = {}
-    for line in lines:
-        if line.startswith("--"):
-            name, equals, value = line[2:].partition("=")
-            values[name] = value if equals else "true"
-            if not equals and name.startswith("no"):
-                values[name[2:]] = "false"
-    return values
-
-
 def from_strings(config_class: type, values: dict[str, str]):
-    """Builds a configuration from those of `values` that name a field of it."""
-    convert = {bool: lambda text: text.lower() == "true"}
+    """Builds a configuration from those of `values` that name a number or word of it."""
     return config_class(**{
-        field.name: convert.get(type(field.default), type(field.default))(values[field.name])
-        for field in dataclasses.fields(config_class) if field.name in values})
+        field.name: type(field.default)(values[field.name])
+        for field in dataclasses.fields(config_class)
+        if field.name in values and not isinstance(field.default, bool)})
 
 
 def to_torch(batch):
@@ -121,10 +100,11 @@ def train(run: Run, total_updates: int, last_update: int, seconds: float) -> lis
     import torch
     from benchmarks import peers
     from gpt_tf import input as data
+    from gpt_tf.model import GPT
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(run.training.seed)
-    trainer = peers.PeerTrainer(peers.TorchGPT(run.model), run.optimizer, total_updates,
-                                _COMPILED.value)
+    trainer = peers.PeerTrainer(peers.torch_copy(GPT(run.model, seed=run.training.seed)),
+                                run.optimizer, total_updates, _COMPILED.value)
     batches = data.train_batches(run.data_dir, run.training.batch_size, run.training.seed)
     start, lines, losses = time.monotonic(), [], []
     with open(_OUTPUT.value, "w", encoding="utf-8") as stream, files.Progress(

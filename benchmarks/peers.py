@@ -8,13 +8,17 @@ B batch, T time, D width, H heads, V vocabulary.
 """
 
 import math
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from gpt_tf.config import ModelConfig, OptimizerConfig
+
+if TYPE_CHECKING:
+    from gpt_tf.model import GPT  # whoever measures PyTorch alone does not wait for TensorFlow
 
 IGNORED = -100  # F.cross_entropy's mark of a position that predicts nothing
 
@@ -79,6 +83,38 @@ class TorchGPT(nn.Module):
         """
         logits = self(token_ids[:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
+
+
+def named_parameters(model: "GPT") -> dict[str, np.ndarray]:
+    """Our weights under the PyTorch peer's names and in its layout, each exactly once."""
+    def dense(*layers):
+        return {"weight": np.concatenate([layer.kernel.numpy().T for layer in layers]),
+                "bias": np.concatenate([layer.bias.numpy() for layer in layers])}
+
+    def norm(layer):
+        return {"weight": layer.gamma.numpy(), "bias": layer.beta.numpy()}
+
+    parts = {"tokens": {"weight": model.embedding.token.embeddings.numpy()},
+             "positions": {"weight": model.embedding.position.embeddings.numpy()}}
+    for index, block in enumerate(model.blocks):
+        attention, feed_forward = block.attention, block.feed_forward
+        parts |= {f"blocks.{index}.{name}": value for name, value in {
+            "query_key_value": dense(attention.query, attention.key, attention.value),
+            "project": dense(attention.output_projection),
+            "attention_norm": norm(block.attention_norm),
+            "expand": dense(feed_forward.intermediate),
+            "contract": dense(feed_forward.output_projection),
+            "mlp_norm": norm(block.feed_forward_norm)}.items()}
+    return {f"{part}.{name}": value for part, values in parts.items()
+            for name, value in values.items()}
+
+
+def torch_copy(model: "GPT") -> TorchGPT:
+    """The PyTorch GPT with the weights of ours."""
+    copy = TorchGPT(model.config)
+    copy.load_state_dict({name: torch.tensor(value)
+                          for name, value in named_parameters(model).items()}, strict=True)
+    return copy
 
 
 def transformers_gpt(config: ModelConfig) -> nn.Module:

@@ -101,6 +101,20 @@ def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
                         "data give: name another --model_dir.")
 
 
+def load_flags(model_dir: str) -> dict[str, str]:
+    """The values of the flags that a run was started with; those of booleans are empty.
+
+    Raises:
+      UserError: the folder is not a run's.
+    """
+    for command in _COMMANDS.values():
+        path = os.path.join(model_dir, f"{command}.flags")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as stream:
+                return _parse_flags(stream.read())
+    raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
+
+
 def load_config(model_dir: str) -> ModelConfig:
     """The shape of a run's model.
 

@@ -40,30 +40,6 @@ def _labels(token_ids, lengths):
     return torch.from_numpy(np.where(np.arange(24) < lengths[:, None], token_ids, peers.IGNORED))
 
 
-def _named_parameters(model: GPT) -> dict[str, np.ndarray]:
-    """Our weights under the PyTorch peer's names and in its layout, each exactly once."""
-    def dense(*layers):
-        return {"weight": np.concatenate([layer.kernel.numpy().T for layer in layers]),
-                "bias": np.concatenate([layer.bias.numpy() for layer in layers])}
-
-    def norm(layer):
-        return {"weight": layer.gamma.numpy(), "bias": layer.beta.numpy()}
-
-    parts = {"tokens": {"weight": model.embedding.token.embeddings.numpy()},
-             "positions": {"weight": model.embedding.position.embeddings.numpy()}}
-    for index, block in enumerate(model.blocks):
-        attention, feed_forward = block.attention, block.feed_forward
-        parts |= {f"blocks.{index}.{name}": value for name, value in {
-            "query_key_value": dense(attention.query, attention.key, attention.value),
-            "project": dense(attention.output_projection),
-            "attention_norm": norm(block.attention_norm),
-            "expand": dense(feed_forward.intermediate),
-            "contract": dense(feed_forward.output_projection),
-            "mlp_norm": norm(block.feed_forward_norm)}.items()}
-    return {f"{part}.{name}": value for part, values in parts.items()
-            for name, value in values.items()}
-
-
 def _randomised_gpt(config: ModelConfig = _CONFIG) -> GPT:
     """Our model with biases and gains away from 0 and 1, so that none can be left out unseen."""
     model, rng = GPT(config, seed=3), np.random.default_rng(3)
@@ -72,23 +48,16 @@ def _randomised_gpt(config: ModelConfig = _CONFIG) -> GPT:
     return model
 
 
-def _torch_copy(model: GPT) -> peers.TorchGPT:
-    copy = peers.TorchGPT(model.config)
-    copy.load_state_dict({name: torch.tensor(value)
-                          for name, value in _named_parameters(model).items()}, strict=True)
-    return copy
-
-
 def test_logits_equal_the_plain_pytorch_gpt():
     ours = _randomised_gpt()
     token_ids, _ = _batch(np.random.default_rng(0))
     with torch.no_grad():
-        theirs = _torch_copy(ours)(torch.from_numpy(token_ids)).numpy()
+        theirs = peers.torch_copy(ours)(torch.from_numpy(token_ids)).numpy()
     assert _relative(ours.logits(ours(tf.constant(token_ids, tf.int32))), theirs) < 2e-6
 
 
 def test_the_plain_pytorch_gpt_equals_transformers():
-    plain = _torch_copy(_randomised_gpt())
+    plain = peers.torch_copy(_randomised_gpt())
     reference = peers.transformers_gpt(_CONFIG).eval()
     state, weights = reference.state_dict(), plain.state_dict()
     names = {"query_key_value": "attn.c_attn", "project": "attn.c_proj", "attention_norm": "ln_1",
@@ -116,7 +85,7 @@ def test_training_equals_pytorch_update_for_update():
     """Losses and weights over 12 updates: warm-up, cosine, clipping, L2, padded rows."""
     ours = _randomised_gpt()
     config = OptimizerConfig(learning_rate=1e-3, warmup_steps=4, clip_norm=0.5, l2=0.1)
-    trainer = peers.PeerTrainer(_torch_copy(ours), config, total_updates=20, compiled=False)
+    trainer = peers.PeerTrainer(peers.torch_copy(ours), config, total_updates=20, compiled=False)
     update = training.make_update(ours, config, total_updates=20)
     rng = np.random.default_rng(1)
     for _ in range(12):
@@ -124,7 +93,7 @@ def test_training_equals_pytorch_update_for_update():
         theirs = trainer.update(torch.from_numpy(token_ids), _labels(token_ids, lengths)).item()
         assert update(token_ids, lengths) == pytest.approx(theirs, rel=5e-6)
     weights = trainer.model.state_dict()
-    for name, value in _named_parameters(ours).items():
+    for name, value in peers.named_parameters(ours).items():
         if name.endswith("query_key_value.bias"):
             # The key's part has no gradient but rounding, which Adam magnifies.
             value, weights[name] = np.delete(value, np.s_[32:64]), np.delete(
@@ -137,7 +106,7 @@ def test_dropout_raises_the_loss_as_much_as_pytorchs_does():
     config = dataclasses.replace(_CONFIG, dropout=0.3, embedding_dropout=0.3,
                                  attention_dropout=0.3)
     ours = _randomised_gpt(config)
-    theirs = _torch_copy(ours)
+    theirs = peers.torch_copy(ours)
     rng = np.random.default_rng(4)
     token_ids = rng.integers(_CONFIG.vocabulary_size, size=(32, 24))
     batch = {"token_ids": tf.constant(token_ids, tf.int32), "lengths": tf.fill([32], 24),
