@@ -85,9 +85,9 @@ def fine_tune(task: str, variant: str, seed: int, data: str, shape: ModelConfig)
     arguments = {"pretrained": [f"--init_from={_PRETRAINED.value}"],
                  "no_lm": [f"--init_from={_PRETRAINED.value}", "--lm_coef=0"],
                  "scratch": ["--init_from=none"] + [
-                     f"--{name}={getattr(shape, name)}" for name in
-                     ("num_layers", "num_heads", "hidden_dim", "intermediate_dim",
-                      "max_sequence_length")]}[variant]
+                     f"--{field.name}={getattr(shape, field.name)}"
+                     for field in dataclasses.fields(ModelConfig)
+                     if "help" in field.metadata]}[variant]
     _python("gpt_tf.finetune", f"--flagfile={_RUN_FLAGS.value}", f"--data_dir={data}",
             f"--model_dir={run_folder(task, variant, seed)}", f"--seed={seed}",
             f"--num_epochs={RECIPES[task].num_epochs}", *arguments)
