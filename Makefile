@@ -72,10 +72,10 @@ quickstart-finetune: quickstart-pretrain
 	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
 	  --data_dir=$(QUICKSTART)/feeling-data --init_from=none $(SHAPE) \
 	  --model_dir=$(QUICKSTART)/feeling-from-scratch
-	@echo "== 9. Held-out accuracy, beside from scratch and a bag of words"
+	@echo "== 9. Accuracy on the test rows, beside from scratch and a bag of words"
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/feeling \
-	  --data_dir=$(QUICKSTART)/feeling-data --beside=$(QUICKSTART)/feeling-from-scratch \
-	  --bag_of_words
+	  --data_dir=$(QUICKSTART)/feeling-data --split=test \
+	  --beside=$(QUICKSTART)/feeling-from-scratch --bag_of_words
 
 test: $(VENV)/.complete
 	$(RUN) -m pytest

@@ -10,13 +10,15 @@
 The labels are few and hang on what belongs together in the stories, not on single words: a wrong
 ending is told in the very words of the right one, put together otherwise. So a bag of words sees
 little, and a model that has read stories sees much.
-The folder holds train.jsonl, validation.jsonl and, last, the spec.json that describes them to
-`pipelines.build_task`: it is also an example of a task of one's own. The same flags give the same
+The folder holds train.jsonl, validation.jsonl (to choose the best weights by), test.jsonl (to
+measure them on) and, last, the spec.json that describes them to `pipelines.build_task`: it is also
+an example of a task of one's own. The same flags give the same
 bytes.
 """
 
 from collections.abc import Callable
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -130,16 +132,23 @@ class StoryTaskConfig:
     task: str = option("ending", "Which set to draw.", choices=tuple(TASKS))
     output_dir: str = option("", "Folder to make.")
     train_rows: int = option(400, "Labelled rows to train on.")
-    validation_rows: int = option(400, "Rows to validate on.")
+    validation_rows: int = option(400, "Rows to choose the best weights by.")
+    test_rows: int = option(400, "Rows to measure on.")
     seed: int = option(1, "Other seeds draw other rows.")
     overwrite: bool = option(False, "Replace the set that stands in --output_dir.")
 
     def __post_init__(self):
         if not self.output_dir:
             raise ValueError("--output_dir must be given. Try --help.")
-        for name in ("train_rows", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be positive.")
+        for split, rows in self.rows.items():
+            if rows < 1:
+                raise ValueError(f"--{split}_rows={rows} must be positive.")
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by split, in the order in which they are drawn."""
+        return {"train": self.train_rows, "validation": self.validation_rows,
+                "test": self.test_rows}
 
 
 def write(config: StoryTaskConfig) -> None:
@@ -155,11 +164,11 @@ def write(config: StoryTaskConfig) -> None:
                             "with --overwrite.")
         os.unlink(spec)
     make_folder(config.output_dir)
-    rows = draw_rows(config.task, config.train_rows + config.validation_rows, config.seed)
-    parts = {"train": rows[:config.train_rows], "validation": rows[config.train_rows:]}
-    for split, part in parts.items():
+    rows = iter(draw_rows(config.task, sum(config.rows.values()), config.seed))
+    for split, count in config.rows.items():
         with atomic_write(os.path.join(config.output_dir, f"{split}.jsonl")) as stream:
-            stream.write("".join(json.dumps(row) + "\n" for row in part).encode("utf-8"))
+            stream.write("".join(json.dumps(row) + "\n"
+                                 for row in itertools.islice(rows, count)).encode("utf-8"))
     write_json(spec, TASKS[config.task].spec(config.task))
 
 
@@ -167,8 +176,8 @@ def main() -> None:
     """The command."""
     config = cli.from_flags(StoryTaskConfig)
     write(config)
-    print(f"Wrote {config.train_rows:,} rows to train on and {config.validation_rows:,} to "
-          f"validate on to {config.output_dir}.")
+    print(f"Wrote {config.train_rows:,} rows to train on, {config.validation_rows:,} to validate "
+          f"on and {config.test_rows:,} to test on to {config.output_dir}.")
     print(f"Next: python -m pipelines.build_task --task={config.output_dir}/spec.json "
           f"--input={config.output_dir} --tokenizer=RUN --output_dir=data/{config.task}")
 
