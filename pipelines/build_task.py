@@ -98,7 +98,7 @@ def share_rows(sources: dict[str, task_readers.RowSource],
       `sources` has none.
 
     Raises:
-      UserError: a bad row, or no row.
+      UserError: a bad row.
     """
     shares, total = [], 0
     shared = fraction > 0 and not any(name.startswith(splitting.VALIDATION) for name in sources)
@@ -113,8 +113,6 @@ def share_rows(sources: dict[str, task_readers.RowSource],
                        Share(splitting.VALIDATION, source, high=threshold)]
         else:
             shares.append(Share(split, source))
-    if not total:
-        raise UserError("--input holds no rows: every one is bad or its files are empty.")
     return shares, total
 
 
@@ -182,6 +180,9 @@ def build(config: TaskConfig) -> records.Manifest:
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
         shares, total = share_rows(sources, config.validation_fraction)
+        if not total:
+            raise UserError(f"--input={config.input} holds no rows: every one is bad or its files "
+                            "are empty.")
         folder.clear()
         encode = functools.partial(task_encoding.encode_chunk, task_encoding.RowEncoding(
             config.tokenizer, task, config.max_length, config.on_bad_row))
