@@ -79,7 +79,11 @@ class GPT(keras.layers.Layer):
 
     def output_table(self) -> tf.Tensor:
         """The rows that the LM softmax runs over, float32 [V, D]: token rows, tied."""
-        table = tf.convert_to_tensor(self.embedding.token.embeddings)
+        token = self.embedding.token
+        if token.quantization_mode or token.lora_enabled:
+            table = token(tf.range(self.config.num_token_rows))
+        else:
+            table = tf.convert_to_tensor(token.embeddings)
         if self.config.softmax_over_positions:
             positions = tf.convert_to_tensor(self.embedding.position.embeddings)
             table = tf.concat([table, positions], axis=0)
