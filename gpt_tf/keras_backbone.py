@@ -5,7 +5,6 @@ import os
 
 import keras
 import keras_nlp
-import tensorflow as tf
 
 from gpt_tf import run_folder
 from gpt_tf.config import ModelConfig
@@ -70,7 +69,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
             return super().from_preset(preset, load_weights=load_weights, **kwargs)
         backbone = cls(**dataclasses.asdict(run_folder.load_config(preset)) | kwargs)
         if load_weights:
-            backbone.assign(run_folder.load_model(preset)[0])
+            backbone.gpt.assign(run_folder.load_model(preset)[0])
         return backbone
 
     def enable_lora(self, rank, target_layer_names=None):
@@ -80,21 +79,11 @@ class GPTBackbone(keras_nlp.models.Backbone):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:
                 layer.bias.trainable = False
 
-    def assign(self, source: GPT) -> None:
-        """Takes the weights of `source`; rows of special tokens that it lacks stay as they are."""
-        values = {variable.path: variable for variable in source.weights}
-        for variable in self.gpt.weights:
-            value = tf.convert_to_tensor(values[variable.path])
-            missing = variable.shape[0] - value.shape[0]
-            if missing:
-                value = tf.concat([value, tf.convert_to_tensor(variable)[-missing:]], axis=0)
-            variable.assign(value)
-
     def with_special_tokens(self) -> "GPTBackbone":
         """This backbone, if it has rows for the special tokens; or a copy that has, new."""
         if self.config.num_special_tokens == NUM_SPECIAL_TOKENS:
             return self
         larger = GPTBackbone.from_config(
             self.get_config() | {"num_special_tokens": NUM_SPECIAL_TOKENS})
-        larger.assign(self.gpt)
+        larger.gpt.assign(self.gpt)
         return larger

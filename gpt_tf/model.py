@@ -77,6 +77,23 @@ class GPT(keras.layers.Layer):
         zeros = tf.zeros(shape, self.compute_dtype)
         return [Cache(zeros, zeros, tf.constant(0), starts) for _ in self.blocks]
 
+    def assign(self, source: "GPT", num_layers: int = -1) -> None:
+        """Takes the tables and the first blocks of another GPT of this shape.
+
+        Args:
+          source: may have more or fewer rows for special tokens: those that it lacks stay as they
+            are, those that this model lacks are left.
+          num_layers: blocks to take; -1: all.
+        """
+        ours, theirs = self.embedding.token.embeddings, source.embedding.token.embeddings
+        rows = tf.convert_to_tensor(theirs)[:ours.shape[0]]
+        ours.assign(tf.concat([rows, tf.convert_to_tensor(ours)[rows.shape[0]:]], axis=0))
+        self.embedding.position.embeddings.assign(source.embedding.position.embeddings)
+        count = len(self.blocks) if num_layers < 0 else num_layers
+        for block, other in zip(self.blocks[:count], source.blocks):
+            for variable, value in zip(block.weights, other.weights, strict=True):
+                variable.assign(value)
+
     def output_table(self) -> tf.Tensor:
         """The rows that the LM softmax runs over, float32 [V, D]: token rows, tied."""
         token = self.embedding.token

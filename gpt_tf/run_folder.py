@@ -22,6 +22,8 @@ from gpt_tf.records import LANGUAGE_MODEL, TASK, Manifest, Task
 from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 
+FROM_SCRATCH = "none"  # in place of a run folder to start from
+
 _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}

@@ -110,6 +110,23 @@ def test_sigterm_saves_and_says_so(folder):
     assert_same_weights(folder, "whole", "term")
 
 
+def test_going_on_from_weights(folder):
+    flags = [flag for flag in SHAPE if flag.startswith(("--batch", "--log"))]
+    started = (f"--data_dir={folder}/data", f"--model_dir={folder}/further",
+               f"--init_from={folder}/run", *flags, "--num_steps=1", "--learning_rate=1e-6",
+               "--warmup_steps=0", "--dropout=0.2")
+    run("gpt_tf.pretrain", *started)
+    before, after = weights(folder, "run"), weights(folder, "further")
+    for name, value in before.items():
+        if name.startswith("model/"):
+            change = np.abs(after[name] - value).max()
+            assert change <= 1.1e-6, name
+    text = (folder / "further" / "pretrain.flags").read_text()
+    assert "--num_layers=2\n" in text and "--dropout=0.2\n" in text
+    error = run("gpt_tf.pretrain", *started, "--num_heads=4", code=1)[1]
+    assert "num_heads 2: leave the flag out" in error
+
+
 def test_a_finished_run_stays_as_it_is(folder):
     before = weights(folder, "run")
     out, _ = pretrain(folder, "run")
@@ -231,6 +248,8 @@ def test_other_tokenizer(folder):
                 code=1)[1]
     assert "another tokenizer" in error
     assert "other data" in pretrain(folder, "run", data="data2", code=1)[1]
+    assert "another tokenizer than" in pretrain(
+        folder, "other", f"--init_from={folder}/run", data="data2", code=1)[1]
 
 
 def test_run_folders_that_are_none(folder, tmp_path):
