@@ -184,3 +184,19 @@ class SamplingConfig:
             _require(getattr(self, name) >= 0,
                      f"--{name}={getattr(self, name)} must not be negative.")
         _require(0 < self.top_p <= 1, f"--top_p={self.top_p} must be above 0 and at most 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """How far texts are continued."""
+
+    max_new_tokens: int = option(80, "Tokens to add.")
+    past_limit: str = option(
+        "stop", "What happens when a text fills the model's positions: stop ends it there, slide "
+        "goes on from its newest half.", choices=("stop", "slide"))
+    seed: int = option(0, "Decides the samples.")
+
+    def __post_init__(self):
+        _require(self.max_new_tokens > 0,
+                 f"--max_new_tokens={self.max_new_tokens} must be positive.")
+        _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")

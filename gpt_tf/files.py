@@ -16,6 +16,9 @@ from typing import Any, BinaryIO, Iterator
 from tqdm import tqdm
 
 
+STANDARD = "-"  # in place of a path: standard input or output
+
+
 class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what, where, what to do."""
 
@@ -72,6 +75,24 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """Opens a binary file to read; `STANDARD` is standard input.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(path, "rb")  # pylint: disable=consider-using-with
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    with stream:
+        yield stream
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

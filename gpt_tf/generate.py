@@ -1,39 +1,126 @@
-"""Continues a prompt with a run's newest checkpoint.
+"""Continues texts with a run's newest checkpoint.
 
   python -m gpt_tf.generate --model_dir=runs/books --prompt='It was a dark' \\
       --max_new_tokens=80 --top_p=0.9
+  python -m gpt_tf.generate --model_dir=runs/books --prompts_file=prompts.txt --num_samples=3 \\
+      > texts.jsonl
+  head -3 prompts.txt | python -m gpt_tf.generate --model_dir=runs/books --stop='.'
+
+One prompt's one text is printed as it grows. Several prompts, one a line of a file or of standard
+input, are continued in batches, each as it would be alone; they, several samples and
+--log_probabilities are printed as JSONL, an object for each text, in their order: prompt (the
+line's number, from 1), sample, text, finish ("length", "stop" at a stop string, "limit" where the
+model's positions are full), log_probability (the sum of the new tokens', in nats), and on demand
+token_ids and log_probabilities of the new tokens.
 """
+
+import dataclasses
+import itertools
+import json
+import sys
+from typing import BinaryIO, Iterator
 
 from absl import flags
 
 from gpt_tf import cli
-from gpt_tf.config import SamplingConfig
-from gpt_tf.files import UserError
+from gpt_tf.config import GenerationConfig, SamplingConfig, option
+from gpt_tf.files import STANDARD, UserError, open_input
+
+
+@dataclasses.dataclass(frozen=True)
+class WritingConfig:
+    """What is read and written."""
+
+    num_samples: int = option(1, "Continuations of each prompt.")
+    log_probabilities: bool = option(False, "Write JSONL with the new tokens' ids and "
+                                            "log-probabilities.")
+    batch_size: int = option(8, "Texts that grow together.")
+
+    def __post_init__(self):
+        for name in ("num_samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name}={getattr(self, name)} must be positive.")
+
+
+def _read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:
+    """Yields (prompt, where it stands) of each line.
+
+    Raises:
+      UserError: a line is not UTF-8, or there is none.
+    """
+    number = 0
+    for number, line in enumerate(stream, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n"), f"{where}, line {number}"
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where}, line {number} is not UTF-8 text ({error.reason}): convert "
+                            "the file.") from error
+    if not number:
+        raise UserError(f"{where} is empty: give a prompt on each line.")
+
+
+def _json_line(text, number: int, config: WritingConfig) -> str:
+    value = {"prompt": number, "sample": text.sample, "text": text.text, "finish": text.finish,
+             "log_probability": sum(text.log_probabilities)}
+    if config.log_probabilities:
+        value |= {"token_ids": text.token_ids, "log_probabilities": text.log_probabilities}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_all(writer, prompts: Iterator[tuple[str, str]], config: WritingConfig) -> None:
+    """Continues all prompts, a batch at a time."""
+    encoded = enumerate(itertools.starmap(writer.encode, prompts), 1)
+    while batch := list(itertools.islice(encoded,
+                                         max(1, config.batch_size // config.num_samples))):
+        numbers, token_ids = zip(*batch)
+        for i, text in enumerate(writer.write(token_ids, config.num_samples)):
+            print(_json_line(text, numbers[i // config.num_samples], config))
+        sys.stdout.flush()
+
+
+def _show(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def main() -> None:
-    """Prints the prompt and its continuation."""
+    """Continues the prompt, or those of a file or of standard input."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import run_folder
     from gpt_tf.generation import Generator
     from gpt_tf.tokenizer import Tokenizer
+    from gpt_tf.writing import Writer
 
-    model_dir, prompt = flags.FLAGS.model_dir, flags.FLAGS.prompt
+    values = flags.FLAGS
+    config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
     sampling = cli.from_flags(SamplingConfig)
-    tokenizer = Tokenizer.load(model_dir)
-    model, _ = run_folder.load_model(model_dir)
-    token_ids = tokenizer.encode(prompt)
-    try:
-        new = Generator(model, sampling)([token_ids], flags.FLAGS.max_new_tokens, flags.FLAGS.seed)
-    except ValueError as error:
-        raise UserError(f"--prompt, --max_new_tokens: {error}") from error
-    print(tokenizer.decode(token_ids + new[0].numpy().tolist()))
+    if cli.is_given("prompt") and cli.is_given("prompts_file"):
+        raise UserError("--prompt and --prompts_file say two things: give one of them.")
+    tokenizer = Tokenizer.load(values.model_dir)
+    model, _ = run_folder.load_model(values.model_dir)
+    writer = Writer(Generator(model, sampling, generation), tokenizer,
+                    generation.max_new_tokens, values.stop)
+    if cli.is_given("prompt"):
+        if config.num_samples == 1 and not config.log_probabilities:
+            writer.stream(writer.encode(values.prompt, "--prompt"), _show)
+            print()
+        else:
+            _write_all(writer, iter([(values.prompt, "--prompt")]), config)
+        return
+    with open_input(values.prompts_file) as stream:
+        if stream.isatty():
+            print("Give a prompt a line; Ctrl-D ends.", file=sys.stderr)
+        where = "standard input" if values.prompts_file == STANDARD else values.prompts_file
+        _write_all(writer, _read_prompts(stream, where), config)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("prompt", None, "Text to continue.", required=True)
-    flags.DEFINE_integer("max_new_tokens", 80, "Tokens to add.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Decides the sample.")
-    cli.define_flags(SamplingConfig)
+    flags.DEFINE_string("prompt", None, "Text to continue.")
+    flags.DEFINE_string("prompts_file", STANDARD, "File of prompts, one a line; - is standard "
+                                                  "input.")
+    flags.DEFINE_multi_string("stop", [], "A text ends before this string, as texts are printed "
+                                          "(lower case); may be given several times.")
+    for config_class in (GenerationConfig, SamplingConfig, WritingConfig):
+        cli.define_flags(config_class)
     cli.run(main)
+

@@ -1,92 +1,283 @@
-"""Sampling from a `GPT`, one token at a time over a key/value cache."""
+"""Continuing token sequences over a key/value cache.
 
+`begin` and `extend` are pure functions of tensors, for a compiled program or an exported one;
+`Generator` drives them for lists of prompts. Letters as in `layers.py`; S is columns of the cache.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
 import tensorflow as tf
 
-from gpt_tf.config import SamplingConfig
+from gpt_tf.config import GenerationConfig, SamplingConfig
+from gpt_tf.layers import Cache, make_dropout_keys, random_bits
 from gpt_tf.model import GPT
 
+# Widths that are compiled for: prompts are padded to a multiple of the first, caches of the second.
+_PROMPT_STEP = 32
+_CACHE_STEP = 64
 
-def filter_logits(logits: tf.Tensor, config: SamplingConfig) -> tf.Tensor:
-    """Logits [B, V] with what top-k and top-p leave out set to -inf.
 
-    The likeliest token always stays. Among equals at the edge of top-p the first ones stay.
+class Sampling(NamedTuple):
+    """`config.SamplingConfig` as scalar tensors: one compiled program serves all values.
+
+    temperature: float32; top_k: int32; top_p: float32.
+    """
+
+    temperature: tf.Tensor
+    top_k: tf.Tensor
+    top_p: tf.Tensor
+
+    @classmethod
+    def of(cls, config: SamplingConfig) -> "Sampling":
+        """The config's values."""
+        return cls(tf.constant(config.temperature, tf.float32), tf.constant(config.top_k),
+                   tf.constant(config.top_p, tf.float32))
+
+
+def _fewest(x: tf.Tensor, is_enough) -> tf.Tensor:
+    """The largest values of each row of x, float32 [B, V], as few as are enough; a mask [B, V].
+
+    Found bit by bit, in the order of float32 as integers: exact, equals stay or go together, and
+    no sorting, which takes XLA longer than the model's next token.
+
+    Args:
+      x: without NaN.
+      is_enough: mask [B, V] -> bool [B, 1]. If nothing is, all values are chosen.
+    """
+    bits = tf.bitcast(x, tf.uint32)
+    sign = tf.constant(0x80000000, tf.uint32)
+    ordered = tf.where(bits >= sign, tf.bitwise.invert(bits), bits + sign)
+
+    def settle(bit, smallest):
+        larger = tf.bitwise.bitwise_or(smallest, bit)
+        smallest = tf.where(is_enough(ordered >= larger), larger, smallest)
+        return tf.bitwise.right_shift(bit, tf.constant(1, tf.uint32)), smallest
+
+    smallest = tf.while_loop(lambda bit, _: bit > 0, settle,
+                             (sign, tf.zeros_like(ordered[:, :1])))[1]
+    return ordered >= smallest
+
+
+def filter_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
+    """Logits [B, V] with what top-k, and then top-p, leave out set to -inf.
+
+    Stays: what is at least as likely as the k-th likeliest; of that, the likeliest tokens that
+    together hold `top_p` of the probability (Holtzman et al. 2019). Equals stay or go together.
 
     Example (top_k=2): [[1., 3., 2.]] -> [[-inf, 3., 2.]]
     """
-    if config.top_k:
-        k = min(config.top_k, logits.shape[-1])
-        smallest = tf.math.top_k(logits, k).values[:, -1:]
-        logits = tf.where(logits < smallest, -float("inf"), logits)
-    if config.top_p < 1:
-        order = tf.argsort(logits, direction="DESCENDING", stable=True)
-        ranked = tf.nn.softmax(tf.gather(logits, order, batch_dims=1))
-        # A token stays if those before it hold less than top_p: the first always does.
-        stays = tf.cumsum(ranked, axis=-1, exclusive=True) < config.top_p
-        stays = tf.gather(stays, tf.argsort(order), batch_dims=1)
-        logits = tf.where(stays, logits, -float("inf"))
-    return logits
+    wanted = tf.where(top_k > 0, top_k, tf.shape(logits)[-1])
+    chosen = _fewest(logits, lambda chosen: tf.reduce_sum(
+        tf.cast(chosen, tf.int32), axis=-1, keepdims=True) >= wanted)
+    logits = tf.where(chosen, logits, -float("inf"))
+    shares = tf.nn.softmax(logits)
+    chosen = _fewest(shares, lambda chosen: tf.reduce_sum(
+        tf.where(chosen, shares, 0.0), axis=-1, keepdims=True) >= top_p)
+    return tf.where(chosen, logits, -float("inf"))
 
 
-def choose(logits: tf.Tensor, config: SamplingConfig, seed: tf.Tensor) -> tf.Tensor:
-    """Next tokens int32 [B] from logits [B, V]; a pure function of the seed, int32 [2]."""
-    if config.temperature == 0:
-        return tf.argmax(logits, axis=-1, output_type=tf.int32)
-    logits = filter_logits(logits / config.temperature, config)
-    return tf.random.stateless_categorical(logits, 1, seed, dtype=tf.int32)[:, 0]
+def choose(logits: tf.Tensor, sampling: Sampling, keys: tf.Tensor) -> tf.Tensor:
+    """Draws tokens: softmax(logits / temperature) by the Gumbel-max rule (Gumbel 1954).
+
+    Args:
+      logits: float32 [B, V].
+      sampling: temperature 0 takes the likeliest.
+      keys: uint32 [B, 2] of `layers.make_dropout_keys`, which decide the draw.
+
+    Returns:
+      int32 [B].
+    """
+    is_random = sampling.temperature > 0
+    logits = logits / tf.where(is_random, sampling.temperature, 1.0)
+    logits = tf.cond((sampling.top_k > 0) | (sampling.top_p < 1),
+                     lambda: filter_logits(logits, sampling.top_k, sampling.top_p),
+                     lambda: logits)
+    bits = random_bits(keys, 0, tf.shape(logits)[1:])
+    bits = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.int32)
+    uniform = (tf.cast(bits, tf.float32) + 0.5) / 2**24  # in (0, 1)
+    noise = -tf.math.log(-tf.math.log(uniform))
+    return tf.argmax(logits + tf.where(is_random, noise, 0.0), axis=-1, output_type=tf.int32)
+
+
+class Draft(NamedTuple):
+    """Sequences that are being continued.
+
+    pending: int32 [B], the newest token of each, which the caches do not hold yet.
+    caches: one for each block.
+    drawn: int32 scalar, new tokens so far.
+    rows: int32 [B]; rows of like number and prompt are continued alike.
+    """
+
+    pending: tf.Tensor
+    caches: list[Cache]
+    drawn: tf.Tensor
+    rows: tf.Tensor
+
+
+def begin(model: GPT, token_ids: tf.Tensor, starts: tf.Tensor, num_columns) -> list[Cache]:
+    """Caches of prompts, all but the last token of each.
+
+    Args:
+      model: the model.
+      token_ids: int32 [B, T], each prompt at the end of its row.
+      starts: int32 [B], the column of each prompt's first token.
+      num_columns: S, at least the longest prompt and what is to be added.
+    """
+    caches = model.empty_caches(starts, num_columns)
+    if token_ids.shape[1] == 1:
+        return caches
+    return model.call_with_cache(token_ids[:, :-1], caches)[1]
+
+
+def extend(model: GPT, draft: Draft, count, sampling: Sampling, seed,
+           room=None) -> tuple[tf.Tensor, tf.Tensor, Draft]:
+    """Draws further tokens.
+
+    A token is a function of (prompt, seed, row's number, how many were drawn before it): neither
+    the sequences beside it nor the parts it is drawn in play a role.
+
+    Args:
+      model: the model.
+      draft: what is continued; the caches have room.
+      count: N, tokens to draw.
+      sampling: how they are chosen.
+      seed: int32 scalar.
+      room: width of what is returned, N by default. XLA wants a number here and may have a tensor
+        as N; columns from N on are zero.
+
+    Returns:
+      (token ids int32 [B, N], their log-probabilities under the model float32 [B, N], Draft).
+    """
+    shape = [tf.shape(draft.pending)[0], count if room is None else room]
+    buffers = tf.zeros(shape, tf.int32), tf.zeros(shape, tf.float32)
+
+    def step(index, draft, token_ids, log_probabilities):
+        hidden, caches = model.call_with_cache(draft.pending[:, None], draft.caches)
+        logits = model.logits(hidden[:, 0])
+        token = choose(logits, sampling, make_dropout_keys(seed, draft.drawn, draft.rows))
+        chances = tf.gather(tf.nn.log_softmax(logits), token, axis=1, batch_dims=1)
+        return (index + 1, Draft(token, caches, draft.drawn + 1, draft.rows),
+                keras.ops.slice_update(token_ids, [0, index], token[:, None]),
+                keras.ops.slice_update(log_probabilities, [0, index], chances[:, None]))
+
+    _, draft, token_ids, log_probabilities = tf.while_loop(
+        lambda index, *_: index < count, step, (0, draft, *buffers))
+    return token_ids, log_probabilities, draft
+
+
+class Part(NamedTuple):
+    """New tokens of some prompts.
+
+    prompts: the prompts' numbers, R of them.
+    token_ids: int32 [R, N].
+    log_probabilities: float32 [R, N], of each token under the model, in nats.
+    """
+
+    prompts: list[int]
+    token_ids: np.ndarray
+    log_probabilities: np.ndarray
 
 
 class Generator:
-    """Continues token sequences with a key/value cache.
+    """Continues prompts of any lengths together; each gets what it would get alone.
 
     Args:
       model: a `GPT`.
-      config: how tokens are chosen.
+      sampling: how tokens are chosen.
+      generation: how many, and what happens when the model's positions are full.
+
+    Example:
+      generator = Generator(model, SamplingConfig(top_p=0.9), GenerationConfig(max_new_tokens=20))
+      [new_ids] = generator([tokenizer.encode("It was a dark")])
     """
 
-    def __init__(self, model: GPT, config: SamplingConfig):
+    def __init__(self, model: GPT, sampling: SamplingConfig, generation: GenerationConfig):
         self._model = model
-        self._config = config
-        self._generate = tf.function(self._run, reduce_retracing=True)
+        self._sampling = Sampling.of(sampling)
+        self._generation = generation
+        self._begin = tf.function(
+            lambda *inputs: begin(model, *inputs), jit_compile=True)
+        self._extend = tf.function(
+            lambda *inputs: extend(model, *inputs), jit_compile=True)
 
-    def __call__(self, prompts: tf.Tensor, max_new_tokens: int, seed: int = 0) -> tf.Tensor:
-        """Continues prompts of one length.
+    def __call__(self, prompts: Sequence[Sequence[int]],
+                 rows: Sequence[int] | None = None) -> list[list[int]]:
+        """The new tokens of each prompt; arguments and errors as of `stream`."""
+        new = [[] for _ in prompts]
+        for part in self.stream(prompts, rows):
+            for prompt, token_ids in zip(part.prompts, part.token_ids.tolist()):
+                new[prompt] += token_ids
+        return new
+
+    def stream(self, prompts: Sequence[Sequence[int]], rows: Sequence[int] | None = None,
+               part_length: int = 32) -> Iterator[Part]:
+        """The new tokens as they come.
 
         Args:
-          prompts: int32 [B, T], T at least 1.
-          max_new_tokens: N; together with the prompt at most the model's positions.
-          seed: decides the sample.
-
-        Returns:
-          int32 [B, N], the new tokens.
+          prompts: token ids, at least one each.
+          rows: number of each prompt, 0 by default; a prompt is continued in as many ways as it
+            has numbers.
+          part_length: tokens of a part at most.
 
         Raises:
-          ValueError: the prompt is empty, or prompt and new tokens are more than the positions.
+          ValueError: as of `check`.
         """
-        prompts = tf.convert_to_tensor(prompts, tf.int32)
+        limit, slides = self._model.config.max_sequence_length, self._slides
+        for prompt in prompts:
+            self.check(prompt)
+        rows = np.zeros(len(prompts), np.int32) if rows is None else np.asarray(rows, np.int32)
+        texts = [list(prompt) for prompt in prompts]
+        total, drawn = self._generation.max_new_tokens, 0
+        while drawn < total:
+            if slides:
+                texts = [text if len(text) < limit else text[-(limit // 2):] for text in texts]
+            live = [i for i, text in enumerate(texts) if len(text) < limit]
+            if not live:
+                return
+            # Positions are absolute: when a row has used them up, all caches are made anew.
+            count = min(total - drawn, limit - max(len(texts[i]) for i in live))
+            for part in self._segment([texts[i] for i in live], rows[live], drawn, count,
+                                      part_length):
+                for i, token_ids in zip(live, part[0].tolist()):
+                    texts[i] += token_ids
+                yield Part(live, *part)
+            drawn += count
+
+    def check(self, prompt: Sequence[int]) -> None:
+        """Sees that a prompt can be continued.
+
+        Raises:
+          ValueError: it is empty, or it fills the model's positions where that ends a text.
+        """
         limit = self._model.config.max_sequence_length
-        if prompts.shape[1] < 1:
-            raise ValueError("The prompt is empty: generation needs at least one token.")
-        if prompts.shape[1] + max_new_tokens > limit:
-            raise ValueError(f"{prompts.shape[1]} prompt tokens and {max_new_tokens} new ones are "
-                             f"more than the model's {limit} positions.")
-        return self._generate(prompts, tf.constant(max_new_tokens), tf.constant(seed))
+        if not len(prompt):
+            raise ValueError("it is empty: give at least one word to continue")
+        if len(prompt) >= limit and not self._slides:
+            raise ValueError(f"its {len(prompt)} tokens fill the model's {limit} positions: "
+                             "shorten it, or give --past_limit=slide")
 
-    def _run(self, prompts, max_new_tokens, seed):
-        batch, length = tf.shape(prompts)[0], tf.shape(prompts)[1]
-        caches = self._model.empty_caches(batch, self._model.config.max_sequence_length)
-        hidden, caches = self._model.call_with_cache(prompts, caches)
-        first = self._next(hidden, seed, 0)
-        written = tf.TensorArray(tf.int32, size=max_new_tokens, element_shape=[None])
-        written = written.write(0, first)
+    @property
+    def _slides(self) -> bool:
+        return self._generation.past_limit == "slide"
 
-        def step(index, token, caches, written):
-            hidden, caches = self._model.call_with_cache(token[:, None], caches)
-            token = self._next(hidden, seed, index)
-            return index + 1, token, caches, written.write(index, token)
-
-        written = tf.while_loop(lambda index, *_: index < max_new_tokens, step,
-                                (1, first, caches, written))[-1]
-        return tf.transpose(written.stack())
-
-    def _next(self, hidden, seed, index):
-        return choose(self._model.logits(hidden[:, -1]), self._config, tf.stack([seed, index]))
+    def _segment(self, texts, rows, drawn, count, part_length):
+        """Yields (token ids, log-probabilities) of `count` tokens within the positions."""
+        longest = max(map(len, texts))
+        width = 1 + -(-(longest - 1) // _PROMPT_STEP) * _PROMPT_STEP
+        columns = -(-(width + count) // _CACHE_STEP) * _CACHE_STEP
+        token_ids = np.zeros([len(texts), width], np.int32)
+        for row, text in enumerate(texts):
+            token_ids[row, width - len(text):] = text
+        starts = tf.constant([width - len(text) for text in texts])
+        draft = Draft(tf.constant(token_ids[:, -1]),
+                      self._begin(tf.constant(token_ids), starts, columns),
+                      tf.constant(drawn), tf.constant(rows))
+        seed = tf.constant(self._generation.seed)
+        for done in range(0, count, part_length):
+            length = min(part_length, count - done)
+            *new, draft = self._extend(draft, tf.constant(length), self._sampling, seed,
+                                       part_length)
+            yield tuple(values.numpy()[:, :length] for values in new)

@@ -30,7 +30,7 @@ def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Keys that make every dropout mask a pure function of (seed, step, row of the batch).
 
     Args:
-      seed: the run's seed, below 2**31.
+      seed: the run's seed, below 2**31; or an int32 scalar.
       step: integer scalar, the number of the update.
       rows: integer [B], each sequence's row in the global batch, so that replicas and
         micro-batches drop what one big batch would.
@@ -40,51 +40,69 @@ def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """
     words = []
     for word in (0, 1):
-        key = tf.constant((2 * seed + word) % 2**32, tf.uint32)
+        key = 2 * tf.cast(seed, tf.uint32) + tf.constant(word, tf.uint32)
         key = _mix(_mix(key) + tf.cast(step, tf.uint32))
         words.append(_mix(key + tf.cast(rows, tf.uint32)))
     return tf.stack(words, axis=-1)
 
 
-def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.Tensor:
-    """Inverted dropout whose mask is a hash of (key of the row, site, element).
+def random_bits(keys: tf.Tensor, site: int, row_shape: tf.Tensor) -> tf.Tensor:
+    """Random numbers that are a hash of (key of the row, site, element).
 
-    A counter-based mask needs no state, so a resumed run drops what the uninterrupted one would,
-    and XLA fuses it into the loops around it (its own generator costs more than a matmul).
+    Counter-based numbers need no state, so a resumed run draws what the uninterrupted one would,
+    and XLA fuses them into the loops around them (its own generator costs more than a matmul).
+
+    Args:
+      keys: uint32 [B, 2] of `make_dropout_keys`.
+      site: number of the place in the model; numbers of different places are independent.
+      row_shape: integer [R], shape of a row.
+
+    Returns:
+      uint32 [B, *row_shape].
+    """
+    ones = tf.ones_like(row_shape)
+    first, second = (
+        tf.reshape(_mix(keys[:, word] + tf.constant(site, tf.uint32)),
+                   tf.concat([tf.shape(keys)[:1], ones], axis=0)) for word in (0, 1))
+    element = tf.reshape(tf.range(tf.reduce_prod(row_shape)), row_shape)
+    hashed = tf.cast(element, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32) + first
+    hashed = tf.bitwise.bitwise_xor(_mix(hashed), second) * tf.constant(0x2C1B3C6D, tf.uint32)
+    return tf.bitwise.bitwise_xor(
+        hashed, tf.bitwise.right_shift(hashed, tf.constant(15, tf.uint32)))
+
+
+def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.Tensor:
+    """Inverted dropout whose mask is a function of (key of the row, site, element).
 
     Args:
       x: float [B, ...].
       rate: probability of a zero.
       keys: uint32 [B, 2] of `make_dropout_keys`, or None for no dropout.
-      site: number of the place in the model; masks of different places are independent.
+      site: as of `random_bits`.
 
     Returns:
       A tensor like `x`.
     """
     if keys is None or rate == 0.0:
         return x
-    shape = tf.shape(x)
-    row_shape = tf.concat([shape[:1], tf.ones(tf.rank(x) - 1, tf.int32)], axis=0)
-    first, second = (tf.reshape(_mix(keys[:, word] + tf.constant(site, tf.uint32)), row_shape)
-                     for word in (0, 1))
-    element = tf.reshape(tf.range(tf.reduce_prod(shape[1:])), shape[1:])
-    hashed = tf.cast(element, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32) + first
-    hashed = tf.bitwise.bitwise_xor(_mix(hashed), second) * tf.constant(0x2C1B3C6D, tf.uint32)
-    hashed = tf.bitwise.bitwise_xor(
-        hashed, tf.bitwise.right_shift(hashed, tf.constant(15, tf.uint32)))
-    keep = hashed >= tf.constant(int(rate * 2**32), tf.uint32)
+    keep = random_bits(keys, site, tf.shape(x)[1:]) >= tf.constant(int(rate * 2**32), tf.uint32)
     return tf.where(keep, x * tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros([], x.dtype))
 
 
 class Cache(NamedTuple):
-    """Keys and values of the tokens seen so far, and how many they are.
+    """Keys and values of the tokens seen so far.
 
-    keys, values: float [B, H, T_max, C]; length: int32 scalar.
+    Rows of unlike length end at the same column: shorter ones have empty columns before them.
+
+    keys, values: float [B, H, S, C], of S columns.
+    length: int32 scalar, columns in use.
+    starts: int32 [B], the column of each row's first token.
     """
 
     keys: tf.Tensor
     values: tf.Tensor
     length: tf.Tensor
+    starts: tf.Tensor
 
 
 def _normal(config: ModelConfig, seed: int) -> keras.initializers.Initializer:
@@ -114,9 +132,11 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         self.token.build()
         self.position.build()
 
-    def call(self, token_ids, dropout_keys=None, first_position=0):
-        """int32 [B, T] -> [B, T, D]; column 0 stands at position `first_position`."""
-        positions = first_position + tf.range(tf.shape(token_ids)[1])
+    def call(self, token_ids, dropout_keys=None, cache: Cache | None = None):
+        """int32 [B, T] -> [B, T, D]; with a cache, of the T tokens after those it holds."""
+        positions = tf.range(tf.shape(token_ids)[1])
+        if cache is not None:
+            positions = tf.maximum(0, cache.length + positions - cache.starts[:, None])
         x = self.token(token_ids) + self.position(positions)
         return dropout(x, self._rate, dropout_keys, site=0)
 
@@ -154,10 +174,13 @@ class CausalSelfAttention(keras.layers.Layer):
             start = cache.length
             key = _write(cache.keys, key, start)
             value = _write(cache.values, value, start)
-            cache = Cache(key, value, start + t)
+            cache = Cache(key, value, start + t, cache.starts)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)  # [B, H, T, S]
         visible = (tf.range(tf.shape(key)[2])[None, :]
                    <= start + tf.range(t)[:, None])  # [T, S]
+        if cache is not None:
+            visible &= (tf.range(tf.shape(key)[2])
+                        >= cache.starts[:, None])[:, None, None, :]  # [B, 1, T, S]
         weights = tf.nn.softmax(tf.where(visible, scores, -1e9))
         weights = dropout(tf.cast(weights, x.dtype), self._rate, dropout_keys, self._site)
         x = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, C]
@@ -166,7 +189,7 @@ class CausalSelfAttention(keras.layers.Layer):
 
 
 def _write(buffer: tf.Tensor, new: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """Puts [B, H, T, C] into [B, H, T_max, C] at time `start`."""
+    """Puts [B, H, T, C] into [B, H, S, C] at column `start`."""
     return keras.ops.slice_update(buffer, [0, 0, start, 0], tf.cast(new, buffer.dtype))
 
 

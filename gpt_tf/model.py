@@ -63,19 +63,19 @@ class GPT(keras.layers.Layer):
 
     def call_with_cache(self, token_ids, caches: list[Cache]):
         """Hidden states [B, T, D] of T further tokens, and the caches grown by them."""
-        x = self.embedding(token_ids, first_position=caches[0].length)
+        x = self.embedding(token_ids, cache=caches[0])
         grown = []
         for block, cache in zip(self.blocks, caches):
             x, cache = block(x, cache=cache)
             grown.append(cache)
         return x, grown
 
-    def empty_caches(self, batch_size, max_length: int) -> list[Cache]:
-        """One `Cache` for each block, for `max_length` tokens."""
-        shape = [batch_size, self.config.num_heads, max_length,
+    def empty_caches(self, starts: tf.Tensor, num_columns) -> list[Cache]:
+        """One `Cache` of `num_columns` for each block; row i's first token comes at `starts[i]`."""
+        shape = [tf.shape(starts)[0], self.config.num_heads, num_columns,
                  self.config.hidden_dim // self.config.num_heads]
         zeros = tf.zeros(shape, self.compute_dtype)
-        return [Cache(zeros, zeros, tf.constant(0)) for _ in self.blocks]
+        return [Cache(zeros, zeros, tf.constant(0), starts) for _ in self.blocks]
 
     def output_table(self) -> tf.Tensor:
         """The rows that the LM softmax runs over, float32 [V, D]: token rows, tied."""

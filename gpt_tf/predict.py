@@ -28,12 +28,11 @@ from absl import flags
 from gpt_tf import cli, task_text
 from gpt_tf.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.config import option
-from gpt_tf.files import UserError, atomic_write, make_folder
+from gpt_tf.files import STANDARD, UserError, atomic_write, make_folder, open_input
 from gpt_tf.records import Task
 from gpt_tf.transforms import FIELDS
 
 _AUTO = "auto"
-_STANDARD = "-"
 _KINDS = {".txt": task_text.LINES, ".tsv": task_text.TSV, ".jsonl": task_text.JSONL}
 _POOL = 32  # batches that are read at once
 
@@ -42,10 +41,10 @@ _POOL = 32  # batches that are read at once
 class PredictionConfig:
     """What is read and written, and how."""
 
-    input: str = option(_STANDARD, "File of texts; - is standard input.")
+    input: str = option(STANDARD, "File of texts; - is standard input.")
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *task_text.FORMATS))
-    output: str = option(_STANDARD, "File to make; - is standard output.")
+    output: str = option(STANDARD, "File to make; - is standard output.")
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")
@@ -63,7 +62,7 @@ class PredictionConfig:
         """
         if self.format != _AUTO:
             return self.format
-        if self.input == _STANDARD:
+        if self.input == STANDARD:
             return task_text.LINES if len(FIELDS[form]) == 1 else task_text.TSV
         ending = os.path.splitext(self.input)[1]
         if ending not in _KINDS:
@@ -79,21 +78,8 @@ class PredictionConfig:
 
 
 @contextlib.contextmanager
-def _open_input(path: str) -> Iterator[BinaryIO]:
-    if path == _STANDARD:
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = open(path, "rb")  # pylint: disable=consider-using-with
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    with stream:
-        yield stream
-
-
-@contextlib.contextmanager
 def _open_output(path: str) -> Iterator[BinaryIO]:
-    if path == _STANDARD:
+    if path == STANDARD:
         yield sys.stdout.buffer
         return
     make_folder(os.path.dirname(os.path.abspath(path)))
@@ -125,8 +111,8 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
 
     task, _ = run_folder.load_task(model_dir)
     kind = config.input_kind(task.form)
-    where = "standard input" if config.input == _STANDARD else config.input
-    with _open_input(config.input) as source, _open_output(config.output) as target:
+    where = "standard input" if config.input == STANDARD else config.input
+    with open_input(config.input) as source, _open_output(config.output) as target:
         # Somebody who types wants an answer to each line; a file is answered in batches, of
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()

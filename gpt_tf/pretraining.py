@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from gpt_tf import distribution, run_folder
 from gpt_tf.checkpoint import Checkpoints
-from gpt_tf.config import ModelConfig, OptimizerConfig, SamplingConfig, TrainingConfig
+from gpt_tf.config import (
+    GenerationConfig, ModelConfig, OptimizerConfig, SamplingConfig, TrainingConfig)
 from gpt_tf.files import UserError
 from gpt_tf.generation import Generator
 from gpt_tf.input import evaluation_batches, train_batches
@@ -73,14 +74,13 @@ class Validation:
         self._limit = job.training.evaluation_batches or None
         self._batches = evaluation_batches(job.data_dir, "validation", job.training.batch_size)
         self._evaluate = Evaluator(model, strategy, job.training.jit_compile)
-        self._generate = Generator(model, SamplingConfig(top_p=0.9))
         self._tokenizer = Tokenizer.load(job.data_dir)
         self._reporter = reporter
         length = self._batches.manifest.sequence_length
         windows = next(iter(self._batches))["token_ids"][:_SAMPLE_PROMPTS]
         self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, length // 2)]
-        self._new_tokens = min(_SAMPLE_NEW_TOKENS,
-                               model.config.max_sequence_length - self._prompts.shape[1])
+        self._generate = Generator(model, SamplingConfig(top_p=0.9),
+                                   GenerationConfig(max_new_tokens=_SAMPLE_NEW_TOKENS))
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
@@ -93,11 +93,11 @@ class Validation:
                 for name in ("loss", "perplexity", "bits_per_byte")}
 
     def _report_samples(self, step: int) -> None:
-        samples = self._generate(self._prompts, self._new_tokens, seed=step)
+        samples = self._generate(self._prompts.numpy(), rows=[step] * len(self._prompts))
         decode = self._tokenizer.decode
         self._reporter.text(step, "samples", "\n\n".join(
-            f"**{decode(prompt.tolist())}** {decode(sample.tolist())}"
-            for prompt, sample in zip(self._prompts.numpy(), samples.numpy())))
+            f"**{decode(prompt.tolist())}** {decode(sample)}"
+            for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 
 def pretrain(job: Job) -> int:

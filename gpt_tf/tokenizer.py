@@ -189,6 +189,11 @@ class Tokenizer:
                        else self._tokens[index] for index in ids.tolist())
         return join_words(text.removesuffix(END_OF_WORD).split(END_OF_WORD) if text else [])
 
+    def ends_word(self, token_id: int) -> bool:
+        """Whether what follows this token begins a word of its own."""
+        return (token_id == 0 or token_id >= self.vocabulary_size
+                or self._tokens[token_id].endswith(END_OF_WORD))
+
     def _to_bytes(self, ids: list[int]) -> bytes:
         return array.array("H" if self.dtype == np.uint16 else "i", ids).tobytes()
 

@@ -138,6 +138,33 @@ def test_generate(folder):
     assert run("gpt_tf.generate", *flags, "--temperature=0", "--seed=5")[0] == greedy
 
 
+def test_generate_from_a_file(folder, tmp_path):
+    (tmp_path / "prompts.txt").write_text("One morning\nThe dog of Tom\nOne morning\n")
+    flags = (f"--model_dir={folder}/run", "--max_new_tokens=10")
+    out, _ = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt",
+                 "--num_samples=2", "--batch_size=3", "--log_probabilities")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["prompt"], line["sample"]) for line in lines] == [
+        (number, sample) for number in (1, 2, 3) for sample in (0, 1)]
+    assert lines[0]["text"] == lines[4]["text"] != lines[1]["text"]
+    assert lines[0]["text"] + "\n" == run("gpt_tf.generate", *flags, "--prompt=One morning")[0]
+    assert sum(lines[2]["log_probabilities"]) == pytest.approx(lines[2]["log_probability"])
+    assert len(lines[2]["token_ids"]) == 10
+
+
+@pytest.mark.parametrize("content, flags, message", [
+    (b"", [], "is empty: give a prompt on each line"),
+    (b"a word\n\xff\n", [], "line 2 is not UTF-8"),
+    (b"a word\n  \n", [], "line 2 cannot be continued: it is empty"),
+    (b"a word", ["--prompt=a"], "say two things"),
+    (b"a word" * 40, [], "fill the model's 32 positions")])
+def test_generate_says_what_is_wrong(folder, tmp_path, content, flags, message):
+    (tmp_path / "prompts.txt").write_bytes(content)
+    _, err = run("gpt_tf.generate", f"--model_dir={folder}/run", *flags,
+                 f"--prompts_file={tmp_path}/prompts.txt", code=1)
+    assert err.startswith("error: ") and message in err
+
+
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_is_quick_and_says_what(module):
     process = subprocess.run([sys.executable, "-X", "importtime", "-m", module, "--help"],

@@ -73,7 +73,7 @@ def test_padding_changes_nothing_before_it(model, token_ids):
 
 
 def test_cached_equals_uncached(model, token_ids):
-    caches = model.empty_caches(3, 16)
+    caches = model.empty_caches(tf.zeros([3], tf.int32), 16)
     first, caches = model.call_with_cache(token_ids[:, :5], caches)
     parts = [first]
     for t in range(5, 12):
