@@ -81,7 +81,7 @@ class TaskModel(keras.layers.Layer):
 
     def hidden_and_logits(self, token_ids, lengths, dropout_keys: DropoutKeys | None = None):
         """As `call`; also the hidden states [B K, T, D] that the LM loss wants."""
-        count, time = token_ids.shape[1:]
+        count, time = token_ids.shape[1], tf.shape(token_ids)[2]
         sequences, rows = dropout_keys or (None, None)
         hidden = self.gpt(tf.reshape(token_ids, [-1, time]), dropout_keys=sequences)
         extract = tf.reshape(tf.maximum(lengths - 1, 0), [-1])  # [B K]
