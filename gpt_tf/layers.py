@@ -136,7 +136,9 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         """int32 [B, T] -> [B, T, D]; with a cache, of the T tokens after those it holds."""
         positions = tf.range(tf.shape(token_ids)[1])
         if cache is not None:
-            positions = tf.maximum(0, cache.length + positions - cache.starts[:, None])
+            # Before a row's first token, and past its last position, columns mean nothing.
+            positions = tf.clip_by_value(cache.length + positions - cache.starts[:, None],
+                                         0, self.position.input_dim - 1)
         x = self.token(token_ids) + self.position(positions)
         return dropout(x, self._rate, dropout_keys, site=0)
 

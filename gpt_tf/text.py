@@ -101,6 +101,32 @@ class Piece(NamedTuple):
     continues: bool = False  # a line break separates it from the text before it
 
 
+def character_changes() -> dict[str, str]:
+    """Characters that never stay as they are, and what each becomes: "" is removed.
+
+    What `clean` and `standardise` make of a character alone, and " " and "\\n" for the kinds of
+    whitespace; not what depends on its neighbours: mojibake, HTML, marks that join a letter.
+    """
+    changes = {}
+    for character in map(chr, [*range(0xd800), *range(0xe000, 0x110000)]):
+        if (character.isspace() or ord(character) in _CHARACTERS or _REPAIRABLE.search(character)
+                or not unicodedata.is_normalized("NFC", character)):
+            changed = clean(character).translate(_CHARACTERS)
+            if changed.isspace():
+                changed = "\n" if "\n" in changed else " "
+            if changed != character:
+                changes[character] = changed
+    return changes
+
+
+def html_changes() -> dict[str, str]:
+    """The named entities of HTML, and numbered ones of Western text, as `clean` reads them."""
+    western = [*range(0x20, 0x7f), *range(0xa0, 0x180), *range(0x2010, 0x2040), 0x20ac, 0x2122]
+    numbered = [name for code in western for name in (f"&#{code};", f"&#{code:03d};",
+                                                      f"&#x{code:x};", f"&#x{code:X};")]
+    return {entity: clean(entity) for entity in [*chardata.HTML_ENTITIES, *numbered]}
+
+
 def split_text(blocks: Iterable[str], piece_size: int = 1_000_000) -> Iterator[Piece]:
     """Cuts one document into pieces whose ids, one after the other, are the document's ids.
 

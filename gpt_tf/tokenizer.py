@@ -19,7 +19,7 @@ import tokenizers
 from gpt_tf import text as text_lib
 from gpt_tf import tokenizer_files
 from gpt_tf.files import UserError
-from gpt_tf.words import WordSplitter, join_words
+from gpt_tf.words import WordRules, WordSplitter, join_words
 
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
@@ -137,6 +137,21 @@ class Tokenizer:
     def fingerprint(self) -> str:
         content = json.dumps([self.language, self._tokens, self._merges])
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The vocabulary, by id."""
+        return tuple(self._tokens)
+
+    @property
+    def merges(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of tokens, first merged first."""
+        return tuple(self._merges)
+
+    @property
+    def word_rules(self) -> WordRules:
+        """The rules of the language."""
+        return self._splitter.rules
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without special tokens; a line break is one id, however long."""

@@ -1,7 +1,7 @@
 """Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
 
 import re
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from gpt_tf.files import UserError
 
@@ -18,6 +18,21 @@ def _load_spacy(language: str) -> Any:
         raise UserError(f"spaCy splits the language {language!r} by more than rules, which is not "
                         "supported; give another language code, or xx for rules of no language.")
     return pipeline
+
+
+class WordRules(NamedTuple):
+    """What decides how a language's words are split, in Python's patterns.
+
+    special: chunk -> its words.
+    prefixes, suffixes, infixes: alternatives, the first that fits first.
+    url: pattern of chunks that are split no further.
+    """
+
+    special: dict[str, list[str]]
+    prefixes: list[str]
+    suffixes: list[str]
+    infixes: list[str]
+    url: str
 
 
 def _never(text: str) -> None:
@@ -61,6 +76,15 @@ class WordSplitter:
         words = {word for chunk in chunks for word in self._split_affixes(chunk)}
         self._special = special
         return chunks | words
+
+    @property
+    def rules(self) -> WordRules:
+        """The rules, for those who split words by other means."""
+        defaults = self._spacy.Defaults
+        # spaCy leaves empty alternatives out.
+        affixes = ([piece for piece in pieces if piece.strip()] for pieces in
+                   (defaults.prefixes, defaults.suffixes, defaults.infixes))
+        return WordRules(self._special, *affixes, self._url_match.__self__.pattern)
 
     def split_chunk(self, chunk: str) -> list[str] | None:
         """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.

@@ -1,0 +1,133 @@
+"""Run folder -> SavedModel, in the numbered folders that TensorFlow Serving reads.
+
+  exported/sst2/1/    the first version; 2/, 3/, ... later ones
+
+A version is written under another name and renamed: it is whole or absent.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from gpt_tf import run_folder
+from gpt_tf.files import UserError, explain_disk_errors, lock_folder
+from gpt_tf.graph_tokenizer import LANGUAGE
+from gpt_tf.serving import Signature, TextTables
+from gpt_tf.serving_language_model import LanguageModelServing
+from gpt_tf.serving_task import TaskServing
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.transforms import SpecialTokens
+
+_UNFINISHED = ".unfinished-"
+DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+
+
+class Served(NamedTuple):
+    """What is written.
+
+    root: what holds the variables and tables.
+    signatures: name -> concrete function.
+    step: of the checkpoint.
+    """
+
+    root: tf.Module
+    signatures: dict[str, tf.types.experimental.ConcreteFunction]
+    step: int
+
+
+def build(model_dir: str) -> Served:
+    """Loads a run and traces its signatures.
+
+    Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Without
+    the rules of English there are no signatures that take strings.
+
+    Raises:
+      UserError: the folder is not a run's, or has no checkpoint that is whole.
+    """
+    tokenizer = Tokenizer.load(model_dir)
+    text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
+    if run_folder.is_fine_tuned(model_dir):
+        model, _, step = run_folder.load_task_model(model_dir)
+        _, max_length = run_folder.load_task(model_dir)
+        signatures = LanguageModelServing(model.gpt, text).signatures() | TaskServing(
+            model, max_length, SpecialTokens.after(tokenizer.vocabulary_size), text).signatures()
+        default = "classify"
+    else:
+        model, step = run_folder.load_model(model_dir)
+        signatures, default = LanguageModelServing(model, text).signatures(), "logits"
+    root = tf.Module(name="gpt_tf")
+    # The variables alone: whoever loads them needs no layers of ours.
+    root.weights = run_folder.model_variables(model)
+    root.text = text
+    traced = {name: _trace(signature) for name, signature in signatures.items()}
+    return Served(root, traced | {DEFAULT: traced[default]}, step)
+
+
+def _trace(signature: Signature):
+    """A concrete function whose inputs have the signature's names."""
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
+             for name, spec in signature.inputs.items()}
+    return tf.function(lambda **inputs: signature.function(**inputs)).get_concrete_function(**specs)
+
+
+def next_version(output_dir: str) -> int:
+    """One more than the highest number there is."""
+    names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
+    return 1 + max((int(name) for name in names if re.fullmatch(r"\d+", name)), default=0)
+
+
+def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
+    """Writes one version; returns its folder.
+
+    Raises:
+      UserError: it is there already, another process writes there, or the place cannot be written.
+    """
+    with lock_folder(output_dir):
+        target = os.path.join(output_dir, str(version))
+        check_free(target, overwrite)
+        _remove_unfinished(output_dir)
+        temporary = os.path.join(output_dir, f"{_UNFINISHED}{version}")
+        try:
+            tf.saved_model.save(served.root, temporary, signatures=served.signatures)
+            with explain_disk_errors(target):
+                _to_disk(temporary)
+                _replace(temporary, target)
+        except (tf.errors.OpError, OSError) as error:
+            reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
+            raise UserError(f"Cannot write {target}: {reason}; make room or choose another folder, "
+                            "then run the same command again.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                _remove_unfinished(output_dir)
+    return target
+
+
+def check_free(target: str, overwrite: bool) -> None:
+    """Raises UserError if a version stands in `target` that may not be replaced."""
+    if os.path.exists(target) and not overwrite:
+        raise UserError(f"{target} holds an exported model: give another --version, or replace "
+                        "this one with --overwrite.")
+
+
+def _remove_unfinished(output_dir: str) -> None:
+    for name in os.listdir(output_dir):
+        if name.startswith(_UNFINISHED):
+            shutil.rmtree(os.path.join(output_dir, name))
+
+
+def _to_disk(folder: str) -> None:
+    """The bytes reach the disk before the folder takes its name."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _replace(temporary: str, target: str) -> None:
+    if os.path.exists(target):
+        os.rename(target, f"{temporary}-before")  # removed with what is unfinished
+    os.rename(temporary, target)
