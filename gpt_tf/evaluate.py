@@ -18,7 +18,7 @@ from absl import flags
 from gpt_tf import cli
 from gpt_tf.config import option
 from gpt_tf.files import UserError, make_folder
-from gpt_tf.records import TASK, Manifest
+from gpt_tf.records import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -157,6 +157,9 @@ def main() -> None:
     model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
     config = cli.from_flags(EvaluationConfig)
     manifest = Manifest.load(data_dir)
+    if manifest.kind == ZERO_SHOT:
+        raise UserError(f"{data_dir} holds zero-shot data: measure it with "
+                        f"python -m gpt_tf.zero_shot --data_dir={data_dir} ...")
     is_task = manifest.kind == TASK
     for name in _OF_LANGUAGE_MODELS if is_task else _OF_TASKS:
         if getattr(config, name):

@@ -9,7 +9,7 @@ import pytest
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict"}
+COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
                       "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
                       "metrics", "pictures", "answers", "bag_of_words", "task_text"}
@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "language_model": {"distribution", "layers", "losses", "model", "records", "training"},
     "task_model": {"config", "distribution", "layers", "losses", "model", "records", "training"},
     "generation": {"config", "model"},
+    "scoring": {"losses", "model"},
+    "zero_shot_evaluation": {"files", "input", "metrics", "records", "scoring", "task_evaluation"},
     "pretraining": {"checkpoint", "config", "distribution", "files", "generation", "input",
                     "language_model", "model", "optimizer", "records", "reporting", "run_folder",
                     "tokenizer", "training"},
