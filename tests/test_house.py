@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "task_model": {"config", "distribution", "layers", "losses", "model", "records", "training"},
     "generation": {"config", "model"},
     "scoring": {"losses", "model"},
+    "text_evaluation": {"files", "model", "scoring", "text", "tokenizer"},
     "zero_shot_evaluation": {"files", "input", "metrics", "records", "scoring", "task_evaluation"},
     "pretraining": {"checkpoint", "config", "distribution", "files", "generation", "input",
                     "language_model", "model", "optimizer", "records", "reporting", "run_folder",
