@@ -49,6 +49,41 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
     return tf.reshape(losses, [-1])[:total]
 
 
+def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
+                        mask: tf.Tensor) -> tf.Tensor:
+    """As `token_losses`, of the targets in `mask` alone: the softmax runs over few others.
+
+    Args:
+      hidden: [N, D] hidden states.
+      table: float32 [V, D] output rows.
+      targets: int32 [N].
+      mask: float32 [N] of ones and zeros.
+
+    Returns:
+      float32 [N], in nats; 0 outside the mask.
+    """
+    table = tf.cast(table, hidden.dtype)
+    order = _packed(mask)
+    hidden_chunks, target_chunks = _chunks(table.shape[0], tf.gather(hidden, order),
+                                           tf.gather(targets, order))
+    count, size = target_chunks.shape
+    used = -(-tf.cast(tf.reduce_sum(mask), tf.int32) // size)
+
+    def body(i, losses):
+        return i + 1, losses.write(
+            i, -_log_likelihoods(hidden_chunks[i], table, target_chunks[i])[0])
+
+    losses = tf.TensorArray(tf.float32, size=count, element_shape=[size])
+    _, losses = tf.while_loop(lambda i, _: i < used, body, (0, losses), maximum_iterations=count)
+    packed = tf.reshape(losses.stack(), [-1])[:mask.shape[0]]
+    return mask * tf.scatter_nd(order[:, None], packed, mask.shape)
+
+
+def _packed(mask: tf.Tensor) -> tf.Tensor:
+    """int32 [N], the places of the ones of a mask and then the others: a loop may stop early."""
+    return tf.math.top_k(mask, k=_num_rows(mask)).indices
+
+
 def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
                      weights: tf.Tensor):
     """Sum of `weights` times the negative log-likelihoods of `targets`.
@@ -80,9 +115,8 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     """
     width = hidden.shape[-1]
     weights = tf.reshape(weights, [-1])
-    # Those that weigh come first, so that the loop over chunks can stop after them.
     counts = tf.cast(weights > 0, tf.float32)
-    order = tf.math.top_k(counts, k=_num_rows(weights)).indices
+    order = _packed(counts)
     return _lm_loss(tf.gather(tf.reshape(hidden, [-1, width]), order), table,
                     tf.gather(tf.reshape(targets, [-1]), order), tf.gather(weights, order),
                     tf.cast(tf.reduce_sum(counts), tf.int32))

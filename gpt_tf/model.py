@@ -106,6 +106,10 @@ class GPT(keras.layers.Layer):
             table = tf.concat([table, positions], axis=0)
         return table
 
+    def vocabulary_table(self) -> tf.Tensor:
+        """Its rows of the vocabulary alone, float32 [V, D]: a text holds no special token."""
+        return self.output_table()[:self.config.vocabulary_size]
+
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """[..., D] -> float32 [..., V]: all logits at once; training uses `losses` instead."""
         table = tf.cast(self.output_table(), hidden.dtype)

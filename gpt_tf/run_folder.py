@@ -181,6 +181,16 @@ def load_task_model(model_dir: str, dtype: str = "float32") -> tuple[TaskModel, 
     return model, task, _restore(model_dir, model)
 
 
+def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
+    """The checkpoints of a run's course, each of which can be restored into `model`.
+
+    Args:
+      model_dir: the run folder.
+      model: of `load_model` of the same folder.
+    """
+    return Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)})
+
+
 def _restore(model_dir: str, model: GPT | TaskModel) -> int:
     folder = best_folder(model_dir) if is_fine_tuned(model_dir) else checkpoint_folder(model_dir)
     step = Checkpoints(folder, {"model": model_variables(model)}).restore_latest()
