@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 import numpy as np
 
 
@@ -70,6 +71,9 @@ def zero_shot_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]
     for name, (updates, values) in curves.items():
         axes.plot(updates, values, marker="o", markersize=4, label=name)
     axes.set_xscale("log")
+    # Plain numbers; a short course has no power of ten to speak of.
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set(xlabel="updates of pre-training",
              ylabel="relative performance (0: random guess, 1: all right)")
     axes.legend()

@@ -146,7 +146,7 @@ class TextEvaluator:
                    split_text(read_text(path, progress), _BLOCK_BYTES))
 
     def _batches(self, found: Iterator[tuple[np.ndarray, int]]) -> Iterator[dict]:
-        """Batches for `Scorer`, all of one shape; fewer windows than one batch are one by itself."""
+        """Batches for `Scorer`, all of one shape, which is smaller where there are few windows."""
         rows = 0
         while taken := list(itertools.islice(found, self._batch_size)):
             rows = rows or len(taken)

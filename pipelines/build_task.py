@@ -69,6 +69,16 @@ class TaskConfig(FolderConfig):
         if self.num_workers < 0:
             raise ValueError(f"--num_workers={self.num_workers} must not be negative.")
 
+    @property
+    def kind(self) -> str:
+        """The kind of data folder that is made."""
+        return records.ZERO_SHOT if self.zero_shot else records.TASK
+
+    @property
+    def shared_fraction(self) -> float:
+        """The share of training rows that may be taken for validation: none if nothing trains."""
+        return 0.0 if self.zero_shot else self.validation_fraction
+
 
 @dataclasses.dataclass(frozen=True)
 class Share:
@@ -200,8 +210,7 @@ def build(config: TaskConfig) -> records.Manifest:
         cli.import_tensorflow()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
-        shares, total = share_rows(sources,
-                                   0.0 if config.zero_shot else config.validation_fraction)
+        shares, total = share_rows(sources, config.shared_fraction)
         if not total:
             raise UserError(f"--input={config.input} holds no rows: every one is bad or its files "
                             "are empty.")
@@ -215,10 +224,9 @@ def build(config: TaskConfig) -> records.Manifest:
         if not any(split.records for split in splits.values()):
             raise UserError("--input holds no row with text in it.")
         manifest = records.Manifest(
-            kind=records.ZERO_SHOT if config.zero_shot else records.TASK, sequence_length=config.max_length,
-            vocabulary_size=tokenizer.vocabulary_size,
-            tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
-            flags=config.decisive_flags(), task=task)
+            kind=config.kind, sequence_length=config.max_length, task=task,
+            vocabulary_size=tokenizer.vocabulary_size, splits=splits,
+            tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags())
         folder.finish(tokenizer, manifest)
     _print_summary(config, manifest, totals, shares, time.monotonic() - start)
     return manifest
