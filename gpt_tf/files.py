@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from typing import Any, BinaryIO, Iterator
@@ -128,6 +129,34 @@ def make_folder(path: str | os.PathLike) -> None:
             os.makedirs(path, exist_ok=True)
         except FileExistsError as error:
             raise UserError(f"{path} is a file where a folder is wanted: name another.") from error
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
+    """Makes a folder that takes the name `path` only when the block ends without an error.
+
+    One that stands there is replaced, and stays as it was if the block fails.
+
+    Returns:
+      The folder to write into.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    path = os.path.abspath(path)
+    new, old = f"{path}.part-{os.getpid()}", f"{path}.old-{os.getpid()}"
+    make_folder(new)
+    try:
+        yield new
+        with explain_disk_errors(path):
+            if os.path.isdir(path):
+                os.rename(path, old)
+            os.rename(new, path)
+    finally:
+        if os.path.isdir(old) and not os.path.exists(path):
+            os.rename(old, path)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

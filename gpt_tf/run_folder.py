@@ -2,7 +2,8 @@
 
   model.json        shape of the model (`config.ModelConfig`)
   task.json         of a fine-tuned run: its `records.Task`, and the longest sequence of its data
-  pretrain.flags    the resolved flagfile: the same command again; or finetune.flags
+  pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
+                    convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
   metrics.jsonl, tensorboard/
   checkpoints/      to go on from
@@ -27,6 +28,7 @@ FROM_SCRATCH = "none"  # in place of a run folder to start from
 _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
+_CONVERTED = "convert.flags"
 # The first line of the resolved flagfile, a comment to the flags' parser.
 _DATA = "# data_fingerprint="
 
@@ -68,17 +70,55 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
     if os.path.exists(path):
         _check_same(path, flags_text, resumable, model_dir, model)
         return
+    if is_converted(model_dir):
+        raise UserError(f"{model_dir} holds converted weights, which have no course to go on with: "
+                        f"start from them with python -m gpt_tf.finetune --init_from={model_dir} "
+                        "and another --model_dir.")
     if any(os.path.exists(os.path.join(model_dir, f"{other}.flags"))
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
                         "name another --model_dir.")
-    write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
-    if manifest.task:
-        write_json(os.path.join(model_dir, _TASK), {
-            "task": dataclasses.asdict(manifest.task), "max_length": manifest.sequence_length})
-    Tokenizer.load(data_dir).save(model_dir)
+    _describe(model_dir, model, manifest.task, manifest.sequence_length, Tokenizer.load(data_dir))
     with atomic_write(path) as stream:  # last: it says that the others are there
         stream.write(flags_text.encode("utf-8"))
+
+
+def _describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
+              tokenizer: Tokenizer) -> None:
+    write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
+    if task:
+        write_json(os.path.join(model_dir, _TASK), {
+            "task": dataclasses.asdict(task), "max_length": max_length})
+    tokenizer.save(model_dir)
+
+
+def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max_length: int,
+                    tokenizer: Tokenizer, step: int) -> None:
+    """Makes the run folder of weights that no command here has trained.
+
+    Args:
+      model_dir: an empty folder.
+      flags_text: the flagfile of the command that converted them.
+      model: with its weights; a `TaskModel` makes a fine-tuned run.
+      max_length: of a fine-tuned run, the longest sequence, in tokens, that it was trained for.
+      tokenizer: the model's.
+      step: the update that the weights are of, as far as it is known.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    task = model.task if isinstance(model, TaskModel) else None
+    config = model.gpt.config if task else model.config
+    _describe(model_dir, config, task, max_length, tokenizer)
+    folder = best_folder(model_dir) if task else checkpoint_folder(model_dir)
+    Checkpoints(folder, {"model": model_variables(model)}).save(step)
+    with atomic_write(os.path.join(model_dir, _CONVERTED)) as stream:
+        stream.write(flags_text.encode("utf-8"))
+
+
+def is_converted(model_dir: str) -> bool:
+    """Whether the run folder is one of `write_converted`."""
+    return os.path.exists(os.path.join(model_dir, _CONVERTED))
 
 
 def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,

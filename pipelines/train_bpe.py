@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 import functools
 import os
-import shutil
 import time
 
 from gpt_tf import cli
 from gpt_tf.config import option
-from gpt_tf.files import Progress, UserError, explain_disk_errors, make_folder
+from gpt_tf.files import Progress, UserError, atomic_folder
 from gpt_tf.text import NEWLINE, Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer_files import is_tokenizer_file
@@ -154,7 +153,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     corpus = config.open_corpus()
     words = count_corpus(corpus, config.language, config.num_workers)
     tokenizer = learn(words, config.num_merges, config.language)
-    _save(tokenizer, config.output_dir)
+    with atomic_folder(config.output_dir) as folder:
+        tokenizer.save(folder)
     print(f"Learned {config.num_merges:,} merges from {words.total():,} words, {len(words):,} "
           f"different, in {time.monotonic() - start:.1f} s: {config.output_dir} is a tokenizer of "
           f"{tokenizer.vocabulary_size:,} tokens.")
@@ -178,23 +178,6 @@ def _check_folder(config: TrainBpeConfig) -> None:
     if not config.overwrite:
         raise UserError(f"--output_dir={folder} holds a tokenizer; name another folder, or "
                         "replace it with --overwrite.")
-
-
-def _save(tokenizer: Tokenizer, folder: str) -> None:
-    folder = os.path.normpath(folder)
-    new, old = f"{folder}.part-{os.getpid()}", f"{folder}.old-{os.getpid()}"
-    make_folder(os.path.dirname(folder) or ".")
-    try:
-        tokenizer.save(new)
-        with explain_disk_errors(folder):
-            if os.path.isdir(folder):
-                os.rename(folder, old)
-            os.rename(new, folder)
-    finally:
-        if os.path.isdir(old) and not os.path.exists(folder):
-            os.rename(old, folder)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def main() -> None:

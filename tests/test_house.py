@@ -9,7 +9,8 @@ import pytest
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot"}
+COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot", "convert",
+            "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
                       "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
                       "metrics", "pictures", "answers", "bag_of_words", "task_text"}
@@ -51,6 +52,8 @@ MAY_IMPORT = {
     "finetuning": {"checkpoint", "config", "distribution", "files", "input", "metrics",
                    "optimizer", "pictures", "records", "reporting", "run_folder", "task_model",
                    "tokenizer", "training"},
+    "conversion": {"config", "files", "model", "run_folder", "task_model", "tokenizer",
+                   "tokenizer_files"},
     "run_folder": {"checkpoint", "config", "files", "model", "records", "task_model", "tokenizer"},
 }
 PIPELINES_MAY_IMPORT = {"config", "tokenizer", "tokenizer_files", "text", "words", "transforms",

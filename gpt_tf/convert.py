@@ -1,0 +1,53 @@
+"""Turns published weights into a run folder, and a run folder into published layouts.
+
+  python -m gpt_tf.convert --from=openai --input=model --output_dir=runs/gpt1
+  python -m gpt_tf.convert --from=huggingface --input=openai-gpt --output_dir=runs/gpt1
+  python -m gpt_tf.convert --to=huggingface --input=runs/sst2 --output_dir=sst2-huggingface
+
+openai is the folder released with the paper: params_shapes.json, params_0.npy .. params_9.npy and
+the vocabulary. huggingface is config.json, model.safetensors, vocab.json and merges.txt of
+openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of the run the layout has
+no place for, so that --from gives the run back.
+"""
+
+from absl import flags
+
+from gpt_tf import cli
+from gpt_tf.files import UserError
+
+_LAYOUTS = ["openai", "huggingface"]
+
+
+def main() -> None:
+    """Converts, and says what was made."""
+    values = flags.FLAGS
+    origin, goal = values["from"].value, values["to"].value
+    if bool(origin) == bool(goal):
+        raise UserError("Give --from to make a run folder, or --to to make another program's "
+                        "folder of one.")
+    if goal and values.num_heads is not None:
+        raise UserError("--num_heads goes with --from=openai: a run says its own; leave it out.")
+    cli.import_tensorflow()  # here and below, so that --help does not wait for it
+    from gpt_tf import conversion
+
+    source, target = values.input, values.output_dir
+    conversion.check_target(target, source, goal, values.overwrite)
+    if goal:
+        print("\n".join(conversion.export_run(goal, source, target)))
+        return
+    print("\n".join(conversion.import_run(origin, source, target, values.num_heads,
+                                          cli.flagfile_text())))
+    print(f"Next: python -m gpt_tf.generate --model_dir={target} --prompt='It was a dark'\n"
+          f"      python -m gpt_tf.finetune --init_from={target} --data_dir=... --model_dir=...")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("from", None, _LAYOUTS, "Layout of --input, of which a run folder is made.")
+    flags.DEFINE_enum("to", None, _LAYOUTS, "Layout to make of the run folder --input.")
+    flags.DEFINE_string("input", None, "Folder to read.", required=True)
+    flags.DEFINE_string("output_dir", None, "Folder to make.", required=True)
+    flags.DEFINE_integer("num_heads", None, "With --from=openai: attention heads, which the "
+                                            "released files do not say; 12 where it is not given.",
+                         lower_bound=1)
+    flags.DEFINE_bool("overwrite", False, "Replace an earlier conversion in --output_dir.")
+    cli.run(main)

@@ -1,0 +1,186 @@
+"""Names and files of Hugging Face's `openai-gpt` (`transformers.OpenAIGPTLMHeadModel`).
+
+`config.json` says the shape and the settings, `model.safetensors` holds the arrays, with the
+prefix "transformer." where a head stands on the trunk. Its names are the released ones, spelt
+otherwise; its kernels are [in, out], as ours. The output head is the token table itself.
+"""
+
+import dataclasses
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from gpt_tf.config import ModelConfig
+from gpt_tf.files import UserError, read_json, write_json
+from gpt_tf.interop import openai, tensors
+from gpt_tf.interop.kept import Kept
+from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
+from gpt_tf.model import GPT
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+FILES = (_CONFIG, _WEIGHTS)
+_PREFIX = "transformer."
+_TOKENS, _POSITIONS, _HEAD = "tokens_embed.weight", "positions_embed.weight", "lm_head.weight"
+_KINDS = {"w": "weight", "g": "weight", "b": "bias"}
+# Causal masks and position numbers, which older releases saved with the weights.
+_BUFFER = re.compile(r"h\.\d+\.attn\.bias|position_ids")
+
+# Our settings -> theirs, whose defaults are the paper's, too; and their settings' second names.
+_SETTINGS = {"num_layers": "n_layer", "num_heads": "n_head", "hidden_dim": "n_embd",
+             "max_sequence_length": "n_positions", "dropout": "resid_pdrop",
+             "embedding_dropout": "embd_pdrop", "attention_dropout": "attn_pdrop",
+             "layer_norm_epsilon": "layer_norm_epsilon", "initializer_range": "initializer_range"}
+_SECOND_NAMES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
+                 "n_embd": "hidden_size", "n_positions": "max_position_embeddings"}
+# What must be so: a model with other values is another function. `n_special` is not theirs any
+# more; they keep it, and it tells the rows of special tokens from those of the vocabulary.
+_REQUIRED = {"model_type": "openai-gpt", "afn": "gelu", "tie_word_embeddings": True}
+_INNER = 4  # their inner width, in widths
+
+
+def folder_entries(model: GPT) -> list[Entry]:
+    """Every variable of the model exactly once, under its name without prefix."""
+    table, *blocks = openai.entries(model)
+    tokens, positions = table.variables
+    result = [Entry(_TOKENS, (tokens,)), Entry(_POSITIONS, (positions,))]
+    for entry in blocks:
+        block, *layer, kind = entry.name.removeprefix("model/h").split("/")
+        name = ".".join(["h", block, *layer, _KINDS[kind]])
+        result.append(dataclasses.replace(entry, name=name, is_convolution=False))
+    return result
+
+
+def write(folder: str, model: GPT) -> Leftover:
+    """Writes a model's files; returns what they have no place for.
+
+    Raises:
+      UserError: the model is none that their program can be, or the place cannot be written.
+    """
+    config = model.config
+    if config.intermediate_dim != _INNER * config.hidden_dim:
+        raise UserError(f"Hugging Face's openai-gpt has an inner width of {_INNER} times its width "
+                        f"and this model has {config.intermediate_dim} and {config.hidden_dim}: "
+                        "only --to=openai can hold it.")
+    if config.softmax_over_positions:
+        raise UserError("Hugging Face's openai-gpt has no softmax over positions, as this model "
+                        "has: only --to=openai can hold it.")
+    arrays = {_PREFIX + name: array for name, array in collect(folder_entries(model)).items()}
+    tensors.write(os.path.join(folder, _WEIGHTS), arrays, {"format": "pt"})
+    write_json(os.path.join(folder, _CONFIG), {
+        "architectures": ["OpenAIGPTLMHeadModel"], **_REQUIRED, "dtype": "float32",
+        "vocab_size": config.num_token_rows, "n_special": config.num_special_tokens,
+        **{theirs: getattr(config, ours) for ours, theirs in _SETTINGS.items()}})
+    return Leftover({}, {})
+
+
+def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
+    """Reads a folder's configuration and arrays.
+
+    Args:
+      folder: with `config.json` and `model.safetensors`.
+      kept: what we once wrote beside them; nothing of it is needed.
+      num_heads: must be None: `config.json` says it.
+
+    Raises:
+      UserError: a file is missing, cut short, of another model or one that we are not.
+    """
+    del kept
+    path = os.path.join(folder, _CONFIG)
+    if num_heads is not None:
+        raise UserError(f"--num_heads={num_heads}: {path} says how many heads there are; leave the "
+                        "flag out.")
+    config = _read_config(path)
+    weights = os.path.join(folder, _WEIGHTS)
+    _check_weights_file(folder)
+    raw, _ = tensors.read(weights)
+    arrays, notes = tensors.to_float32(_without_buffers(_without_prefix(raw, weights)), weights)
+    head = arrays.pop(_HEAD, None)
+    if head is not None and not np.array_equal(head, arrays.get(_TOKENS), equal_nan=True):
+        raise UserError(f"{weights}: {_HEAD} is not the token table, to which GPT-1's output is "
+                        "tied: such a model cannot be held here.")
+    _check_sizes(config, arrays, path, weights)
+    return Found(config, arrays, weights, notes)
+
+
+def _read_config(path: str) -> ModelConfig:
+    values = read_json(path, "the model's configuration")
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a group of named values: take the folder from its source "
+                        "again.")
+    for name, wanted in _REQUIRED.items():
+        if values.get(name, None if name == "model_type" else wanted) != wanted:
+            raise UserError(f"{path} says {name} {values.get(name)!r} and only {wanted!r} is "
+                            "GPT-1: such a model cannot be held here.")
+    settings = {ours: _number(values, theirs, getattr(ModelConfig, ours), path)
+                for ours, theirs in _SETTINGS.items()}
+    rows = _number(values, "vocab_size", ModelConfig.vocabulary_size, path)
+    special = _number(values, "n_special", 0, path)
+    length = settings["max_sequence_length"]
+    if _number(values, "n_ctx", length, path) != length:
+        raise UserError(f"{path} says n_ctx {values['n_ctx']} and n_positions {length}, which are "
+                        "one number: take the folder from its source again.")
+    try:
+        return ModelConfig(vocabulary_size=rows - special, num_special_tokens=special,
+                           intermediate_dim=_INNER * settings["hidden_dim"], **settings)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _number(values: dict[str, Any], name: str, default: int | float, path: str) -> int | float:
+    """A setting, of the type of its default."""
+    value = values.get(name, values.get(_SECOND_NAMES.get(name), default))
+    if type(value) not in (int, type(default)):
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise UserError(f"{path} says {name} {value!r:.40} where {kind} is wanted: take the folder "
+                        "from its source again.")
+    return type(default)(value)
+
+
+def _check_weights_file(folder: str) -> None:
+    names = set(os.listdir(folder))
+    if _WEIGHTS in names:
+        return
+    other = sorted(name for name in names
+                   if name.endswith((".bin", ".h5", ".msgpack", ".safetensors.index.json")))
+    way = (f"; what is there, {other[0]}, is not read here: load it with transformers, and its "
+           f"save_pretrained(folder, max_shard_size='10GB') writes {_WEIGHTS}" if other else "")
+    raise UserError(f"No {_WEIGHTS} in {folder}{way}.")
+
+
+def _without_prefix(arrays: dict[str, np.ndarray], path: str) -> dict[str, np.ndarray]:
+    result = {name.removeprefix(_PREFIX): array for name, array in arrays.items()}
+    if len(result) != len(arrays):
+        twice = min(name for name in arrays if name.startswith(_PREFIX)
+                    and name.removeprefix(_PREFIX) in arrays)
+        raise UserError(f"{path} holds {twice} with and without its prefix: take the file from "
+                        "its source again.")
+    return result
+
+
+def _without_buffers(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without what can be computed. Other values under these names are not passed over."""
+    def is_computed(name, array):
+        if name == "position_ids":
+            return np.array_equal(array.ravel(), np.arange(array.size))
+        return array.ndim == 4 and np.array_equal(array, np.tri(array.shape[-1])[None, None])
+
+    return {name: array for name, array in arrays.items()
+            if not (_BUFFER.fullmatch(name) and is_computed(name, array))}
+
+
+def _check_sizes(config: ModelConfig, arrays: dict[str, np.ndarray], path: str,
+                 weights: str) -> None:
+    """Sees that the configuration's sizes are those of the arrays, before a model is made."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("h.")}
+    for name, wanted, found in (
+            ("n_layer", config.num_layers, len(blocks)),
+            ("vocab_size and n_embd", (config.num_token_rows, config.hidden_dim),
+             shapes.get(_TOKENS)),
+            ("n_positions and n_embd", (config.max_sequence_length, config.hidden_dim),
+             shapes.get(_POSITIONS))):
+        if wanted != found:
+            raise UserError(f"{path} says {name} {wanted} and {weights} has {found}: take both "
+                            "from one model.")

@@ -1,0 +1,80 @@
+"""The file of ours in another program's folder: what of a run that layout has no place for."""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from gpt_tf.config import ModelConfig
+from gpt_tf.files import UserError
+from gpt_tf.interop import tensors
+from gpt_tf.records import Task
+
+FILE = "gpt_tf.safetensors"
+_KEY = "gpt_tf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What is kept.
+
+    Attributes:
+      layout: the layout that it completes.
+      settings: fields of `ModelConfig`.
+      step: the update that the weights are of.
+      task: of a fine-tuned run.
+      max_length: of a fine-tuned run, the longest sequence of its data, in tokens; else 0.
+      arrays: float32, by name.
+    """
+
+    layout: str
+    settings: dict[str, Any]
+    step: int
+    task: Task | None
+    max_length: int
+    arrays: dict[str, np.ndarray]
+
+    def save(self, folder: str) -> None:
+        """Writes `FILE`: the arrays, and the rest as JSON in its metadata.
+
+        Raises:
+          UserError: the disk is full or the place cannot be written.
+        """
+        values = {"layout": self.layout, "settings": self.settings, "step": self.step,
+                  "task": self.task and dataclasses.asdict(self.task),
+                  "max_length": self.max_length}
+        tensors.write(os.path.join(folder, FILE), self.arrays, {_KEY: json.dumps(values)})
+
+    @classmethod
+    def load(cls, folder: str, layout: str) -> "Kept | None":
+        """Reads `FILE`; None in a folder that has none, as others make it.
+
+        Raises:
+          UserError: it is damaged, was altered, or belongs to another layout.
+        """
+        path = os.path.join(folder, FILE)
+        if not os.path.exists(path):
+            return None
+        arrays, metadata = tensors.read(path)
+        arrays, _ = tensors.to_float32(arrays, path)
+        try:
+            values = json.loads(metadata[_KEY])
+            kept = cls(**values, arrays=arrays)
+            is_ours = kept._has_right_types()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            is_ours = False
+        if not is_ours:
+            raise UserError(f"{path} is not what python -m gpt_tf.convert writes: copy it again, "
+                            "or remove it to take the other files alone.")
+        if kept.layout != layout:
+            raise UserError(f"{path} was written with --to={kept.layout} and this is "
+                            f"--from={layout}: remove it to take the other files alone.")
+        task = kept.task and Task.from_json(kept.task, path)
+        return dataclasses.replace(kept, task=task)
+
+    def _has_right_types(self) -> bool:
+        fields = {field.name: type(field.default) for field in dataclasses.fields(ModelConfig)}
+        return type(self.step) is type(self.max_length) is int and all(
+            type(value) is fields.get(name) for name, value in self.settings.items())

@@ -1,0 +1,116 @@
+"""Conversions against transformers' own program, in both directions, up to the paper's size.
+
+Needs requirements-peers.txt (`make test-peers`). Published weights cannot be had where tests run:
+random ones of exactly their layout and size stand for them.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs requirements-peers.txt")
+transformers = pytest.importorskip("transformers", reason="needs requirements-peers.txt")
+
+import tensorflow as tf  # pylint: disable=wrong-import-position
+
+from gpt_tf import conversion, run_folder  # pylint: disable=wrong-import-position
+from gpt_tf.checkpoint import Checkpoints  # pylint: disable=wrong-import-position
+from gpt_tf.config import ModelConfig  # pylint: disable=wrong-import-position
+from gpt_tf.interop import huggingface  # pylint: disable=wrong-import-position
+from gpt_tf.language_model import training_loss  # pylint: disable=wrong-import-position
+from gpt_tf.model import GPT  # pylint: disable=wrong-import-position
+from gpt_tf.tokenizer import Tokenizer  # pylint: disable=wrong-import-position
+
+PAPER = ModelConfig()
+# layers, heads, width, positions, tokens, length of the batch, bound on logits and loss
+SHAPES = [(1, 1, 8, 12, 60, 12, 1e-5), (2, 3, 24, 16, 60, 9, 1e-5), (4, 4, 128, 64, 300, 64, 1e-5),
+          (PAPER.num_layers, PAPER.num_heads, PAPER.hidden_dim, PAPER.max_sequence_length,
+           PAPER.vocabulary_size, 32, 1e-4)]
+
+
+def _tokenizer(size: int) -> Tokenizer:
+    """A vocabulary of this size; what its tokens are plays no role."""
+    tokens = ["<unk>", *(f"t{index}</w>" for index in range(size - 2)), "\n</w>"]
+    return Tokenizer({token: index for index, token in enumerate(tokens)}, [])
+
+
+def _run(folder, shape) -> GPT:
+    layers, heads, width, positions, size = shape[:5]
+    config = ModelConfig(vocabulary_size=size, num_layers=layers, num_heads=heads,
+                         hidden_dim=width, intermediate_dim=4 * width,
+                         max_sequence_length=positions, dropout=0.0, embedding_dropout=0.0,
+                         attention_dropout=0.0)
+    model, rng = GPT(config, seed=1), np.random.default_rng(1)
+    for variable in model.trainable_variables:  # biases and gains, too
+        variable.assign_add(rng.normal(0, 0.02, variable.shape).astype(np.float32))
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(dataclasses.asdict(config)))
+    _tokenizer(size).save(folder)
+    Checkpoints(run_folder.checkpoint_folder(str(folder)),
+                {"model": run_folder.model_variables(model)}).save(1)
+    return model
+
+
+def _relative(ours, theirs) -> float:
+    return np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs)
+
+
+def _gradients(model: GPT, token_ids):
+    loss = training_loss(model, seed=0)
+    batch = {"token_ids": tf.constant(token_ids, tf.int32), "rows": tf.range(len(token_ids)),
+             "lengths": tf.fill([len(token_ids)], token_ids.shape[1]), "step": tf.constant(1)}
+    with tf.GradientTape() as tape:
+        sums = loss(batch)
+        mean = sums.loss / sums.weight
+    variables = model.trainable_variables
+    found = tape.gradient(mean, [variable.value for variable in variables])
+    return float(mean), {variable.path: tf.convert_to_tensor(gradient).numpy()
+                         for variable, gradient in zip(variables, found)}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}x{shape[2]}")
+def test_transformers_loads_what_we_write_and_computes_the_same(tmp_path, shape):
+    ours, bound = _run(tmp_path / "run", shape), shape[-1]
+    conversion.export_run("huggingface", str(tmp_path / "run"), str(tmp_path / "hf"))
+    theirs, info = transformers.OpenAIGPTLMHeadModel.from_pretrained(
+        tmp_path / "hf", output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    theirs.eval()
+    token_ids = np.random.default_rng(2).integers(0, shape[4], [2, shape[5]])
+    output = theirs(torch.from_numpy(token_ids), labels=torch.from_numpy(token_ids))
+    output.loss.backward()
+    logits = ours.logits(ours(tf.constant(token_ids, tf.int32)))
+    differences = {"logits": np.abs(logits - output.logits.detach().numpy()).max()}
+    loss, gradients = _gradients(ours, token_ids)
+    differences["loss"] = abs(loss - output.loss.item())
+    wanted = {name: parameter.grad.numpy() for name, parameter in theirs.named_parameters()}
+    worst = 0.0
+    for entry in huggingface.folder_entries(ours):
+        name = f"transformer.{entry.name}"
+        found, expected = entry.join([gradients[v.path] for v in entry.variables]), wanted.pop(name)
+        if name.endswith("c_attn.bias"):  # the key's part has no gradient but rounding
+            keys = np.s_[shape[2]:2 * shape[2]]
+            found, expected = np.delete(found, keys), np.delete(expected, keys)
+        worst = max(worst, _relative(found, expected))
+    assert not wanted  # every parameter once; the head is the token table
+    print({**differences, "gradients": worst})
+    assert max(differences.values()) < bound and worst < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}x{shape[2]}")
+def test_there_and_back_is_bit_identical(tmp_path, shape):
+    layers, heads, width, positions, size = shape[:5]
+    torch.manual_seed(0)
+    theirs = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(
+        vocab_size=size, n_positions=positions, n_embd=width, n_layer=layers, n_head=heads))
+    theirs.save_pretrained(tmp_path / "theirs")
+    _tokenizer(size).save(tmp_path / "theirs", layout="huggingface")
+    conversion.import_run("huggingface", str(tmp_path / "theirs"), str(tmp_path / "run"), None, "")
+    conversion.export_run("huggingface", str(tmp_path / "run"), str(tmp_path / "back"))
+    back = transformers.OpenAIGPTLMHeadModel.from_pretrained(tmp_path / "back")
+    expected = theirs.state_dict()
+    assert back.state_dict().keys() == expected.keys()
+    for name, value in back.state_dict().items():
+        assert torch.equal(value, expected[name]), name
