@@ -95,6 +95,7 @@ class GraphTokenizer(tf.Module):
         self._words = GraphWordSplitter(tokenizer.word_rules)
         self._bpe = GraphBpe(tokenizer.tokens, tokenizer.merges)
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids without special tokens: string [B] -> ragged int32 [B, (T)]."""
         return _of_each(self._cleaner.chunks(texts), self._encode_chunks)
