@@ -128,4 +128,4 @@ def _generation_checks(lengths, max_new_tokens, limit: int):
         tf.debugging.assert_positive(max_new_tokens, "max_new_tokens must be positive."),
         tf.debugging.assert_positive(lengths, "A prompt is empty: give at least one token."),
         tf.debugging.assert_less(
-            lengths, limit, f"A prompt fills the model's {limit} positions: shorten it.")]
+            lengths, limit, f"A prompt fills the {limit} positions of the model: shorten it.")]
