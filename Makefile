@@ -15,7 +15,19 @@ MERGES ?= $(if $(CORPUS),4000,1500)
 PROMPT ?= $(if $(CORPUS),It was,This is the story of)
 TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 
-.PHONY: environment quickstart quickstart-pretrain quickstart-finetune test test-peers clean
+# A server's whole program: TensorFlow, the exported folder, texts in, labels out.
+define ANSWER
+import json, sys
+import tensorflow as tf
+classify = tf.saved_model.load(sys.argv[1]).signatures["classify_text"]
+texts = [json.loads(line)["text"] for line in open(sys.argv[2], encoding="utf-8")]
+for label in classify(text=tf.constant(texts))["labels"].numpy():
+    print(label.decode())
+assert not {"gpt_tf", "keras"} & set(sys.modules)
+endef
+export ANSWER
+
+.PHONY: environment quickstart quickstart-pretrain quickstart-finetune quickstart-export test test-peers clean
 
 environment: $(VENV)/.complete
 
@@ -30,13 +42,14 @@ SHAPE = --num_layers=2 --num_heads=4 --hidden_dim=128 --intermediate_dim=512 \
   --max_sequence_length=256
 
 # The sample task is about the sample stories: on your own text the chain ends with a text.
-quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-finetune)
+quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
 	@echo
-	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)$(if $(CORPUS),,; feeling-data and feeling (the task and its classifier))."
+	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)$(if $(CORPUS),,; feeling-data and feeling (the task and its classifier), exported (the SavedModel))."
 	@echo "Next:"
 	@echo "  $(VENV)/bin/tensorboard --logdir $(QUICKSTART)"
 	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='...'"
 	@$(if $(CORPUS),,echo "  echo 'A dog ran off with the hat of Tom.' | $(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling --probabilities")
+	@$(if $(CORPUS),,echo "  $(VENV)/bin/saved_model_cli show --dir $(QUICKSTART)/exported/1 --all")
 	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
 
 quickstart-pretrain: $(VENV)/.complete
@@ -76,6 +89,18 @@ quickstart-finetune: quickstart-pretrain
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/feeling \
 	  --data_dir=$(QUICKSTART)/feeling-data --split=test \
 	  --beside=$(QUICKSTART)/feeling-from-scratch --bag_of_words
+
+quickstart-export: quickstart-finetune
+	@echo "== 10. The classifier as a SavedModel: strings in, labels out, with TensorFlow alone"
+	$(RUN) -m gpt_tf.export --model_dir=$(QUICKSTART)/feeling \
+	  --output_dir=$(QUICKSTART)/exported --version=1 --overwrite
+	$(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling \
+	  --input=$(QUICKSTART)/feeling-rows/test.jsonl --output=$(QUICKSTART)/predicted.tsv
+	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -c "$$ANSWER" $(QUICKSTART)/exported/1 \
+	  $(QUICKSTART)/feeling-rows/test.jsonl > $(QUICKSTART)/served.tsv
+	@cmp $(QUICKSTART)/predicted.tsv $(QUICKSTART)/served.tsv
+	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
+	@head -n 3 $(QUICKSTART)/served.tsv
 
 test: $(VENV)/.complete
 	$(RUN) -m pytest

@@ -12,6 +12,10 @@ import tensorflow as tf
 from gpt_tf.files import UserError, make_folder
 
 
+# What TensorFlow raises about a checkpoint that is not whole.
+_DAMAGE = (tf.errors.OpError, ValueError, IndexError)
+
+
 class Checkpoints:
     """The checkpoints of one run folder, `<folder>/ckpt-<step>`.
 
@@ -35,6 +39,24 @@ class Checkpoints:
     def latest(self) -> str | None:
         """Path prefix of the newest checkpoint, or None."""
         return self._manager.latest_checkpoint
+
+    @property
+    def steps(self) -> list[int]:
+        """The updates of the checkpoints that are kept, oldest first."""
+        return [int(prefix.rpartition("-")[2]) for prefix in self._manager.checkpoints]
+
+    def restore(self, step: int) -> None:
+        """Restores the checkpoint of one update, of those in `steps`.
+
+        Raises:
+          UserError: it is damaged or gone, or holds a model of another shape.
+        """
+        prefix = os.path.join(self._folder, f"ckpt-{step}")
+        try:
+            self._read(prefix)
+        except _DAMAGE as error:
+            raise UserError(f"Checkpoint {prefix} cannot be read ({_first_line(error)}): leave it "
+                            "out, or restore it from a copy.") from error
 
     def save(self, step: int) -> str:
         """Saves all variables as of `step`; returns the path prefix.
@@ -63,12 +85,8 @@ class Checkpoints:
         damaged = []
         for prefix in reversed(self._manager.checkpoints):
             try:
-                self._check_shapes(prefix)
-                status = self._checkpoint.restore(prefix)
-                status.assert_existing_objects_matched()
-                # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
-                status.expect_partial()
-            except (tf.errors.OpError, ValueError, IndexError) as error:
+                self._read(prefix)
+            except _DAMAGE as error:
                 print(f"Checkpoint {prefix} is damaged ({_first_line(error)}); "
                       "trying the one before it.")
                 damaged.append(prefix)
@@ -78,6 +96,13 @@ class Checkpoints:
             raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
                             "are damaged. Restore them from a copy or start a new run folder.")
         return None
+
+    def _read(self, prefix: str) -> None:
+        self._check_shapes(prefix)
+        status = self._checkpoint.restore(prefix)
+        status.assert_existing_objects_matched()
+        # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
+        status.expect_partial()
 
     def _check_shapes(self, prefix: str) -> None:
         saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()

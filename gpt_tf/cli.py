@@ -60,6 +60,30 @@ def from_flags(config_class: type[Config], **values) -> Config:
         raise UserError(str(error)) from error
 
 
+def adopt(config_class: type[Config], values: dict, source: str,
+          free: Collection[str] = ()) -> Config:
+    """Builds `config_class` from another run's values, which the flags may not contradict.
+
+    Args:
+      config_class: as of `from_flags`.
+      values: every field's.
+      source: names the run in the error.
+      free: fields whose flag, where it is given, stands for the run's value.
+
+    Raises:
+      UserError: a flag contradicts the run, or the values do not fit together.
+    """
+    values = dict(values)
+    for name in filter(is_given, list(values)):
+        given = getattr(flags.FLAGS, name)
+        if name in free:
+            values[name] = given
+        elif given != values[name]:
+            raise UserError(f"--{name}={given}, but the model of {source} has {name} "
+                            f"{values[name]}: leave the flag out.")
+    return from_flags(config_class, **values)
+
+
 def is_given(name: str) -> bool:
     """Whether there is a flag `name` and the command line or a flagfile names it."""
     return name in flags.FLAGS and flags.FLAGS[name].present > 0

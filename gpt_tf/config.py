@@ -5,6 +5,7 @@ A field made by `option` is also a flag of the commands that use the class.
 """
 
 import dataclasses
+from typing import ClassVar
 
 
 def option(default, help_text: str, choices: tuple[str, ...] = (), resumable: bool = False):
@@ -50,6 +51,10 @@ class ModelConfig:
     # The released graph keeps positions in the token table and lets them into the LM softmax.
     # Only parity with that program wants it.
     softmax_over_positions: bool = False
+
+    # What a run that starts from another's weights may choose anew.
+    NOT_SHAPE: ClassVar[tuple[str, ...]] = (
+        "dropout", "embedding_dropout", "attention_dropout", "initializer_range")
 
     def __post_init__(self):
         for name in ("vocabulary_size", "num_layers", "num_heads", "hidden_dim",

@@ -1,7 +1,12 @@
-"""Measures a run on a split of a data folder.
+"""Measures a run on a split of a data folder, or a language model on any text.
 
 A language model's perplexity and bits per byte, with the weights that it ended with:
   python -m gpt_tf.evaluate --model_dir=runs/books --data_dir=data/books --trigram
+
+The same of UTF-8 files, by a window that moves by --stride tokens: every token but the first of a
+file is predicted once, with at least the model's positions less the stride before it:
+  python -m gpt_tf.evaluate --model_dir=runs/books --text=novel.txt
+  python -m gpt_tf.evaluate --model_dir=runs/books --text='novels/*.txt' --stride=64
 
 A fine-tuned model's metrics, with the weights of its best validation; they are saved in the run
 folder, too, in evaluations/. The predictions file has the layout that GLUE's site takes:
@@ -18,7 +23,7 @@ from absl import flags
 from gpt_tf import cli
 from gpt_tf.config import option
 from gpt_tf.files import UserError, make_folder
-from gpt_tf.records import TASK, Manifest
+from gpt_tf.records import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -26,6 +31,10 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluationConfig:
     """What is measured, and how."""
 
+    text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
+                           "in place of --data_dir.")
+    stride: int = option(0, "Of --text: tokens by which the window moves; 0: half of the model's "
+                            "positions.")
     split: str = option("validation", "Split of the data folder.")
     batch_size: int = option(32, "Sequences at once; of a task, rows.")
     jit_compile: bool = option(True, "Compile with XLA.")
@@ -42,6 +51,8 @@ class EvaluationConfig:
     def __post_init__(self):
         if self.batch_size < 1:
             raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+        if self.stride < 0:
+            raise ValueError(f"--stride={self.stride} must not be negative.")
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 
@@ -52,8 +63,27 @@ class EvaluationConfig:
 
 
 # Options that only one kind of data has.
+_OF_TEXTS = ("text", "stride")
 _OF_LANGUAGE_MODELS = ("trigram",)
 _OF_TASKS = ("beside", "bag_of_words", "predictions")
+
+
+def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
+    """Prints the scores of a language model on files.
+
+    Raises:
+      UserError: the run, a file or the stride is not what is wanted.
+    """
+    from gpt_tf import run_folder, text_evaluation
+
+    paths = text_evaluation.find_files(config.text)
+    model, step = run_folder.load_model(model_dir)
+    evaluate = text_evaluation.TextEvaluator(model, Tokenizer.load(model_dir), config.stride,
+                                             config.batch_size, config.jit_compile)
+    scores = evaluate(paths)
+    print(f"{model_dir}, update {step}, {config.text}"
+          f"{f' ({len(paths):,} files)' if len(paths) > 1 else ''}, stride {evaluate.stride}:")
+    _print_language_model(scores)
 
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
@@ -83,12 +113,16 @@ def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: 
                                         config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
-    for name, value in scores.items():
-        print(f"  {name:20} {value:,.4f}" if name != "predicted_tokens" else
-              f"  {name:20} {value:,.0f}")
+    _print_language_model(scores)
     if config.trigram:
         print(f"  {'trigram perplexity':20} {trigram_perplexity(data_dir, config.split):,.4f}   "
               "(interpolated Kneser-Ney, same tokens)")
+
+
+def _print_language_model(scores: dict[str, float]) -> None:
+    for name, value in scores.items():
+        print(f"  {name:20} {value:,.4f}" if name != "predicted_tokens" else
+              f"  {name:20} {value:,.0f}")
 
 
 def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
@@ -152,27 +186,43 @@ def _print_beside(scores: dict[str, dict[str, float]]) -> None:
         print(f"  {name:20} {value:.4f}{beside}")
 
 
+def _refuse(config: EvaluationConfig, names: tuple[str, ...], what: str) -> None:
+    for name in names:
+        if getattr(config, name):
+            raise UserError(f"--{name} is not for {what}: leave it out.")
+
+
 def main() -> None:
     """Evaluates by the kind of the data."""
     model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
     config = cli.from_flags(EvaluationConfig)
+    if bool(data_dir) == bool(config.text):
+        raise UserError("Give --data_dir or --text, and not both.")
+    if config.text:
+        _refuse(config, _OF_LANGUAGE_MODELS + _OF_TASKS, "--text")
+        if cli.is_given("split"):
+            raise UserError("--split is of a data folder and not for --text: leave it out.")
+        cli.import_tensorflow()  # here and below, so that --help does not wait for it
+        evaluate_text(config, model_dir)
+        return
     manifest = Manifest.load(data_dir)
+    if manifest.kind == ZERO_SHOT:
+        raise UserError(f"{data_dir} holds zero-shot data: measure it with "
+                        f"python -m gpt_tf.zero_shot --data_dir={data_dir} ...")
     is_task = manifest.kind == TASK
-    for name in _OF_LANGUAGE_MODELS if is_task else _OF_TASKS:
-        if getattr(config, name):
-            raise UserError(f"--{name} is not for data of kind {manifest.kind!r}, which {data_dir} "
-                            "holds: leave it out.")
+    _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
+            f"data of kind {manifest.kind!r}, which {data_dir} holds")
     for run in (model_dir, *config.other_runs):
         if Tokenizer.load(run).fingerprint != manifest.tokenizer_fingerprint:
             raise UserError(f"{data_dir} was made with another tokenizer than {run}: build it "
                             f"again with --tokenizer={run}.")
-    cli.import_tensorflow()  # here and above, so that --help does not wait for it
+    cli.import_tensorflow()
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
     flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus or "
-                                          "pipelines.build_task.", required=True)
+                                          "pipelines.build_task.")
     cli.define_flags(EvaluationConfig)
     cli.run(main)

@@ -79,7 +79,8 @@ def _trace(signature: Signature):
 
 def next_version(output_dir: str) -> int:
     """One more than the highest number there is."""
-    names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
+    with explain_disk_errors(output_dir):
+        names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
     return 1 + max((int(name) for name in names if re.fullmatch(r"\d+", name)), default=0)
 
 

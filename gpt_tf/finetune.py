@@ -22,8 +22,6 @@ _TRAINING_OMITS = ("evaluate_every", "evaluation_batches")
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
-# Of a run's model, what may be chosen anew when it is fine-tuned.
-_NEW_VALUES = ("dropout", "embedding_dropout", "attention_dropout", "initializer_range")
 _NUM_SPECIAL_TOKENS = 3
 
 
@@ -33,20 +31,14 @@ def model_config(vocabulary_size: int) -> ModelConfig:
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
-    from gpt_tf import finetuning, run_folder
+    from gpt_tf import run_folder
 
-    if flags.FLAGS.init_from == finetuning.FROM_SCRATCH:
+    if flags.FLAGS.init_from == run_folder.FROM_SCRATCH:
         return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
                               num_special_tokens=_NUM_SPECIAL_TOKENS)
     values = dataclasses.asdict(run_folder.load_config(flags.FLAGS.init_from))
-    for name in filter(cli.is_given, list(values)):
-        given = getattr(flags.FLAGS, name)
-        if name in _NEW_VALUES:
-            values[name] = given
-        elif given != values[name]:
-            raise UserError(f"--{name}={given}, but the model of {flags.FLAGS.init_from} has "
-                            f"{name} {values[name]}: leave the flag out.")
-    return cli.from_flags(ModelConfig, **values | {"num_special_tokens": _NUM_SPECIAL_TOKENS})
+    return cli.adopt(ModelConfig, values | {"num_special_tokens": _NUM_SPECIAL_TOKENS},
+                     flags.FLAGS.init_from, free=ModelConfig.NOT_SHAPE)
 
 
 def _job(model: ModelConfig, model_dir: str, seed: int):

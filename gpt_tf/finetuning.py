@@ -19,16 +19,13 @@ from gpt_tf.task_model import Predictions, Predictor, TaskModel, joint_loss, los
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import Trainer, TrainStep
 
-FROM_SCRATCH = "none"  # in place of a run folder
-
-
 @dataclasses.dataclass(frozen=True)
 class Job:
     """What a run is: where, on what, from what, and every value of the paper."""
 
     data_dir: str
     model_dir: str
-    init_from: str  # a run folder, or FROM_SCRATCH
+    init_from: str  # a run folder, or run_folder.FROM_SCRATCH
     model: ModelConfig
     fine_tuning: FineTuningConfig
     optimizer: OptimizerConfig
@@ -80,7 +77,7 @@ def check_fit(job: Job, manifest: Manifest) -> None:
         raise UserError(f"{job.data_dir} has sequences of up to {manifest.sequence_length} tokens "
                         f"and the model takes {job.model.max_sequence_length}: build the data "
                         f"with --max_length={job.model.max_sequence_length}.")
-    if job.init_from == FROM_SCRATCH:
+    if job.init_from == run_folder.FROM_SCRATCH:
         return
     if Tokenizer.load(job.init_from).fingerprint != manifest.tokenizer_fingerprint:
         raise UserError(f"{job.data_dir} was made with another tokenizer than {job.init_from}: "
@@ -88,30 +85,6 @@ def check_fit(job: Job, manifest: Manifest) -> None:
     if job.fine_tuning.transfer_layers > job.model.num_layers:
         raise UserError(f"--transfer_layers={job.fine_tuning.transfer_layers}: {job.init_from} "
                         f"has {job.model.num_layers} blocks.")
-
-
-def transfer(model: TaskModel, init_from: str, num_layers: int) -> None:
-    """Gives a new model a run's token and position tables and its first blocks.
-
-    Of a fine-tuned run the rows of the special tokens are taken, too; of a pre-trained one they
-    stay new, as the head does (section 3.2).
-
-    Args:
-      model: of the run's shape.
-      init_from: the run folder.
-      num_layers: blocks to take; -1: all.
-    """
-    source, _ = run_folder.load_model(init_from)
-    blocks = model.gpt.blocks[:num_layers] if num_layers >= 0 else model.gpt.blocks
-    values = {variable.path: variable for variable in source.trainable_variables}
-    for block in blocks:
-        for variable in block.trainable_variables:
-            variable.assign(values[variable.path])
-    embedding = model.gpt.embedding
-    embedding.position.embeddings.assign(source.embedding.position.embeddings)
-    table = tf.convert_to_tensor(embedding.token.embeddings)
-    embedding.token.embeddings.assign(tf.concat(
-        [source.embedding.token.embeddings, table[source.config.num_token_rows:]], axis=0))
 
 
 def picture(task: Task, predictions: Predictions):
@@ -197,8 +170,10 @@ def finetune(job: Job) -> Outcome:
     best = BestCheckpoint(run_folder.best_folder(job.model_dir), variables,
                           _score_names(manifest))
     start = checkpoints.restore_latest() or 0
-    if start == 0 and job.init_from != FROM_SCRATCH:
-        transfer(model, job.init_from, options.transfer_layers)
+    if start == 0 and job.init_from != run_folder.FROM_SCRATCH:
+        # Of a fine-tuned run the rows of the special tokens are taken, too; after a pre-trained
+        # one they are new, as the head is (section 3.2).
+        model.gpt.assign(run_folder.load_model(job.init_from)[0], options.transfer_layers)
     if start < total:
         _announce(job, manifest, start, total)
         step = TrainStep(strategy, model.trainable_variables,
@@ -224,7 +199,7 @@ def _cadence(job: Job, rows: int) -> TrainingConfig:
 
 
 def _announce(job: Job, manifest: Manifest, start: int, total: int) -> None:
-    source = "from scratch" if job.init_from == FROM_SCRATCH else f"from {job.init_from}"
+    source = "from scratch" if job.init_from == run_folder.FROM_SCRATCH else f"from {job.init_from}"
     print(f"{manifest.task.name}, {source}: {job.model.num_parameters:,} parameters and a head; "
           f"{manifest.splits['train'].records:,} training rows; updates of "
           f"{job.training.batch_size} rows; "

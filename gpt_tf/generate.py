@@ -42,7 +42,7 @@ class WritingConfig:
                 raise ValueError(f"--{name}={getattr(self, name)} must be positive.")
 
 
-def _read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:
+def read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:
     """Yields (prompt, where it stands) of each line.
 
     Raises:
@@ -110,7 +110,7 @@ def main() -> None:
         if stream.isatty():
             print("Give a prompt a line; Ctrl-D ends.", file=sys.stderr)
         where = "standard input" if values.prompts_file == STANDARD else values.prompts_file
-        _write_all(writer, _read_prompts(stream, where), config)
+        _write_all(writer, read_prompts(stream, where), config)
 
 
 if __name__ == "__main__":

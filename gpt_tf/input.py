@@ -78,7 +78,8 @@ class Batches:
       "labels": tf.int32 [B], -1 without one; or tf.float32 [B] of scores, NaN without one,
       "records": tf.int32 [B], the record's position in its split,
       "indices": tf.int64 [B], the row's number in its source split,
-      "rows", "step": as above}
+      "rows", "step": as above}; of zero-shot data also
+      "starts": tf.int32 [B, K], the first scored token of each sequence.
 
     Rows of length 0 fill up a last batch: their records and indices are -1, their labels 0 or the
     lowest score.
@@ -158,8 +159,9 @@ def _filler(manifest: records.Manifest) -> bytes:
     if task is None:
         return records.encode(np.zeros((1, manifest.sequence_length), np.int64),
                               np.zeros(1, np.int64))[0]
+    is_zero_shot = isinstance(task, records.ZeroShotTask)
     return records.encode_example([[]] * task.num_sequences, min(task.score_range, default=0),
-                                  -1, task.is_score)
+                                  -1, task.is_score, [0] * task.num_sequences * is_zero_shot)
 
 
 def _stream(size: int, seed: int):

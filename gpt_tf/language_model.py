@@ -88,5 +88,5 @@ class Evaluator:
     def _replica_sums(self, batch):
         hidden = self._model(batch["token_ids"])
         targets, mask = shift_targets(batch["token_ids"], batch["lengths"])
-        losses = token_losses(_rows(hidden), self._model.output_table(), _rows(targets))
+        losses = token_losses(_rows(hidden), self._model.vocabulary_table(), _rows(targets))
         return tf.reduce_sum(losses * _rows(mask)), tf.reduce_sum(mask)

@@ -6,9 +6,14 @@ import tensorflow as tf
 _CHUNK_FLOATS = 2**23
 
 
+def _num_rows(x: tf.Tensor):
+    """Length of the first axis, a number where it is known."""
+    return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+
+
 def _chunks(num_rows: int, *tensors):
     """Cuts tensors [N, ...] into [N / n, n, ...], n rows a chunk, zeros filled up at the end."""
-    total = tensors[0].shape[0]
+    total = _num_rows(tensors[0])
     # Equal chunks: one that is mostly filling-up would cost as much as a full one.
     count = -(-total // max(64, _CHUNK_FLOATS // num_rows))
     size = -(-total // count)
@@ -36,12 +41,47 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
     Returns:
       float32 [N], in nats.
     """
-    total = hidden.shape[0]
+    total = _num_rows(hidden)
     table = tf.cast(table, hidden.dtype)
     losses = tf.map_fn(lambda chunk: -_log_likelihoods(chunk[0], table, chunk[1])[0],
                        tuple(_chunks(table.shape[0], hidden, targets)),
                        fn_output_signature=tf.float32)
     return tf.reshape(losses, [-1])[:total]
+
+
+def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
+                        mask: tf.Tensor) -> tf.Tensor:
+    """As `token_losses`, of the targets in `mask` alone: the softmax runs over few others.
+
+    Args:
+      hidden: [N, D] hidden states.
+      table: float32 [V, D] output rows.
+      targets: int32 [N].
+      mask: float32 [N] of ones and zeros.
+
+    Returns:
+      float32 [N], in nats; 0 outside the mask.
+    """
+    table = tf.cast(table, hidden.dtype)
+    order = _packed(mask)
+    hidden_chunks, target_chunks = _chunks(table.shape[0], tf.gather(hidden, order),
+                                           tf.gather(targets, order))
+    count, size = target_chunks.shape
+    used = -(-tf.cast(tf.reduce_sum(mask), tf.int32) // size)
+
+    def body(i, losses):
+        return i + 1, losses.write(
+            i, -_log_likelihoods(hidden_chunks[i], table, target_chunks[i])[0])
+
+    losses = tf.TensorArray(tf.float32, size=count, element_shape=[size])
+    _, losses = tf.while_loop(lambda i, _: i < used, body, (0, losses), maximum_iterations=count)
+    packed = tf.reshape(losses.stack(), [-1])[:mask.shape[0]]
+    return mask * tf.scatter_nd(order[:, None], packed, mask.shape)
+
+
+def _packed(mask: tf.Tensor) -> tf.Tensor:
+    """int32 [N], the places of the ones of a mask and then the others: a loop may stop early."""
+    return tf.math.top_k(mask, k=_num_rows(mask)).indices
 
 
 def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
@@ -60,7 +100,7 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     Returns:
       float32 scalar, in nats.
     """
-    return _lm_loss(hidden, table, targets, weights, hidden.shape[0])
+    return _lm_loss(hidden, table, targets, weights, _num_rows(hidden))
 
 
 def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
@@ -75,9 +115,8 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     """
     width = hidden.shape[-1]
     weights = tf.reshape(weights, [-1])
-    # Those that weigh come first, so that the loop over chunks can stop after them.
     counts = tf.cast(weights > 0, tf.float32)
-    order = tf.math.top_k(counts, k=weights.shape[0]).indices
+    order = _packed(counts)
     return _lm_loss(tf.gather(tf.reshape(hidden, [-1, width]), order), table,
                     tf.gather(tf.reshape(targets, [-1]), order), tf.gather(weights, order),
                     tf.cast(tf.reduce_sum(counts), tf.int32))
@@ -86,10 +125,10 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 @tf.custom_gradient
 def _lm_loss(hidden, table, targets, weights, num_rows):
     """`weighted_lm_loss` of the first `num_rows` rows; the others weigh nothing."""
-    total, width = hidden.shape
+    total, width = _num_rows(hidden), hidden.shape[1]
     compute_table = tf.cast(table, hidden.dtype)
     chunks = _chunks(table.shape[0], hidden, targets, weights)
-    count, size = chunks[0].shape[:2]
+    count, size = _num_rows(chunks[0]), _num_rows(chunks[0][0])
     used = -(-num_rows // size)
 
     def body(i, loss, d_table, d_hidden):
@@ -129,7 +168,7 @@ def shift_targets(token_ids: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, 
       token_ids [[7, 8, 9, 0]], lengths [3] -> targets [[8, 9, 0, 0]], mask [[1, 1, 0, 0]]
     """
     targets = tf.pad(token_ids[:, 1:], [[0, 0], [0, 1]])
-    mask = tf.sequence_mask(lengths - 1, token_ids.shape[1], dtype=tf.float32)
+    mask = tf.sequence_mask(lengths - 1, tf.shape(token_ids)[1], dtype=tf.float32)
     return targets, mask
 
 

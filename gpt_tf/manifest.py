@@ -13,10 +13,12 @@ FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 LANGUAGE_MODEL = "language_model"
 TASK = "task"
+ZERO_SHOT = "zero_shot"
 
 # The command that makes a folder of each kind.
 _COMMANDS = {LANGUAGE_MODEL: "python -m pipelines.build_corpus",
-             TASK: "python -m pipelines.build_task"}
+             TASK: "python -m pipelines.build_task",
+             ZERO_SHOT: "python -m pipelines.build_task --zero_shot"}
 _SHARD_NAME = re.compile(r"[a-z_]+-[0-9]{5,}\.tfrecord")
 
 
@@ -108,6 +110,49 @@ class Task:
         return task
 
 
+# How the log-probabilities of a sequence's scored tokens become its score.
+MEAN = "mean"
+SUM = "sum"
+# How scores become a class.
+HIGHEST = "highest"
+THRESHOLD = "threshold"
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroShotTask(Task):
+    """A task that a pre-trained model answers as it is (section 5, "Zero-shot Behaviors").
+
+    heuristic: one of `heuristics.HEURISTICS`: which texts the sequences are made of, and which of
+      their tokens are scored.
+    prompt, words: of the heuristic NEXT_WORD what is appended to the text, and the word that
+      stands for each label; else "" and ().
+    score: MEAN or SUM, of the log-probabilities of a sequence's scored tokens.
+    decision: HIGHEST, the sequence with the highest score is the class, the first of equals; or
+      THRESHOLD, the class is 1 where the one sequence's score is above a threshold: the one that
+      has the best Matthews correlation on the split "train".
+    """
+
+    heuristic: str
+    prompt: str
+    words: tuple[str, ...]
+    score: str
+    decision: str
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "ZeroShotTask":
+        """As of `Task`."""
+        task = super().from_json(value, where)
+        sequences = 1 if task.decision == THRESHOLD else task.num_classes
+        if (task.is_score or task.score not in (MEAN, SUM) or task.num_sequences != sequences
+                or task.decision not in (HIGHEST, THRESHOLD)):
+            raise UserError(f"{where} does not say how scores become classes; make it again.")
+        return task
+
+
+# The class of a folder's `task`, by the folder's kind.
+_TASKS = {LANGUAGE_MODEL: None, TASK: Task, ZERO_SHOT: ZeroShotTask}
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """The folder's kind, sizes, tokenizer and splits; `task` is None in a language model's."""
@@ -140,13 +185,13 @@ class Manifest:
             raise UserError(f"{path}: format_version is {version!r} and this program reads "
                             f"{FORMAT_VERSION}: {mend}.")
         manifest = _checked(cls, value, path, mend)
-        is_task = manifest.kind == TASK
-        if manifest.kind not in _COMMANDS or is_task != (manifest.task is not None):
+        task = _TASKS.get(manifest.kind)
+        if manifest.kind not in _TASKS or (task is None) != (manifest.task is None):
             raise UserError(f"{path}: data of kind {manifest.kind!r} is not known, or not with "
                             f"that task: {mend}.")
         return dataclasses.replace(
-            manifest, task=Task.from_json(manifest.task, f"{path}, task") if is_task else None,
-            splits={name: _load_split(TaskSplit if is_task else Split, name, split, path, mend)
+            manifest, task=task and task.from_json(manifest.task, f"{path}, task"),
+            splits={name: _load_split(TaskSplit if task else Split, name, split, path, mend)
                     for name, split in manifest.splits.items()})
 
     @property

@@ -77,13 +77,38 @@ class GPT(keras.layers.Layer):
         zeros = tf.zeros(shape, self.compute_dtype)
         return [Cache(zeros, zeros, tf.constant(0), starts) for _ in self.blocks]
 
+    def assign(self, source: "GPT", num_layers: int = -1) -> None:
+        """Takes the tables and the first blocks of another GPT of this shape.
+
+        Args:
+          source: may have more or fewer rows for special tokens: those that it lacks stay as they
+            are, those that this model lacks are left.
+          num_layers: blocks to take; -1: all.
+        """
+        ours, theirs = self.embedding.token.embeddings, source.embedding.token.embeddings
+        rows = tf.convert_to_tensor(theirs)[:ours.shape[0]]
+        ours.assign(tf.concat([rows, tf.convert_to_tensor(ours)[rows.shape[0]:]], axis=0))
+        self.embedding.position.embeddings.assign(source.embedding.position.embeddings)
+        count = len(self.blocks) if num_layers < 0 else num_layers
+        for block, other in zip(self.blocks[:count], source.blocks):
+            for variable, value in zip(block.weights, other.weights, strict=True):
+                variable.assign(value)
+
     def output_table(self) -> tf.Tensor:
         """The rows that the LM softmax runs over, float32 [V, D]: token rows, tied."""
-        table = tf.convert_to_tensor(self.embedding.token.embeddings)
+        token = self.embedding.token
+        if token.quantization_mode or token.lora_enabled:
+            table = token(tf.range(self.config.num_token_rows))
+        else:
+            table = tf.convert_to_tensor(token.embeddings)
         if self.config.softmax_over_positions:
             positions = tf.convert_to_tensor(self.embedding.position.embeddings)
             table = tf.concat([table, positions], axis=0)
         return table
+
+    def vocabulary_table(self) -> tf.Tensor:
+        """Its rows of the vocabulary alone, float32 [V, D]: a text holds no special token."""
+        return self.output_table()[:self.config.vocabulary_size]
 
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """[..., D] -> float32 [..., V]: all logits at once; training uses `losses` instead."""

@@ -11,20 +11,51 @@ from gpt_tf.config import OptimizerConfig
 from gpt_tf.schedules import SCHEDULES
 
 
-class Adam(tf.Module):
-    """Adam's two moments of a list of variables, and the update.
+def scheduled_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
+    """The rate of update `step`, counted from 1, of `num_steps`, without Adam's correction."""
+    schedule = SCHEDULES[config.schedule]
+    return config.learning_rate * schedule(step / num_steps, config.warmup_steps / num_steps)
 
-    Update k, counted from 1, of a parameter p with gradient g (section 4.1; Kingma & Ba 2015,
-    end of section 2; the L2 term stands inside the bias-corrected step, as released):
+
+def corrected_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
+    """`lr_k` of `update`; computed in Python, because float32 cannot hold 1 - 0.999^k well."""
+    correction = (1.0 - config.beta_2 ** step) ** 0.5 / (1.0 - config.beta_1 ** step)
+    return scheduled_rate(config, step, num_steps) * correction
+
+
+def update(config: OptimizerConfig, parameter, mean, square, gradient, rate) -> None:
+    """Adam's update k, counted from 1, of a parameter p with gradient g.
+
+    As in section 4.1, Kingma & Ba 2015 (end of section 2), and with the L2 term inside the
+    bias-corrected step, as released:
 
       m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
       lr_k = lr schedule(k / total) sqrt(1 - b2^k) / (1 - b1^k)
       p = p - lr_k (m / (sqrt(v) + eps) + l2 p)        l2 only where p's rank is above one
 
     Args:
+      config: decays, epsilon and L2.
+      parameter, mean, square: p, m and v; they are changed.
+      gradient: g, dense.
+      rate: float32 scalar, lr_k.
+    """
+    new_mean = config.beta_1 * mean + (1.0 - config.beta_1) * gradient
+    new_square = config.beta_2 * square + (1.0 - config.beta_2) * tf.square(gradient)
+    direction = new_mean / (tf.sqrt(new_square) + config.epsilon)
+    if parameter.shape.rank > 1:
+        direction += config.l2 * parameter
+    mean.assign(new_mean)
+    square.assign(new_square)
+    parameter.assign_sub(rate * direction)
+
+
+class Adam(tf.Module):
+    """Adam's two moments of a list of variables, and their `update`.
+
+    Args:
       variables: Keras variables; build under the strategy's scope.
       config: rates and decays.
-      num_steps: `total` above.
+      num_steps: `total` of `update`.
       jit_compile: whether the update is one XLA program.
     """
 
@@ -47,15 +78,11 @@ class Adam(tf.Module):
 
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of update `step`, counted from 1, without Adam's correction."""
-        warmup = self._config.warmup_steps / self._num_steps
-        schedule = SCHEDULES[self._config.schedule]
-        return self._config.learning_rate * schedule(step / self._num_steps, warmup)
+        return scheduled_rate(self._config, step, self._num_steps)
 
     def corrected_rate(self, step: int) -> float:
-        """`lr_k` above; computed in Python, because float32 cannot hold 1 - 0.999^k well."""
-        correction = ((1.0 - self._config.beta_2 ** step) ** 0.5
-                      / (1.0 - self._config.beta_1 ** step))
-        return self.learning_rate(step) * correction
+        """`lr_k` of `update`."""
+        return corrected_rate(self._config, step, self._num_steps)
 
     def clip_scale(self, norm: tf.Tensor) -> tf.Tensor:
         """What the gradients are multiplied by so that their global norm is at most clip_norm."""
@@ -84,14 +111,5 @@ class Adam(tf.Module):
                 self._update(*parts, on(replica, scale), on(replica, corrected_rate))
 
     def _update_replica(self, parameters, means, squares, gradients, scale, rate):
-        config = self._config
-        for p, m, v, g in zip(parameters, means, squares, gradients):
-            g = scale * g
-            new_m = config.beta_1 * m + (1.0 - config.beta_1) * g
-            new_v = config.beta_2 * v + (1.0 - config.beta_2) * tf.square(g)
-            direction = new_m / (tf.sqrt(new_v) + config.epsilon)
-            if p.shape.rank > 1:
-                direction += config.l2 * p
-            m.assign(new_m)
-            v.assign(new_v)
-            p.assign_sub(rate * direction)
+        for parameter, mean, square, gradient in zip(parameters, means, squares, gradients):
+            update(self._config, parameter, mean, square, scale * gradient, rate)

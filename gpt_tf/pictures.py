@@ -1,6 +1,6 @@
-"""Pictures of a task's predictions, for TensorBoard."""
+"""Pictures of a task's predictions, for TensorBoard, and of zero-shot answers, for a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,4 +55,22 @@ def scatter_figure(labels: np.ndarray, predictions: np.ndarray,
     axes.scatter(labels, predictions, s=8, alpha=0.4, edgecolors="none")
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin),
              xlabel="label", ylabel="prediction")
+    return figure
+
+
+def zero_shot_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> Figure:
+    """The paper's Figure 2, right: zero-shot performance over the updates of pre-training.
+
+    Args:
+      curves: name -> updates, ascending, and the relative performance after each: 0 at a random
+        guess, 1 where all is right.
+    """
+    figure, axes = _axes(6.0)
+    axes.axhline(0.0, color="0.7", linewidth=1)
+    for name, (updates, values) in curves.items():
+        axes.plot(updates, values, marker="o", markersize=4, label=name)
+    axes.set_xscale("log")
+    axes.set(xlabel="updates of pre-training",
+             ylabel="relative performance (0: random guess, 1: all right)")
+    axes.legend()
     return figure

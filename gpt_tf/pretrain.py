@@ -4,6 +4,11 @@
       --data_dir=data/books --model_dir=runs/books
 
 The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it.
+
+On text of another kind, from the weights of a run (or of `gpt_tf.convert`), whose tokenizer the
+data wants and whose shape the model has:
+  python -m gpt_tf.pretrain --init_from=runs/books --data_dir=data/letters \
+      --model_dir=runs/letters --learning_rate=5e-5 --warmup_steps=100 --num_steps=1000
 """
 
 import dataclasses
@@ -22,15 +27,23 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import pretraining
+    from gpt_tf import pretraining, run_folder
 
+    init_from = flags.FLAGS.init_from
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
-    manifest = pretraining.check_data(data_dir, flags.FLAGS.max_sequence_length)
-    model = cli.from_flags(ModelConfig, vocabulary_size=manifest.vocabulary_size)
+    if init_from == run_folder.FROM_SCRATCH:
+        vocabulary_size = pretraining.check_data(data_dir).vocabulary_size
+        model = cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size)
+    else:
+        values = dataclasses.asdict(run_folder.load_config(init_from))
+        model = cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
+                          free=ModelConfig.NOT_SHAPE)
+    # The model's own values, so that the flagfile says what the run is.
+    text = cli.flagfile_text(**dataclasses.asdict(model))
     with lock_folder(model_dir):
         total = pretraining.pretrain(pretraining.Job(
-            data_dir, model_dir, model, optimizer, training, cli.flagfile_text(), _RESUMABLE))
+            data_dir, model_dir, init_from, model, optimizer, training, text, _RESUMABLE))
     print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
           f"--model_dir={model_dir} --prompt='It was a dark'")
 
@@ -39,6 +52,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus.", required=True)
     flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
                         required=True)
+    flags.DEFINE_string("init_from", "none", "Run folder whose weights to start from; none: from "
+                                             "scratch.")
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)

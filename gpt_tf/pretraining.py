@@ -32,6 +32,7 @@ class Job:
 
     data_dir: str
     model_dir: str
+    init_from: str  # a run folder, or run_folder.FROM_SCRATCH
     model: ModelConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
@@ -39,11 +40,11 @@ class Job:
     resumable: frozenset[str]  # flags that may change when the run goes on
 
 
-def check_data(data_dir: str, max_sequence_length: int) -> Manifest:
+def check_data(data_dir: str) -> Manifest:
     """Reads the manifest of a data folder that pre-training can use.
 
     Raises:
-      UserError: data of another kind, another tokenizer beside it, or windows too long.
+      UserError: data of another kind, or another tokenizer beside it.
     """
     manifest = Manifest.load(data_dir)
     if manifest.kind != LANGUAGE_MODEL:
@@ -52,11 +53,25 @@ def check_data(data_dir: str, max_sequence_length: int) -> Manifest:
     if Tokenizer.load(data_dir).fingerprint != manifest.tokenizer_fingerprint:
         raise UserError(f"The tokenizer in {data_dir} is not the one its data was made with: "
                         "build the folder again with python -m pipelines.build_corpus.")
-    if manifest.sequence_length > max_sequence_length:
-        raise UserError(f"{data_dir} has windows of {manifest.sequence_length} tokens and "
-                        f"--max_sequence_length={max_sequence_length}: raise the flag, or "
-                        "build the data with a smaller --sequence_length.")
     return manifest
+
+
+def check_fit(job: Job, manifest: Manifest) -> None:
+    """Sees that data, model and the run it starts from fit together.
+
+    Raises:
+      UserError: windows too long, or another tokenizer.
+    """
+    if manifest.sequence_length > job.model.max_sequence_length:
+        remedy = "build the data with a smaller --sequence_length."
+        if job.init_from == run_folder.FROM_SCRATCH:
+            remedy = f"raise the flag, or {remedy}"
+        raise UserError(f"{job.data_dir} has windows of {manifest.sequence_length} tokens and "
+                        f"--max_sequence_length={job.model.max_sequence_length}: {remedy}")
+    if (job.init_from != run_folder.FROM_SCRATCH
+            and Tokenizer.load(job.init_from).fingerprint != manifest.tokenizer_fingerprint):
+        raise UserError(f"{job.data_dir} was made with another tokenizer than {job.init_from}: "
+                        f"build it again with --tokenizer={job.init_from}.")
 
 
 class Validation:
@@ -107,7 +122,8 @@ def pretrain(job: Job) -> int:
       UserError: data, flags and run folder do not fit together, or the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
-    manifest = Manifest.load(job.data_dir)
+    manifest = check_data(job.data_dir)
+    check_fit(job, manifest)
     total = job.training.total_steps(manifest.splits["train"].records)
     strategy = distribution.make_strategy(job.training.strategy)
     distribution.check_batch_size(strategy, job.training.batch_size,
@@ -123,10 +139,13 @@ def pretrain(job: Job) -> int:
 
     # How a run starts:
     # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
-    # 2. fresh: nothing was saved yet, and the seed decides the initial weights.
+    # 2. from another run: its weights, and new moments;
+    # 3. from scratch: the seed decides the initial weights.
     run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
     checkpoints.remove_unfinished()
     start = checkpoints.restore_latest() or 0
+    if start == 0 and job.init_from != run_folder.FROM_SCRATCH:
+        model.assign(run_folder.load_model(job.init_from)[0])
     if start < total:
         _announce(job, manifest, strategy.num_replicas_in_sync, start, total)
         step = TrainStep(strategy, model.trainable_variables,

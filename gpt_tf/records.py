@@ -22,6 +22,13 @@ One record of a task's data is one row of its source, as K = `num_sequences` seq
 
 Example: with 100 start, 101 delimiter, 102 extract, the sentences 7 8 and 9 of similarity make
   token_ids [100, 7, 8, 101, 9, 102, 100, 9, 101, 7, 8, 102] lengths [6, 6] label [1] index [0].
+
+One record of a task's zero-shot data is the same, with plain text in its sequences, which are
+those of `heuristics`, and of each the tokens that are scored:
+  starts     int64 [K]               the first of them; all to the sequence's end are
+
+Example: the endings 9 and 4 5 of the story 7 8 make
+  token_ids [7, 8, 9, 7, 8, 4, 5] lengths [3, 4] starts [2, 2] label [1] index [0].
 """
 
 from collections.abc import Sequence
@@ -35,12 +42,14 @@ import numpy as np
 from gpt_tf.files import UserError
 # Some only pass through this door.
 from gpt_tf.manifest import (  # pylint: disable=unused-import
-    LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest, Shard, Split, Task, TaskSplit, rebuild)
+    HIGHEST, LANGUAGE_MODEL, MANIFEST_NAME, MEAN, SUM, TASK, THRESHOLD, ZERO_SHOT, Manifest, Shard,
+    Split, Task, TaskSplit, ZeroShotTask, rebuild)
 from gpt_tf.wire import example, float_feature, frame, int64_feature, varint_rows, varints
 
 TOKEN_IDS = "token_ids"
 LENGTH = "length"
 LENGTHS = "lengths"
+STARTS = "starts"
 LABEL = "label"
 INDEX = "index"
 
@@ -77,7 +86,7 @@ def encode(token_ids: np.ndarray, lengths: np.ndarray) -> list[bytes]:
 
 
 def encode_example(token_ids: Sequence[Sequence[int]], label: float | None, index: int,
-                   is_score: bool) -> bytes:
+                   is_score: bool, starts: Sequence[int] = ()) -> bytes:
     """Serialises a row of a task, the same bytes for the same row always.
 
     Args:
@@ -85,13 +94,15 @@ def encode_example(token_ids: Sequence[Sequence[int]], label: float | None, inde
       label: a class's id or a score; None where the row has none.
       index: number of the row in its source split.
       is_score: whether labels are scores.
+      starts: of zero-shot data the first scored token of each sequence.
     """
     if is_score:
         label_feature = float_feature(LABEL, math.nan if label is None else label)
     else:
         label_feature = int64_feature(LABEL, varints([-1 if label is None else int(label)]))
+    scored = [int64_feature(STARTS, varints(starts))] if starts else []
     return example(int64_feature(INDEX, varints([index])), label_feature,
-                   int64_feature(LENGTHS, varints(map(len, token_ids))),
+                   int64_feature(LENGTHS, varints(map(len, token_ids))), *scored,
                    int64_feature(TOKEN_IDS, b"".join(map(varints, token_ids))))
 
 
@@ -118,14 +129,17 @@ def parse_examples(serialized, task: Task, width) -> dict:
 
     Returns:
       {"token_ids": tf.int32 [B, K, T], padded with 0, "lengths": tf.int32 [B, K],
-      "labels": tf.int32 [B], or tf.float32 [B] of scores, "indices": tf.int64 [B]}
+      "labels": tf.int32 [B], or tf.float32 [B] of scores, "indices": tf.int64 [B]}; of a
+      `ZeroShotTask` also "starts": tf.int32 [B, K]
     """
     import tensorflow as tf  # pylint: disable=import-outside-toplevel
+    of_each = tf.io.FixedLenFeature([task.num_sequences], tf.int64)
+    scored = {STARTS: of_each} if isinstance(task, ZeroShotTask) else {}
     features = tf.io.parse_example(serialized, {
         TOKEN_IDS: tf.io.RaggedFeature(tf.int64),
-        LENGTHS: tf.io.FixedLenFeature([task.num_sequences], tf.int64),
+        LENGTHS: of_each,
         LABEL: tf.io.FixedLenFeature([], tf.float32 if task.is_score else tf.int64),
-        INDEX: tf.io.FixedLenFeature([], tf.int64)})
+        INDEX: tf.io.FixedLenFeature([], tf.int64)} | scored)
     sequences = tf.RaggedTensor.from_row_lengths(features[TOKEN_IDS].values,
                                                  tf.reshape(features[LENGTHS], [-1]))
     token_ids = tf.reshape(sequences.to_tensor(shape=tf.stack([-1, width])),
@@ -134,7 +148,8 @@ def parse_examples(serialized, task: Task, width) -> dict:
     return {"token_ids": tf.cast(token_ids, tf.int32),
             "lengths": tf.cast(features[LENGTHS], tf.int32),
             "labels": label if task.is_score else tf.cast(label, tf.int32),
-            "indices": features[INDEX]}
+            "indices": features[INDEX],
+            **{name: tf.cast(features[name], tf.int32) for name in scored}}
 
 
 class _Descriptor:

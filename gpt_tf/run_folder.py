@@ -22,6 +22,8 @@ from gpt_tf.records import LANGUAGE_MODEL, TASK, Manifest, Task
 from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 
+FROM_SCRATCH = "none"  # in place of a run folder to start from
+
 _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
@@ -177,6 +179,16 @@ def load_task_model(model_dir: str, dtype: str = "float32") -> tuple[TaskModel, 
     task, _ = load_task(model_dir)
     model = TaskModel(load_config(model_dir), task, dtype=dtype)
     return model, task, _restore(model_dir, model)
+
+
+def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
+    """The checkpoints of a run's course, each of which can be restored into `model`.
+
+    Args:
+      model_dir: the run folder.
+      model: of `load_model` of the same folder.
+    """
+    return Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)})
 
 
 def _restore(model_dir: str, model: GPT | TaskModel) -> int:

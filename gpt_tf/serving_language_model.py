@@ -1,4 +1,4 @@
-"""What an exported language model answers: logits, scores, continuations. Letters as in `layers.py`.
+"""What an exported language model answers. Letters as in `layers.py`.
 
 The softmax runs over all token rows, so that of a fine-tuned run knows the special tokens, too.
 """

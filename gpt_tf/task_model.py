@@ -48,6 +48,7 @@ class TaskModel(keras.layers.Layer):
       classifier_dropout: rate on the head's input.
       seed: decides the initial weights.
       dtype: as of `GPT`.
+      gpt: the decoder, if it is there already.
 
     Example:
       model = TaskModel(ModelConfig(num_special_tokens=3), manifest.task)
@@ -55,10 +56,10 @@ class TaskModel(keras.layers.Layer):
     """
 
     def __init__(self, config: ModelConfig, task: Task, classifier_dropout: float = 0.1,
-                 seed: int = 0, dtype="float32"):
+                 seed: int = 0, dtype="float32", gpt: GPT | None = None):
         super().__init__(name="task_model", dtype=dtype)
         self.task = task
-        self.gpt = GPT(config, seed=seed, dtype=dtype)
+        self.gpt = gpt or GPT(config, seed=seed, dtype=dtype)
         self.head = TaskHead(config, task.form, task.num_classes, classifier_dropout, seed, dtype)
         self.build()
 
@@ -110,12 +111,14 @@ def joint_loss(model: TaskModel, lm_coef: float,
 
     Returns:
       A function of a batch of `input.task_batches`, for `training.TrainStep`; `parts` of its
-      sums are named by `loss_names`.
+      sums are named by `loss_names`. With None as the batch's step it drops nothing.
     """
     def loss(batch: dict[str, tf.Tensor]) -> LossSums:
         token_ids, lengths = batch["token_ids"], batch["lengths"]
-        count, time = token_ids.shape[1:]
-        keys = DropoutKeys.make(seed, batch["step"], batch["rows"], count)
+        count, time = token_ids.shape[1], tf.shape(token_ids)[2]
+        keys = None
+        if batch["step"] is not None:
+            keys = DropoutKeys.make(seed, batch["step"], batch["rows"], count)
         hidden, logits = model.hidden_and_logits(token_ids, lengths, keys)
         real = tf.cast(lengths[:, 0] > 0, tf.float32)
         losses = example_losses(model.task, logits, batch["labels"])

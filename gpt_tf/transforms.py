@@ -44,10 +44,14 @@ class SpecialTokens(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sequences:
-    """K sequences, and whether any text was shortened for them."""
+    """K sequences, and whether any text was shortened for them.
+
+    starts: of those of `heuristics` only, the first scored token of each.
+    """
 
     token_ids: list[list[int]]
     shortened: bool
+    starts: Sequence[int] = ()
 
 
 def classification(text: Ids, special: SpecialTokens, max_length: int) -> Sequences:

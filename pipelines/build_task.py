@@ -1,12 +1,16 @@
 """Makes a data folder for fine-tuning from the public files of a task, or from your own.
 
   python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe --output_dir=data/sst2
+  python -m pipelines.build_task --task=dpr --zero_shot --input=DPR/train.c.txt \\
+      --tokenizer=runs/gpt1 --output_dir=data/dpr
 
 --task is a task of the paper, or your own spec.json (see pipelines/task_spec.py). --input is the
 folder of its original files, or tfds:NAME, a data set that tensorflow-datasets has prepared; your
 own files may be named one by one (see pipelines/task_readers.py). Each row becomes the sequences
-of Figure 1 of the paper. The folder is all that fine-tuning needs; the same input and flags make
-the same bytes.
+of Figure 1 of the paper; with --zero_shot those of its section 5, "Zero-shot Behaviors", which a
+pre-trained model answers as it is (cola, sst2, race_middle, race_high, story_cloze, and dpr, which
+also reads Winograd schemas). The folder is all that fine-tuning, or gpt_tf.zero_shot, needs; the
+same input and flags make the same bytes.
 """
 
 import collections
@@ -18,11 +22,11 @@ import itertools
 import os
 import time
 
-from gpt_tf import cli, records
+from gpt_tf import cli, records, transforms
 from gpt_tf.config import option
 from gpt_tf.files import Progress, UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import splitting, task_encoding, task_readers, tasks
+from pipelines import splitting, task_encoding, task_readers, task_row, tasks
 from pipelines.data_folder import DataFolder, FolderConfig
 from pipelines.encoding import Encoders
 from pipelines.writer import ShardWriter
@@ -42,10 +46,11 @@ class TaskConfig(FolderConfig):
     task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.")
     input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
                         "file, or train=FILE,validation=FILE,...")
+    zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.")
     validation_fraction: float = option(
         0.1, "Where the input has no validation split, about this share of the training rows is "
-        "it; 0: none.")
+        "it; 0: none. With --zero_shot there is none.")
     on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
                              "or no text.", choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
@@ -160,6 +165,22 @@ def _make_split(share: Share, shards: list[records.Shard],
                                            "shortened")})
 
 
+def _describe_task(row: task_row.TaskRow, zero_shot: bool) -> records.Task:
+    """What the manifest says of the task.
+
+    Raises:
+      UserError: the paper does not fine-tune on it, or does not answer it zero-shot.
+    """
+    if zero_shot and row.zero_shot is None:
+        known = ", ".join(name for name, each in tasks.TASKS.items() if each.zero_shot)
+        raise UserError(f"--zero_shot: the paper has no heuristic for {row.name}, only for "
+                        f"{known}; leave the flag out to make data for fine-tuning.")
+    if not zero_shot and row.form not in transforms.FORMS:
+        raise UserError(f"--task={row.name} is only measured as it is: nothing is fine-tuned on "
+                        "it; add --zero_shot.")
+    return row.zero_shot_task() if zero_shot else row.task()
+
+
 def build(config: TaskConfig) -> records.Manifest:
     """Makes the data folder; prints how far it is, and in the end what it made.
 
@@ -169,7 +190,7 @@ def build(config: TaskConfig) -> records.Manifest:
     start = time.monotonic()
     folder = DataFolder(config, command="pipelines.build_task")
     row = tasks.find_task(config.task)
-    task = row.task()
+    task = _describe_task(row, config.zero_shot)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
     sources = task_readers.open_task(row, config.input, config.tfds_dir, config.on_bad_row)
@@ -179,7 +200,8 @@ def build(config: TaskConfig) -> records.Manifest:
         cli.import_tensorflow()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
-        shares, total = share_rows(sources, config.validation_fraction)
+        shares, total = share_rows(sources,
+                                   0.0 if config.zero_shot else config.validation_fraction)
         if not total:
             raise UserError(f"--input={config.input} holds no rows: every one is bad or its files "
                             "are empty.")
@@ -193,7 +215,7 @@ def build(config: TaskConfig) -> records.Manifest:
         if not any(split.records for split in splits.values()):
             raise UserError("--input holds no row with text in it.")
         manifest = records.Manifest(
-            kind=records.TASK, sequence_length=config.max_length,
+            kind=records.ZERO_SHOT if config.zero_shot else records.TASK, sequence_length=config.max_length,
             vocabulary_size=tokenizer.vocabulary_size,
             tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
             flags=config.decisive_flags(), task=task)
@@ -207,7 +229,8 @@ def _print_summary(config: TaskConfig, manifest: records.Manifest,
                    seconds: float) -> None:
     task, splits = manifest.task, manifest.splits
     rows = sum(split.documents for split in splits.values())
-    print(f"Built {config.output_dir} ({task.name}: {task.form}) from {rows:,} rows in "
+    form = f"zero-shot, {task.heuristic}" if config.zero_shot else task.form
+    print(f"Built {config.output_dir} ({task.name}: {form}) from {rows:,} rows in "
           f"{seconds:.1f} s ({rows / seconds:,.0f} rows/s).")
     width = max(map(len, splits))
     print(f"  {'':<{width}} {'rows':>9} {'records':>9} {'left out':>9} {'tokens':>12} {'longest':>8} "
@@ -220,6 +243,9 @@ def _print_summary(config: TaskConfig, manifest: records.Manifest,
     for name, split in splits.items():
         for reason, count in split.left_out.items():
             print(f"Left out of {name}: {count:,} rows ({reason}).")
+    if config.zero_shot:
+        print(f"Next: python -m gpt_tf.zero_shot --data_dir={config.output_dir} --model_dir=RUN")
+        return
     if any(share.high < splitting.HASHES for share in shares):
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "

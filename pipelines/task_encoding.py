@@ -1,16 +1,18 @@
 """Rows of a task -> records, in worker processes that never import TensorFlow."""
 
 import collections
+from collections.abc import Callable
 import dataclasses
 import functools
 
 import numpy as np
 
-from gpt_tf import records, transforms
+from gpt_tf import heuristics, records, transforms
 from gpt_tf.files import UserError
 from pipelines.encoding import load_tokenizer
+from pipelines.task_files import BadRow
 from pipelines.task_readers import Row
-from pipelines.task_row import EMPTY
+from pipelines.task_row import EMPTY, NOTHING_SCORED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,8 @@ def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
     """Encodes the rows of a chunk; a pure function.
 
     Raises:
-      UserError: a text has no tokens, unless such rows are to be skipped.
+      UserError: a text has no tokens, or of zero-shot data nothing can be scored, unless such
+        rows are to be skipped.
     """
     tokenizer = load_tokenizer(encoding.tokenizer_dir)
     special = transforms.SpecialTokens.after(tokenizer.vocabulary_size)
@@ -79,24 +82,40 @@ def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
     task, totals = encoding.task, Totals()
     serialized, lengths = [], []
     for row in chunk.rows:
-        texts = [encode(text) for text in row.texts]
         totals.counts.update(documents=1, text_bytes=sum(len(t.encode()) for t in row.texts))
-        if _lacks_text(task.form, texts):
+        try:
+            sequences = _sequences(encoding, row.texts, encode, special)
+        except BadRow as bad:
             if encoding.on_bad_row == "stop":
-                raise UserError(f"{row.where}: a text is empty; mend or remove the row, or leave "
-                                "such rows out with --on_bad_row=skip.")
-            totals.left_out[EMPTY] += 1
+                raise UserError(f"{row.where}: {bad}; mend or remove the row, or leave such rows "
+                                "out with --on_bad_row=skip.") from bad
+            totals.left_out[bad.reason] += 1
             continue
-        sequences = transforms.build(task.form, texts, special, encoding.max_length)
         serialized.append(records.encode_example(sequences.token_ids, row.label, row.index,
-                                                 task.is_score))
+                                                 task.is_score, sequences.starts))
         sizes = list(map(len, sequences.token_ids))
         lengths.append(max(sizes))
         totals.counts.update(records=1, tokens=sum(sizes), shortened=sequences.shortened,
-                             predicted_tokens=sum(sizes) - len(sizes))
+                             predicted_tokens=sum(sizes) - (sum(sequences.starts) or len(sizes)))
         totals.labels[row.label] += 1
     totals.longest = max(lengths, default=0)
     return EncodedChunk(chunk.split, chunk.shard, serialized, np.array(lengths, np.int64), totals)
+
+
+def _sequences(encoding: RowEncoding, texts: tuple[str, ...], encode: Callable[[str], list[int]],
+               special: transforms.SpecialTokens) -> transforms.Sequences:
+    task, max_length = encoding.task, encoding.max_length
+    token_ids = [encode(text) for text in texts]
+    if _lacks_text(task.form, token_ids):
+        raise BadRow(EMPTY, "a text is empty")
+    if not isinstance(task, records.ZeroShotTask):
+        return transforms.build(task.form, token_ids, special, max_length)
+    pairs = [([token for part in prompt.context for token in encode(part)], encode(prompt.scored))
+             for prompt in heuristics.prompts(task.heuristic, texts, task.prompt, task.words)]
+    try:
+        return heuristics.scored_sequences(pairs, max_length)
+    except ValueError as error:
+        raise BadRow(NOTHING_SCORED, f"{error}, and --max_length={max_length}") from error
 
 
 def _lacks_text(form: str, texts: list[list[int]]) -> bool:

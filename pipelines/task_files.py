@@ -7,6 +7,7 @@ keep their numbers whatever is wrong with some of them.
 import codecs
 from collections.abc import Iterable, Iterator
 import csv
+import itertools
 import json
 import math
 import os
@@ -42,6 +43,8 @@ def read_rows(path: str, source: Source, may_lack_label: bool) -> Rows:
     """
     if source.kind == task_row.RACE:
         return _race_rows(path)
+    if source.kind == task_row.WINOGRAD:
+        return _winograd_rows(path)
     if source.kind == task_row.JSONL:
         return ((where, line if isinstance(line, BadRow) else _parse_json(line))
                 for where, line in _lines(path))
@@ -172,6 +175,35 @@ def _questions(where: str, passage: Values) -> Rows:
         yield f"{where}, question {number}", {
             "article": passage.get("article"), "question": question, "options": options,
             "answer": answer}
+
+
+def _winograd_rows(path: str) -> Rows:
+    """One row a block, as tensorflow-datasets has it: the label is the right candidate's number."""
+    def is_blank(line):
+        return isinstance(line[1], BadRow) and line[1].reason == task_row.EMPTY
+
+    for blank, block in itertools.groupby(_lines(path), is_blank):
+        if not blank:
+            places, lines = zip(*block)
+            yield places[0], _schema(lines)
+
+
+def _schema(lines: tuple[str | BadRow, ...]) -> Values | BadRow:
+    bad = [line for line in lines if isinstance(line, BadRow)]
+    if bad:
+        return bad[0]
+    if len(lines) != 4:
+        return BadRow(task_row.COLUMNS, f"{len(lines)} lines where there should be 4 (sentence, "
+                                        "pronoun, candidates, answer) and a blank one")
+    sentence, pronoun, listed, answer = (line.strip() for line in lines)
+    candidates = [candidate.strip() for candidate in listed.split(",")]
+    # The vocabulary is in lower case: how a candidate is capitalised says nothing.
+    spelled = [candidate.lower() for candidate in candidates]
+    if answer.lower() not in spelled:
+        return BadRow(task_row.BAD_LABEL,
+                      f"the answer {answer!r:.40} is none of {', '.join(candidates)}")
+    return {"sentence": sentence, "pronoun": pronoun, "candidates": candidates,
+            "label": str(spelled.index(answer.lower()))}
 
 
 def read_examples(dataset: Any, where: str, label: Column, class_names: list[str]) -> Rows:

@@ -39,6 +39,21 @@ def _files_of(source: Source) -> tuple[str, ...]:
     return (*source.paths, source.part.file) if is_listed else source.paths
 
 
+def file_layout(task: TaskRow, path: str) -> Layout:
+    """One file as the training split, in the one format that all files of the task have.
+
+    Raises:
+      UserError: they differ, or are folders or parts of files.
+    """
+    formats = {dataclasses.replace(source, paths=())
+               for layout in task.layouts for source in layout.values()}
+    source = formats.pop()
+    if formats or source.part or source.kind == task_row.RACE:
+        raise UserError(f"--input={path} is a file, and {task.name} wants the folder that its "
+                        "publisher's files stand in.")
+    return {"train": dataclasses.replace(source, paths=(path,))}
+
+
 def own_layout(columns: Source, given: str) -> Layout:
     """The splits of a user's own files, each of the kind that its ending says.
 

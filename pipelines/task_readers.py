@@ -2,6 +2,7 @@
 
 `--input` is
   a folder           with the files that the task's publisher made; which layout it is, is found
+  DPR/train.c.txt    one of these files, if they are all of one format: the training split
   tfds:glue/sst2     a data set that tensorflow-datasets has prepared, under --tfds_dir
 and of a user's own task, whose files end in .tsv (no quotes), .csv (with quotes) or .jsonl
   tickets.tsv        the training split
@@ -21,7 +22,7 @@ import itertools
 import os
 from typing import NamedTuple
 
-from gpt_tf import transforms
+from gpt_tf import heuristics, transforms
 from gpt_tf.files import UserError
 from pipelines import catalogue, sources, task_layouts, task_row
 from pipelines.task_files import BadRow, Rows, Values, read_examples, read_rows
@@ -114,6 +115,10 @@ class RowSource:
                 text.encode("utf-8")
             except UnicodeEncodeError as error:
                 raise BadRow(task_row.NOT_UTF8, "a text is not UTF-8") from error
+        if (self._task.form == heuristics.PRONOUN
+                and not heuristics.find_pronoun(sentence=texts[0], pronoun=texts[1])):
+            raise BadRow(task_row.NO_PRONOUN, f"the pronoun {texts[1]!r:.40} is no word of the "
+                                              "sentence")
         return texts
 
     def _label(self, values: Values) -> int | float | None:
@@ -172,6 +177,8 @@ def open_task(task: TaskRow, input: str,  # pylint: disable=redefined-builtin
         return _open_catalogue(task, input.removeprefix("tfds:"), tfds_dir, on_bad_row)
     if task.own:
         folder, layout = "", task_layouts.own_layout(task.own, input)
+    elif os.path.isfile(os.path.expanduser(input)):
+        folder, layout = "", task_layouts.file_layout(task, os.path.expanduser(input))
     else:
         folder, layout = os.path.expanduser(input), task_layouts.find_layout(task, input)
     return {split: RowSource(task, split, source,

@@ -1,23 +1,29 @@
-"""What a row of the TASKS table says: the form of a task, and where its files keep what."""
+"""What a row of the TASKS table says: the form of a task, where its files keep what, and how a
+pre-trained model answers it as it is."""
 
 from collections.abc import Mapping
 import dataclasses
 
 import numpy as np
 
-from gpt_tf import records, transforms
+from gpt_tf import heuristics, records, transforms
 
-# Kinds of files. A TSV has no quotes: a tab always ends a column, and a line a row.
+# Kinds of files. A TSV has no quotes: a tab always ends a column, and a line a row. WINOGRAD is
+# blocks of four lines (sentence, pronoun, candidates with a comma between, the right one) with a
+# blank one between.
 TSV = "tsv"
 CSV = "csv"
 JSONL = "jsonl"
 RACE = "race"
+WINOGRAD = "winograd"
 TFDS = "tfds"
 
 # Why a row is left out, in the manifest's words.
 COLUMNS = "wrong number of columns"
 EMPTY = "empty"
 NO_LABEL = "no label"
+NO_PRONOUN = "no such pronoun"
+NOTHING_SCORED = "nothing to score, or too much"
 BAD_LABEL = "unknown label"
 NOT_JSON = "not JSON"
 NOT_UTF8 = "not UTF-8"
@@ -90,15 +96,30 @@ class Source:
         return [column for columns in self.texts for column in columns]
 
 
+# Forms whose texts are two and then one for each label.
+_CHOICES = (transforms.MULTIPLE_CHOICE, heuristics.PRONOUN)
+
 # Split -> its source, in the order train, validation, test.
 Layout = Mapping[str, Source]
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroShot:
+    """How a pre-trained model answers a task as it is; the fields are `records.ZeroShotTask`'s."""
+
+    heuristic: str
+    score: str = records.MEAN
+    decision: str = records.HIGHEST
+    prompt: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskRow:
     """A task: a row of `tasks.TASKS`, or what a user's own spec.json says.
 
-    form: one of `transforms.FORMS`.
+    form: one of `transforms.FORMS`; or `heuristics.PRONOUN`, for a sentence, its pronoun and the
+      candidates, on which nothing is fine-tuned.
     labels: names of the classes as the files and GLUE's site spell them, in the order of their
       ids; of multiple choice one for each answer; of scores ().
     score_range: (low, high), whole numbers, of scores; of classes ().
@@ -109,6 +130,7 @@ class TaskRow:
     no_label: what a published file writes for the label of a row without one.
     defects: reasons of bad rows that the published files are known to have; left out and counted.
     own: the columns of a user's own files, of whatever kind; None in the table.
+    zero_shot: None where the paper has no heuristic for the task.
     """
 
     name: str
@@ -122,16 +144,24 @@ class TaskRow:
     no_label: str = ""
     defects: tuple[str, ...] = ()
     own: Source | None = None
+    zero_shot: ZeroShot | None = None
 
     @property
     def num_texts(self) -> int:
-        """Texts of a row: those of the form's fields, each answer on its own."""
-        fields = len(transforms.FIELDS[self.form])
-        is_choice = self.form == transforms.MULTIPLE_CHOICE
-        return fields - 1 + len(self.labels) if is_choice else fields
+        """Texts of a row: those of the form's fields, each answer or candidate on its own."""
+        if self.form in _CHOICES:
+            return 2 + len(self.labels)
+        return len(transforms.FIELDS[self.form])
 
     def task(self) -> records.Task:
         """What the manifest says of the task."""
         sequences = {transforms.SIMILARITY: 2, transforms.MULTIPLE_CHOICE: len(self.labels)}
         return records.Task(self.name, self.form, sequences.get(self.form, 1), self.labels,
                             self.score_range, self.metrics)
+
+    def zero_shot_task(self) -> records.ZeroShotTask:
+        """What the manifest of zero-shot data says of the task, which must have a heuristic."""
+        is_threshold = self.zero_shot.decision == records.THRESHOLD
+        return records.ZeroShotTask(
+            self.name, self.form, 1 if is_threshold else len(self.labels), self.labels,
+            self.score_range, self.metrics, **dataclasses.asdict(self.zero_shot))

@@ -8,11 +8,12 @@ its row. The files, columns and label names are those of tensorflow-datasets' ow
 import dataclasses
 from collections.abc import Mapping
 
+from gpt_tf import heuristics, records
 from gpt_tf.files import UserError
 from gpt_tf.transforms import CLASSIFICATION, ENTAILMENT, MULTIPLE_CHOICE, SIMILARITY
 from pipelines import task_row, task_spec
-from pipelines.task_row import (CSV, JSONL, RACE, TFDS, TSV, DrawnPart, Layout, ListedPart, Source,
-                                TaskRow)
+from pipelines.task_row import (CSV, JSONL, RACE, TFDS, TSV, WINOGRAD, DrawnPart, Layout,
+                                ListedPart, Source, TaskRow, ZeroShot)
 
 _GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 _TFDS_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
@@ -51,6 +52,9 @@ def _story_cloze(source: Source, labelled: str, test: str) -> Layout:
             "test": dataclasses.replace(source, paths=(test,))}
 
 
+_ANSWER = ZeroShot(heuristics.ANSWER)
+
+
 def _race(level: str) -> TaskRow:
     """RACE's middle school or high school: the passage, the question, four answers."""
     texts = (("article",), ("question",), ("options",))
@@ -59,7 +63,8 @@ def _race(level: str) -> TaskRow:
         f"race_{level}", MULTIPLE_CHOICE, labels=("A", "B", "C", "D"), metrics=("accuracy",),
         layouts=(_layout(Source(RACE, texts, "answer"),
                          {split: f"{folder}/{level}" for split, folder in folders.items()}),),
-        catalogue={f"race/{level}": _layout(Source(TFDS, texts, "answer"), folders)})
+        catalogue={f"race/{level}": _layout(Source(TFDS, texts, "answer"), folders)},
+        zero_shot=_ANSWER)
 
 
 _MNLI_SPLITS = ("validation_matched", "validation_mismatched", "test_matched", "test_mismatched")
@@ -76,6 +81,8 @@ _STORY = Source(CSV, (("InputSentence1", "InputSentence2", "InputSentence3", "In
 _TFDS_STORY = _story_cloze(Source(TFDS, (("context",), (), ("endings",)), "label"),
                            "validation", "test")
 
+_PRONOUN_TEXTS = (("sentence",), ("pronoun",), ("candidates",))
+
 _ROWS = (
     TaskRow(
         "cola", CLASSIFICATION, labels=("0", "1"), metrics=("matthews",),
@@ -88,12 +95,16 @@ _ROWS = (
              "validation": dataclasses.replace(
                  _COLA, paths=("in_domain_dev.tsv", "out_of_domain_dev.tsv"))}),
         catalogue={"glue/cola": _numbered(_catalogue("sentence"))},
-        catalogue_labels=("unacceptable", "acceptable")),
+        catalogue_labels=("unacceptable", "acceptable"),
+        zero_shot=ZeroShot(heuristics.ACCEPTABILITY, decision=records.THRESHOLD)),
     TaskRow(
         "sst2", CLASSIFICATION, labels=("0", "1"), metrics=("accuracy",),
         layouts=(_glue("label", "sentence"),),
         catalogue={"glue/sst2": _numbered(_catalogue("sentence"))},
-        catalogue_labels=("negative", "positive")),
+        catalogue_labels=("negative", "positive"),
+        # Of a word that is several tokens the probability is their product: the sum of the logs.
+        zero_shot=ZeroShot(heuristics.NEXT_WORD, score=records.SUM, prompt="very",
+                           words=("negative", "positive"))),
     TaskRow(
         "snli", ENTAILMENT, labels=("entailment", "neutral", "contradiction"),
         metrics=("accuracy",),
@@ -163,9 +174,20 @@ _ROWS = (
             _story_cloze(_STORY, "cloze_test_val__winter2018.csv",
                          "cloze_test_test__winter2018.csv")),
         catalogue={name: _TFDS_STORY
-                   for name in ("story_cloze", "story_cloze/2016", "story_cloze/2018")}),
+                   for name in ("story_cloze", "story_cloze/2016", "story_cloze/2018")},
+        zero_shot=_ANSWER),
     _race("middle"),
     _race("high"),
+    TaskRow(
+        # Winograd schemas are files of this layout, too. A label is the candidate's number.
+        "dpr", heuristics.PRONOUN, labels=("0", "1"), metrics=("accuracy",),
+        layouts=(_layout(Source(WINOGRAD, _PRONOUN_TEXTS, "label"),
+                         {"train": "train.c.txt", "test": "test.c.txt"}),),
+        catalogue={"definite_pronoun_resolution": _layout(
+            Source(TFDS, _PRONOUN_TEXTS, "label"), {"train": "train", "test": "test"})},
+        # What cannot be resolved: no such pronoun in the sentence, an answer that is no candidate.
+        defects=(task_row.NO_PRONOUN, task_row.BAD_LABEL),
+        zero_shot=ZeroShot(heuristics.PRONOUN)),
 )
 TASKS = {row.name: row for row in _ROWS}
 

@@ -1,4 +1,4 @@
-"""Exported models as their users load them: in a process that knows TensorFlow and nothing of ours."""
+"""Exported models as their users load them: in a process that knows TensorFlow alone."""
 
 import json
 import subprocess

@@ -270,8 +270,9 @@ def test_versions(built, tmp_path):
     assert sorted(os.listdir(out)) == [".lock", "1", "7"]
 
 
-@pytest.mark.parametrize("error", [OSError("no"), tf.errors.ResourceExhaustedError(None, None, "no"),
-                                   KeyboardInterrupt()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", [
+    OSError("no"), tf.errors.ResourceExhaustedError(None, None, "no"), KeyboardInterrupt(),
+], ids=lambda error: type(error).__name__)
 def test_whole_or_absent(built, tmp_path, monkeypatch, error):
     out = tmp_path / "out"
     save(built, out)
@@ -325,7 +326,7 @@ def test_the_command(folder, tmp_path):
     shutil.rmtree(unsaved / "checkpoints")
     for changed, message in (
             (["--version=1"], "out/1 holds an exported model: give another --version"),
-            ([f"--model_dir={tmp_path}/empty"], f"No model.json in {tmp_path}/empty: it is not a run"),
+            ([f"--model_dir={tmp_path}/empty"], f"No model.json in {tmp_path}/empty"),
             ([f"--model_dir={unsaved}"], f"No checkpoint in {unsaved}/checkpoints"),
             ([f"--output_dir={tmp_path}/file"], f"{tmp_path}/file is a file where a folder")):
         _, err = run("gpt_tf.export", *flags, *changed, code=1)

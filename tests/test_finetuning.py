@@ -56,7 +56,7 @@ def make_job(folder, data_dir, tokenizer, options=None, training=None, **fields)
     training = dict(batch_size=16, num_epochs=3.0, log_every=1, save_every=3, jit_compile=False,
                     keep_checkpoints=1, strategy="one_device") | (training or {})
     return finetuning.Job(**dict(
-        data_dir=data_dir, model_dir=str(folder), init_from=finetuning.FROM_SCRATCH,
+        data_dir=data_dir, model_dir=str(folder), init_from=run_folder.FROM_SCRATCH,
         model=shape(tokenizer, 3, num_layers=1), fine_tuning=FineTuningConfig(**options or {}),
         optimizer=OptimizerConfig(learning_rate=1e-2, schedule="linear"),
         training=TrainingConfig(**training), flags_text="--seed=0\n",
@@ -90,7 +90,7 @@ def test_what_is_transferred(tmp_path, tokenizer, num_layers):
     task = task_data.TASKS["classification"]
     model = TaskModel(shape(tokenizer, 3), task, seed=1)
     fresh = arrays(model)
-    finetuning.transfer(model, str(tmp_path / "run"), num_layers)
+    model.gpt.assign(run_folder.load_model(str(tmp_path / "run"))[0], num_layers)
     taken = {f"gpt/block_{index}" for index in (range(2) if num_layers < 0 else range(num_layers))}
     table = "gpt/embedding/token/embeddings"
     for path, value in arrays(model).items():
@@ -135,7 +135,7 @@ def test_a_fine_tuned_run_gives_its_special_rows_too(whole, tokenizer):
     theirs = arrays(run_folder.load_task_model(whole[0].model_dir)[0])
     model = TaskModel(whole[0].model, task_data.TASKS["scores"], seed=9)
     head = arrays(model.head)
-    finetuning.transfer(model, whole[0].model_dir, -1)
+    model.gpt.assign(run_folder.load_model(whole[0].model_dir)[0])
     for path, value in arrays(model).items():
         expected = head[path] if path.startswith("task_head") else theirs[path]
         np.testing.assert_array_equal(value, expected, err_msg=path)

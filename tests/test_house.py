@@ -9,9 +9,9 @@ import pytest
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "export"}
+COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot", "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
-                      "ngram", "schedules", "wire", "manifest", "records", "transforms",
+                      "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
                       "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "tokenizer_files": {"files", "text", "words"},
     "tokenizer": {"files", "text", "words", "tokenizer_files"},
     "cli": {"files"},
-    "transforms": set(), "manifest": {"files"},
+    "transforms": set(), "heuristics": {"transforms"}, "manifest": {"files"},
     "records": {"files", "manifest", "wire"}, "input": {"records", "files"},
     "layers": {"config"}, "model": {"config", "layers", "losses"},
     "optimizer": {"config", "schedules"}, "distribution": {"files"}, "checkpoint": {"files"},
@@ -37,6 +37,14 @@ MAY_IMPORT = {
     "task_model": {"config", "distribution", "layers", "losses", "model", "records", "training"},
     "generation": {"config", "layers", "model"},
     "writing": {"files", "generation", "tokenizer"},
+    "keras_backbone": {"config", "model", "run_folder"},
+    "keras_optimizer": {"config", "optimizer"},
+    "keras_text": {"input", "keras_backbone", "tokenizer", "transforms"},
+    "keras_tasks": {"keras_backbone", "keras_optimizer", "keras_text", "layers", "losses",
+                    "records", "run_folder", "task_model", "transforms"},
+    "scoring": {"losses", "model"},
+    "text_evaluation": {"files", "model", "scoring", "text", "tokenizer"},
+    "zero_shot_evaluation": {"files", "input", "metrics", "records", "scoring", "task_evaluation"},
     "pretraining": {"checkpoint", "config", "distribution", "files", "generation", "input",
                     "language_model", "model", "optimizer", "records", "reporting", "run_folder",
                     "tokenizer", "training"},
@@ -54,7 +62,7 @@ MAY_IMPORT = {
     "run_folder": {"checkpoint", "config", "files", "model", "records", "task_model", "tokenizer"},
 }
 PIPELINES_MAY_IMPORT = {"config", "tokenizer", "tokenizer_files", "text", "words", "transforms",
-                        "records", "files", "cli"}
+                        "heuristics", "records", "files", "cli"}
 
 
 def imports(path, at_top_only=False):

@@ -1,9 +1,12 @@
 """Texts: what is shown in parts is the text, stop strings end it, each prompt as alone."""
 
+import io
+
 import pytest
 
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
 from gpt_tf.files import UserError
+from gpt_tf.generate import read_prompts
 from gpt_tf.generation import Generator
 from gpt_tf.model import GPT
 from gpt_tf.writing import Writer
@@ -70,3 +73,12 @@ def test_errors(generator, tokenizer):
         writer.encode("  ", "prompts.txt, line 3")
     with pytest.raises(UserError, match="fill the model's 32 positions"):
         writer.encode("the cat sat " * 40, "prompts.txt, line 3")
+
+
+def test_prompts_of_a_file():
+    assert list(read_prompts(io.BytesIO(b"a word\r\n\nb"), "x")) == [
+        ("a word", "x, line 1"), ("", "x, line 2"), ("b", "x, line 3")]
+    with pytest.raises(UserError, match="x is empty: give a prompt on each line"):
+        list(read_prompts(io.BytesIO(), "x"))
+    with pytest.raises(UserError, match="x, line 2 is not UTF-8"):
+        list(read_prompts(io.BytesIO(b"a\n\xff\n"), "x"))

@@ -1,0 +1,117 @@
+"""Speed of generation against transformers' GPT-1, which has no cache, and its GPT-2, which has.
+
+  python -m benchmarks.generation --batch_size=1
+  python -m benchmarks.generation --batch_size=8
+
+Each side continues the same number of random prompts with weights of its own, greedily, in
+float32, all cores, in a fresh process; the sides take turns. Both have the shape and vocabulary of our model. A run to warm
+up (and compile, on our side) comes first and is shown apart.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+from absl import flags
+
+from benchmarks import report
+from gpt_tf import cli
+from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
+
+_ALL_SIDES = ["ours", "transformers_gpt1", "transformers_gpt2"]
+
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Prompts at once.")
+_PROMPT = flags.DEFINE_integer("prompt_tokens", 64, "Tokens of each prompt.")
+_NEW = flags.DEFINE_integer("new_tokens", 128, "Tokens to add.")
+_LONG_PROMPT = flags.DEFINE_integer("long_prompt_tokens", 400,
+                                    "Prompt whose first token is timed.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
+_SIDES = flags.DEFINE_list("sides", _ALL_SIDES, "Which sides take part.")
+_SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print JSON.")
+
+Continue = Callable[[list[list[int]], int], object]
+
+
+def _ours() -> Continue:
+    cli.import_tensorflow()
+    from gpt_tf.generation import Generator
+    from gpt_tf.model import GPT
+    model = GPT(ModelConfig())
+    generators = {}
+
+    def generate(prompts, count):
+        if count not in generators:
+            generators[count] = Generator(model, SamplingConfig(temperature=0.0),
+                                          GenerationConfig(max_new_tokens=count))
+        return generators[count](prompts)
+    return generate
+
+
+def _transformers(name: str) -> Continue:
+    import torch
+    import transformers
+    transformers.logging.set_verbosity_error()
+    shape = ModelConfig()
+    config_class, model_class = {
+        "transformers_gpt1": (transformers.OpenAIGPTConfig, transformers.OpenAIGPTLMHeadModel),
+        "transformers_gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel)}[name]
+    model = model_class(config_class(vocab_size=shape.vocabulary_size,
+                                     n_positions=shape.max_sequence_length)).eval()
+
+    def generate(prompts, count):
+        with torch.inference_mode():
+            return model.generate(torch.tensor(prompts), do_sample=False, max_new_tokens=count,
+                                  min_new_tokens=count, pad_token_id=0, eos_token_id=None)
+    return generate
+
+
+def measure(side: str) -> dict[str, float]:
+    """New tokens a second, and seconds to the first one of a long prompt, of one side."""
+    import numpy as np
+    generate = _ours() if side == "ours" else _transformers(side)
+    rng = np.random.default_rng(0)
+
+    def seconds(rows, length, count):
+        prompts = rng.integers(1, ModelConfig().vocabulary_size, [rows, length]).tolist()
+        start = time.perf_counter()
+        generate(prompts, count)
+        return time.perf_counter() - start
+
+    result = {"warm_up_s": seconds(_BATCH_SIZE.value, _PROMPT.value, _NEW.value)}
+    result["tokens_per_s"] = _BATCH_SIZE.value * _NEW.value / seconds(
+        _BATCH_SIZE.value, _PROMPT.value, _NEW.value)
+    seconds(1, _LONG_PROMPT.value, 1)
+    result["first_token_s"] = seconds(1, _LONG_PROMPT.value, 1)
+    return result | {"peak_memory_mib": report.peak_memory_mib()}
+
+
+def main() -> None:
+    """Lets the sides take turns and prints the table."""
+    if _SIDE.value:
+        print(json.dumps(measure(_SIDE.value)))
+        return
+    report.check_sides(_SIDES.value, _ALL_SIDES)
+    arguments = [f"--{flag.name}={flag.value}"
+                 for flag in (_BATCH_SIZE, _PROMPT, _NEW, _LONG_PROMPT)]
+    results = report.alternate(_SIDES.value, _ROUNDS.value, lambda side: report.run_side(
+        "benchmarks.generation", [f"--side={side}", *arguments]))
+    rows = []
+    for side in _SIDES.value:
+        columns = {name: [result[name] for result in results[side]] for name in results[side][0]}
+        against = report.ratio([result["tokens_per_s"] for result in results[_SIDES.value[0]]],
+                               columns["tokens_per_s"])
+        rows.append([side, f"{statistics.median(columns['tokens_per_s']):.1f}", against,
+                     f"{statistics.median(columns['first_token_s']):.2f}",
+                     f"{statistics.median(columns['warm_up_s']):.1f}",
+                     f"{statistics.median(columns['peak_memory_mib']):.0f}"])
+    print(report.describe_machine(["tensorflow", "torch", "transformers"]))
+    print(f"\nPaper's size, batch {_BATCH_SIZE.value}, {_PROMPT.value} prompt tokens and "
+          f"{_NEW.value} new ones, {_ROUNDS.value} rounds\n")
+    print(report.markdown_table(
+        ["side", "tokens/s", f"{_SIDES.value[0]} / side (range)",
+         f"first token of {_LONG_PROMPT.value}, s", "first call, s", "peak memory, MiB"], rows))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,188 @@
+"""Measures what a pre-trained model can do before any fine-tuning (section 5 of the paper).
+
+  python -m gpt_tf.zero_shot --model_dir=runs/gpt1 --data_dir=data/dpr
+  python -m gpt_tf.zero_shot --model_dir=runs/gpt1 --data_dir=data/dpr,data/sst2,data/cola \\
+      --checkpoints=all --plot=zero_shot.png
+
+The data is made by pipelines.build_task --zero_shot, which says how each task is answered. Beside
+the measures stand those of the majority class (the commonest of the rows that are measured) and of
+a random guess. They are saved in the run folder, too, in evaluations/. The plot is the right half
+of the paper's Figure 2: (measure - random guess) / (1 - random guess) over the updates.
+"""
+
+import dataclasses
+import os
+
+from absl import flags
+
+from gpt_tf import cli
+from gpt_tf.config import option
+from gpt_tf.files import Progress, UserError, atomic_write, make_folder
+from gpt_tf.tokenizer import Tokenizer
+
+_NEWEST = "newest"
+_ALL = "all"
+_PICTURES = (".png", ".pdf", ".svg")
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroShotConfig:
+    """What is measured, and how."""
+
+    split: str = option("", "Split of the data folders; empty: the first of validation, test and "
+                            "train that has labels.")
+    checkpoints: str = option(_NEWEST, "Weights to measure: newest (of a fine-tuned run, the "
+                                       "best), all that the run keeps, or updates, separated by "
+                                       "commas.")
+    plot: str = option("", "Picture to make (.png, .pdf or .svg): performance over the updates of "
+                           "the checkpoints, a line for each data folder.")
+    predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
+                                  "the index of each row in its source, the answer and the scores.")
+    batch_size: int = option(32, "Sequences at once.")
+    jit_compile: bool = option(True, "Compile with XLA.")
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+        if self.plot and os.path.splitext(self.plot)[1] not in _PICTURES:
+            raise ValueError(f"--plot={self.plot} must end in {', '.join(_PICTURES)}.")
+        if self.checkpoints not in (_NEWEST, _ALL):
+            self.updates()
+
+    def updates(self) -> list[int]:
+        """The updates that `checkpoints` lists."""
+        listed = [part.strip() for part in self.checkpoints.split(",")]
+        if not all(part.isdecimal() for part in listed):
+            raise ValueError(f"--checkpoints={self.checkpoints} must be {_NEWEST}, {_ALL}, or "
+                             "updates such as 1000,2000.")
+        return sorted({int(part) for part in listed})
+
+
+def open_data(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> dict:
+    """Folder -> its `ZeroShotData`, each made for the run's tokenizer and length.
+
+    Raises:
+      UserError: one is not, or has no labels to measure by.
+    """
+    from gpt_tf import run_folder
+    from gpt_tf.zero_shot_evaluation import ZeroShotData
+
+    fingerprint = Tokenizer.load(model_dir).fingerprint
+    limit = run_folder.load_config(model_dir).max_sequence_length
+    data = {folder: ZeroShotData(folder, config.split, config.batch_size) for folder in data_dirs}
+    for folder, each in data.items():
+        if each.manifest.tokenizer_fingerprint != fingerprint:
+            raise UserError(f"{folder} was made with another tokenizer than {model_dir}: build it "
+                            f"again with --tokenizer={model_dir}.")
+        if each.manifest.sequence_length > limit:
+            raise UserError(f"{folder} has sequences of up to {each.manifest.sequence_length} "
+                            f"tokens and the model takes {limit}: build it with "
+                            f"--max_length={limit}.")
+        if not each.rows.labelled and not config.predictions:
+            raise UserError(f"The {each.split} split of {folder} has no labels to measure by: ask "
+                            "for the answers with --predictions=FILE.tsv.")
+    return data
+
+
+class Course:
+    """The weights to measure, one after the other in one model.
+
+    Attributes:
+      model: the model.
+      steps: their updates, ascending.
+
+    Raises:
+      UserError: the run has no such checkpoint.
+    """
+
+    def __init__(self, model_dir: str, config: ZeroShotConfig):
+        from gpt_tf import run_folder
+        self.model, newest = run_folder.load_model(model_dir)
+        self.steps, self._kept = [newest], None
+        if config.checkpoints != _NEWEST:
+            self._kept = run_folder.kept_checkpoints(model_dir, self.model)
+            kept = self._kept.steps
+            self.steps = kept if config.checkpoints == _ALL else config.updates()
+            if not kept or not set(self.steps) <= set(kept):
+                raise UserError(f"--checkpoints={config.checkpoints}: of {model_dir} are kept "
+                                f"{', '.join(map(str, kept)) or 'none'}; name some of those.")
+
+    def restore(self, step: int) -> None:
+        """Gives the model the weights as of `step`."""
+        if self._kept:
+            self._kept.restore(step)
+
+
+def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> None:
+    """Prints and saves the measures, draws them and writes the answers.
+
+    Raises:
+      UserError: run, data and options do not fit together.
+    """
+    from gpt_tf.scoring import Scorer
+    from gpt_tf.zero_shot_evaluation import write_answers
+
+    data = open_data(config, model_dir, data_dirs)
+    course = Course(model_dir, config)
+    if config.predictions and len(data) * len(course.steps) > 1:
+        raise UserError("--predictions is of one data folder and one checkpoint: name one of each.")
+    for path in filter(None, (config.predictions, config.plot)):
+        make_folder(os.path.dirname(os.path.abspath(path)))
+    scorer = Scorer(course.model, config.jit_compile)
+    for step in course.steps:
+        course.restore(step)
+        with Progress(sum(each.scored_rows for each in data.values()), " rows",
+                      f"update {step}") as progress:
+            answers = [each.answer(scorer, progress.update) for each in data.values()]
+        print(f"{model_dir}, update {step}, zero-shot:")
+        for each, answer in zip(data.values(), answers):
+            _print_scores(each, each.measure(step, answer))
+    for each in data.values():
+        if each.rows.labelled:
+            print(f"Saved in {each.save(model_dir)}.")
+    if config.predictions:
+        (each,), (answer,) = data.values(), answers
+        write_answers(config.predictions, each.task, answer)
+        print(f"Wrote {len(answer.indices):,} answers to {config.predictions}.")
+    if config.plot:
+        _draw(config.plot, data)
+
+
+def _print_scores(data, scores: dict[str, float]) -> None:
+    """One line a metric, with chance beside it."""
+    print(f"  {data.task.name}, {data.split} split, {data.rows.records:,} rows"
+          + ("" if scores else ": no labels, answers only"))
+    for name, value in scores.items():
+        beside = "".join(f"   {who} {theirs[name]:.4f}" for who, theirs in data.chance.items())
+        print(f"    {name:18} {value:.4f}{beside}")
+
+
+def _draw(path: str, data: dict) -> None:
+    """Writes the picture; of a task the first metric, and its folder where two have one name."""
+    from gpt_tf.pictures import zero_shot_figure
+
+    names = [each.task.name for each in data.values()]
+    curves = {each.task.name if names.count(each.task.name) == 1 else folder: each.curve()
+              for folder, each in data.items() if each.rows.labelled}
+    with atomic_write(path) as stream:
+        zero_shot_figure(curves).savefig(stream, format=os.path.splitext(path)[1][1:])
+    print(f"Drew {path}.")
+
+
+def main() -> None:
+    """Measures."""
+    config = cli.from_flags(ZeroShotConfig)
+    data_dirs = list(dict.fromkeys(
+        part.strip() for part in flags.FLAGS.data_dir.split(",") if part.strip()))
+    if not data_dirs:
+        raise UserError("--data_dir names no folder: give one, or several with commas between.")
+    cli.import_tensorflow()  # here and above, so that --help does not wait for it
+    measure(config, flags.FLAGS.model_dir, data_dirs)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
+    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task --zero_shot, or "
+                                          "several, separated by commas.", required=True)
+    cli.define_flags(ZeroShotConfig)
+    cli.run(main)

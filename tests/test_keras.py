@@ -1,0 +1,330 @@
+"""The Keras face: as KerasNLP's users expect, equal to our own Trainer and Generator."""
+
+import keras
+import keras_nlp
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt_tf import (GPTAdam, GPTBackbone, GPTCausalLM, GPTCausalLMPreprocessor, GPTTextClassifier,
+                    GPTTextClassifierPreprocessor, GPTTokenizer, distribution, run_folder)
+from gpt_tf.config import GenerationConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from gpt_tf.config import TrainingConfig
+from gpt_tf.files import UserError
+from gpt_tf.generation import Generator
+from gpt_tf.language_model import training_loss
+from gpt_tf.model import GPT
+from gpt_tf.optimizer import Adam
+from gpt_tf.task_model import TaskModel, joint_loss, loss_names
+from gpt_tf.training import TrainStep
+from tests import corpora, task_data
+from tests.test_finetuning import make_run
+
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+tokenizer_fixture = corpora.tokenizer_fixture
+# Keras says these of every KerasNLP model that is quantised, fed strings, or called often.
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in (
+    "Layer .* does not have a `quantize` method", "`shuffle=True` was passed",
+    "Skipping variable loading for optimizer", "__array__ implementation",
+    r"`compile\(\)` was not called as part of model loading")]
+SHAPE = dict(vocabulary_size=50, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
+             max_sequence_length=24, initializer_range=0.3)
+TEXTS = ["The cat sat, and the dog ran.", "And in the end"]
+STEPS, ROWS, LENGTH = 6, 4, 12
+# With the paper's epsilon Adam magnifies the rounding of gradients that are all but zero.
+OPTIMIZER = dict(learning_rate=3e-3, schedule="cosine", warmup_steps=2.0, epsilon=1e-4)
+
+
+@pytest.fixture(name="run", scope="module")
+def run_fixture(tmp_path_factory, tokenizer):
+    """A run folder of random weights, and its model."""
+    folder = tmp_path_factory.mktemp("keras") / "run"
+    return str(folder), make_run(folder, tokenizer, initializer_range=0.3)
+
+
+@pytest.fixture(name="model")
+def model_fixture(run):
+    return GPTCausalLM.from_preset(run[0])
+
+
+def inputs_of(tokenizer, text):
+    ids = np.array([tokenizer.encode(text)], np.int32)
+    return {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+
+
+def test_a_run_folder_is_a_preset(model, run, tokenizer):
+    inputs = inputs_of(tokenizer, TEXTS[0])
+    hidden = run[1](tf.constant(inputs["token_ids"]))
+    np.testing.assert_array_equal(model.backbone(inputs), hidden)
+    np.testing.assert_array_equal(model(inputs), run[1].logits(hidden))
+    assert model.count_params() == run[1].config.num_parameters
+
+
+def test_texts_eager_equals_graph_equals_tf_data(model, tokenizer):
+    layer = model.preprocessor.tokenizer
+    expected = [tokenizer.encode(text) for text in TEXTS]
+    assert [list(ids) for ids in layer(TEXTS)] == expected
+    data = tf.data.Dataset.from_tensor_slices(TEXTS).batch(2).map(layer)
+    assert next(iter(data)).to_list() == expected
+    assert tf.function(layer.tokenize)(tf.constant(TEXTS)).to_list() == expected
+    assert list(layer(TEXTS[0])) == expected[0]
+    assert layer.detokenize(expected[0]) == tokenizer.decode(expected[0])
+    x, y, weights = model.preprocessor(TEXTS)
+    for found in next(iter(tf.data.Dataset.from_tensor_slices(TEXTS).batch(2).map(
+            model.preprocessor))), model.preprocessor(TEXTS):
+        tf.nest.map_structure(np.testing.assert_array_equal, found, (x, y, weights))
+    length = min(len(expected[1]), 32)
+    np.testing.assert_array_equal(x["token_ids"][1, :length], expected[1][:length])
+    np.testing.assert_array_equal(y[1, :length - 1], expected[1][1:length])
+
+
+def test_generate_is_the_generators(model, run, tokenizer):
+    prompts = [tokenizer.encode(text) for text in ("the cat", "and in")]
+    length = 20
+    expected = [prompt + Generator(run[1], SamplingConfig(temperature=0.0), GenerationConfig(
+        max_new_tokens=length - len(prompt)))([prompt])[0] for prompt in prompts]
+    model.compile(sampler="greedy")
+    assert model.generate(["the cat", "and in"], max_length=length) == [
+        tokenizer.decode(ids) for ids in expected]
+    assert model.generate("the cat", max_length=length) == tokenizer.decode(expected[0])
+    model.preprocessor = None
+    padded = np.zeros([2, length], np.int32)
+    mask = np.zeros([2, length], bool)
+    for row, prompt in enumerate(prompts):
+        padded[row, :len(prompt)], mask[row, :len(prompt)] = prompt, True
+    found = model.generate({"token_ids": padded, "padding_mask": mask})
+    np.testing.assert_array_equal(found["token_ids"], expected)
+
+
+def test_a_stop_token_ends_the_mask(model):
+    model.compile(sampler="greedy")
+    whole = model.generate("the cat", max_length=20)
+    model.preprocessor = None
+    ids = np.zeros([1, 20], np.int32)
+    mask = np.arange(20)[None] < 3
+    ids[0, :3] = 5
+    found = model.generate({"token_ids": ids, "padding_mask": mask})
+    stop = int(found["token_ids"][0, 6])
+    first = int(np.flatnonzero(found["token_ids"][0, 3:] == stop)[0]) + 3
+    stopped = model.generate({"token_ids": ids, "padding_mask": mask}, stop_token_ids=[stop])
+    np.testing.assert_array_equal(stopped["padding_mask"][0], np.arange(20) <= first)
+    assert whole
+
+
+@pytest.mark.parametrize("sampler", ["top_k", "top_p", "random",
+                                     keras_nlp.samplers.BeamSampler(num_beams=3)])
+def test_samplers(model, sampler):
+    model.compile(sampler=sampler)
+    assert model.generate("the cat", max_length=12).startswith("the cat")
+
+
+def test_beams_find_what_is_at_least_as_likely(model, tokenizer):
+    def log_probability(text):
+        ids = tokenizer.encode(text)[:12]
+        losses = model.score(np.array([ids]), scoring_mode="loss",
+                             target_ids=np.roll([ids], -1, axis=1))
+        return -float(tf.reduce_sum(losses[0, :-1]))
+
+    model.compile(sampler=keras_nlp.samplers.BeamSampler(num_beams=40))
+    beams = model.generate("the cat", max_length=9)
+    model.compile(sampler="greedy")
+    assert log_probability(beams) >= log_probability(model.generate("the cat", max_length=9))
+
+
+@pytest.mark.parametrize("load", [GPTCausalLM.from_preset, keras_nlp.models.CausalLM.from_preset])
+def test_presets(model, tokenizer, tmp_path, load):
+    model.save_to_preset(tmp_path / "preset")
+    loaded = load(str(tmp_path / "preset"))
+    inputs = inputs_of(tokenizer, TEXTS[0])
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    assert loaded.preprocessor.tokenizer.tokenizer.fingerprint == tokenizer.fingerprint
+    backbone = keras_nlp.models.Backbone.from_preset(str(tmp_path / "preset"), dtype="bfloat16")
+    assert isinstance(backbone, GPTBackbone) and backbone(inputs).dtype == "bfloat16"
+    blank = GPTBackbone.from_preset(str(tmp_path / "preset"), load_weights=False)
+    assert not np.array_equal(blank(inputs), model.backbone(inputs))
+    only_text = GPTTokenizer.from_preset(str(tmp_path / "preset"))
+    assert list(only_text(TEXTS[0])) == tokenizer.encode(TEXTS[0])
+
+
+def test_score(model, run, tokenizer):
+    ids = np.array([tokenizer.encode(TEXTS[0])])
+    logits = model.score(ids)
+    np.testing.assert_allclose(logits, run[1].logits(run[1](tf.constant(ids))), atol=1e-6)
+    seen = []
+    model.score(ids, layer_intercept_fn=lambda x, index: seen.append(index) or x)
+    assert seen == [-1, 0, 1]
+    zeroed = model.score(ids, layer_intercept_fn=lambda x, index: 0 * x if index == 1 else x)
+    np.testing.assert_array_equal(zeroed, np.zeros_like(logits))
+    losses = model.score(ids, scoring_mode="loss", target_ids=np.roll(ids, -1, axis=1))
+    expected = -tf.gather(tf.nn.log_softmax(logits), np.roll(ids, -1, axis=1), batch_dims=2)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="target_ids"):
+        model.score(ids, scoring_mode="loss")
+
+
+def windows():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, LENGTH + 1, [STEPS, ROWS]).astype(np.int32)
+    lengths[0, 0] = 0  # a row that fills up
+    ids = rng.integers(1, 50, [STEPS, ROWS, LENGTH]).astype(np.int32)
+    return np.where(np.arange(LENGTH) < lengths[..., None], ids, 0), lengths
+
+
+def trainer_step(variables, loss, names=()):
+    optimizer = Adam(variables, OptimizerConfig(**OPTIMIZER), STEPS)
+    return TrainStep(distribution.make_strategy("one_device"), variables, loss, optimizer,
+                     TrainingConfig(), names)
+
+
+def assert_same_weights(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, err_msg=theirs.path,
+                                   atol=1e-5 * np.abs(theirs).max() + 1e-7)
+
+
+def test_fit_of_the_language_model_is_the_trainer():
+    ids, lengths = windows()
+    gpt = GPT(ModelConfig(**SHAPE), seed=3)
+    step = trainer_step(gpt.trainable_variables, training_loss(gpt, 3))
+    losses = [float(step({"token_ids": tf.constant(ids[i]), "lengths": tf.constant(lengths[i]),
+                          "rows": tf.range(ROWS), "step": tf.constant(i + 1)}, i + 1)["loss"])
+              for i in range(STEPS)]
+
+    model = GPTCausalLM(GPTBackbone(seed=3, **SHAPE))
+    model.compile(GPTAdam(num_steps=STEPS, **OPTIMIZER))
+    mask = np.arange(LENGTH) < lengths[..., None]
+    data = tf.data.Dataset.from_tensor_slices((
+        {"token_ids": ids, "padding_mask": mask.astype(np.int32)},
+        np.pad(ids[..., 1:], [(0, 0), (0, 0), (0, 1)]),
+        np.pad(mask[..., 1:], [(0, 0), (0, 0), (0, 1)]).astype(np.float32)))
+    found = []
+    model.fit(data, verbose=0, callbacks=[keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs=None: model.reset_metrics(),
+        on_train_batch_end=lambda batch, logs=None: found.append(logs["loss"]))])
+    np.testing.assert_allclose(found, losses, rtol=2e-6)
+    assert_same_weights(model.backbone.gpt.trainable_variables, gpt.trainable_variables)
+
+
+@pytest.mark.parametrize("form", ["classification", "similarity"])
+def test_fit_of_the_classifier_is_the_trainer(form):
+    count = 2 if form == "similarity" else 1
+    ids, lengths = windows()
+    ids = np.repeat(ids[:, :, None], count, axis=2)
+    lengths = np.repeat(np.maximum(lengths, 2)[:, :, None], count, axis=2)
+    labels = np.random.default_rng(1).integers(0, 3, [STEPS, ROWS]).astype(np.int32)
+    shape = SHAPE | {"num_special_tokens": 3}
+    backbone = GPTBackbone(seed=3, **shape)
+    classifier = GPTTextClassifier(backbone, 3, form=form)
+    ours = TaskModel(ModelConfig(**shape), classifier.task_model.task, seed=3)
+    step = trainer_step(ours.trainable_variables, joint_loss(ours, 0.5, 3), loss_names(0.5))
+    losses = [float(step({
+        "token_ids": tf.constant(ids[i]), "lengths": tf.constant(lengths[i]),
+        "labels": tf.constant(labels[i]), "rows": tf.range(ROWS), "step": tf.constant(i + 1)},
+        i + 1)["loss"]) for i in range(STEPS)]
+
+    classifier.compile(GPTAdam(num_steps=STEPS, **OPTIMIZER), metrics=[])
+    mask = (np.arange(LENGTH) < lengths[..., None]).astype(np.int32)
+    data = tf.data.Dataset.from_tensor_slices(
+        ({"token_ids": ids, "padding_mask": mask}, labels))
+    found = []
+    classifier.fit(data, verbose=0, callbacks=[keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs=None: classifier.reset_metrics(),
+        on_train_batch_end=lambda batch, logs=None: found.append(logs["loss"]))])
+    np.testing.assert_allclose(found, losses, rtol=2e-6)
+    assert_same_weights(classifier.task_model.trainable_variables, ours.trainable_variables)
+
+
+def test_a_newcomers_three_lines(run, tmp_path):
+    classifier = GPTTextClassifier.from_preset(run[0], num_classes=2)
+    texts, labels = ["the cat sat", "and the dog ran in"] * 4, [0, 1] * 4
+    classifier.compile(GPTAdam(learning_rate=1e-2, schedule="constant", warmup_steps=0.0))
+    classifier.fit(texts, labels, batch_size=4, epochs=6, verbose=0)
+    logits = classifier.predict(texts, verbose=0)
+    assert np.argmax(logits, axis=1).tolist() == labels
+    results = classifier.evaluate(texts, np.array(labels), verbose=0, return_dict=True)
+    assert results["sparse_categorical_accuracy"] == 1
+    classifier.save_to_preset(tmp_path / "preset")
+    loaded = keras_nlp.models.TextClassifier.from_preset(str(tmp_path / "preset"))
+    np.testing.assert_array_equal(loaded.predict(texts, verbose=0), logits)
+    classifier.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(texts, verbose=0), logits)
+
+
+def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
+    from tests.test_finetuning import make_job
+    from gpt_tf.finetuning import finetune
+    data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
+    (tmp_path / "run").mkdir()
+    finetune(make_job(tmp_path / "run", data, tokenizer))
+    classifier = GPTTextClassifier.from_preset(str(tmp_path / "run"))
+    ours, _, _ = run_folder.load_task_model(str(tmp_path / "run"))
+    texts = ["the cat sat", "and the dog"]
+    inputs = classifier.preprocessor(texts)
+    lengths = inputs["padding_mask"].numpy().sum(axis=-1)
+    np.testing.assert_allclose(classifier.predict(texts, verbose=0),
+                               ours(inputs["token_ids"], tf.constant(lengths, tf.int32)), atol=1e-6)
+    with pytest.raises(UserError, match="not a fine-tuned run"):
+        GPTTextClassifier.from_preset(run[0])
+
+
+def test_lora_trains_its_matrices_alone(model, tmp_path, tokenizer):
+    inputs = inputs_of(tokenizer, TEXTS[0])
+    before = model(inputs).numpy()
+    model.backbone.enable_lora(2)
+    np.testing.assert_array_equal(model(inputs), before)  # the second matrix starts at zero
+    frozen = {v.path: v.numpy() for v in model.non_trainable_variables}
+    assert len(frozen) == len(GPT(run_config(model)).variables)
+    assert {v.path.split("/")[-1] for v in model.trainable_variables} == {
+        "lora_kernel_a", "lora_kernel_b"}
+    assert len(model.trainable_variables) == 2 * 2 * 2  # two blocks, query and value
+    model.compile(GPTAdam(learning_rate=1e-2, schedule="constant", warmup_steps=0.0))
+    model.fit(TEXTS, verbose=0)
+    for variable in model.non_trainable_variables:
+        np.testing.assert_array_equal(variable, frozen[variable.path])
+    after = model(inputs).numpy()
+    assert np.abs(after - before).max() > 1e-3
+    model.backbone.save_lora_weights(tmp_path / "weights.lora.h5")
+    model.backbone.load_lora_weights(tmp_path / "weights.lora.h5")
+    np.testing.assert_array_equal(model(inputs), after)
+
+
+def run_config(model):
+    return model.backbone.config
+
+
+def test_int8_changes_every_kernel(model, tmp_path, tokenizer):
+    inputs = inputs_of(tokenizer, TEXTS[0])
+    before = model(inputs).numpy()
+    model.quantize("int8")
+    kernels = [v for v in model.variables if v.path.endswith(("kernel", "embeddings"))]
+    assert len(kernels) == 2 * 6 + 2 and {v.dtype for v in kernels} == {"int8"}
+    after = model(inputs).numpy()
+    assert 0 < np.abs(after - before).max() < 0.1 * np.abs(before).max()
+    model.compile(sampler="greedy")
+    text = model.generate("the cat", max_length=12)
+    model.save_to_preset(tmp_path / "preset")
+    loaded = GPTCausalLM.from_preset(str(tmp_path / "preset"))
+    np.testing.assert_array_equal(loaded(inputs), after)
+    loaded.compile(sampler="greedy")
+    assert loaded.generate("the cat", max_length=12) == text
+
+
+def test_what_is_refused(run):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = GPTCausalLM(GPTBackbone(**SHAPE))
+        with pytest.raises(ValueError, match="--strategy=mirrored"):
+            model.fit(np.zeros([1, 4]))
+    with pytest.raises(ValueError, match="loss of this model is the paper's"):
+        model.compile(loss="mse")
+    with pytest.raises(ValueError, match="no rows for start"):
+        GPTTextClassifier(GPTBackbone(**SHAPE), 2)
+    with pytest.raises(ValueError, match="num_steps"):
+        GPTAdam(schedule="cosine")
+    with pytest.raises(ValueError, match="gpt_tf.finetune"):
+        GPTTextClassifierPreprocessor(None, form="multiple_choice")
+    with pytest.raises(ValueError, match="takes 2 texts"):
+        GPTTextClassifierPreprocessor(GPTTokenizer.from_preset(run[0]), form="entailment")(["a"])
+    with pytest.raises(ValueError, match="no start and no end"):
+        GPTCausalLMPreprocessor(None, add_start_token=True)
