@@ -19,6 +19,7 @@ from gpt_tf.graph_tokenizer import LANGUAGE
 from gpt_tf.serving import Signature, TextTables
 from gpt_tf.serving_language_model import LanguageModelServing
 from gpt_tf.serving_task import TaskServing
+from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.transforms import SpecialTokens
 
@@ -48,17 +49,19 @@ def build(model_dir: str) -> Served:
     Raises:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
-    tokenizer = Tokenizer.load(model_dir)
-    text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
     if run_folder.is_fine_tuned(model_dir):
         model, _, step = run_folder.load_task_model(model_dir)
-        _, max_length = run_folder.load_task(model_dir)
-        signatures = LanguageModelServing(model.gpt, text).signatures() | TaskServing(
-            model, max_length, SpecialTokens.after(tokenizer.vocabulary_size), text).signatures()
-        default = "classify"
     else:
         model, step = run_folder.load_model(model_dir)
-        signatures, default = LanguageModelServing(model, text).signatures(), "logits"
+    tokenizer = Tokenizer.load(model_dir)
+    text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
+    # Both stay here until all is traced: a method's tf.function does not keep its object.
+    language_model, task = LanguageModelServing(getattr(model, "gpt", model), text), None
+    signatures, default = language_model.signatures(), "logits"
+    if isinstance(model, TaskModel):
+        _, max_length = run_folder.load_task(model_dir)
+        task = TaskServing(model, max_length, SpecialTokens.after(tokenizer.vocabulary_size), text)
+        signatures, default = signatures | task.signatures(), "classify"
     root = tf.Module(name="gpt_tf")
     # The variables alone: whoever loads them needs no layers of ours.
     root.weights = run_folder.model_variables(model)
@@ -76,7 +79,8 @@ def _trace(signature: Signature):
 
 def next_version(output_dir: str) -> int:
     """One more than the highest number there is."""
-    names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
+    with explain_disk_errors(output_dir):
+        names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
     return 1 + max((int(name) for name in names if re.fullmatch(r"\d+", name)), default=0)
 
 

@@ -24,6 +24,7 @@ class GraphDecoder(tf.Module):
         whole = [f"{token}{END_OF_WORD}" for token in (UNKNOWN, *SPECIAL_TOKENS)]
         self._tokens = tf.constant([whole[0], *tokenizer.tokens[1:], *whole[1:]])
 
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
         """Ragged int32 [B, (T)] of the vocabulary or the special tokens -> string [B]."""
         texts = tf.strings.reduce_join(

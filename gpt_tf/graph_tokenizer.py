@@ -18,13 +18,14 @@ from gpt_tf.tokenizer import Tokenizer
 LANGUAGE = "en"
 _TERMINAL_ESCAPE = "\x1b\\[[0-9;]*[a-zA-Z]"
 _ENTITY = "(&#?[0-9A-Za-z]{1,24};)"
-# Stand around entities, and for line breaks; `clean` leaves neither in a text. Graphs keep no "\0".
+# Stand around entities, and for line breaks; `clean` leaves neither in a text. A graph would cut
+# its constants off at "\0".
 _MARK, _NEWLINE = "\x01", "\x02"
-_PUNCTUATION_RUN = "(" + "|".join(re2.translate(f"\\{mark}+") for mark in '-~!";?+,)(/*[]{}|_') + ")"
+_PUNCTUATION_RUN = "(" + "|".join(f"\\{mark}+" for mark in '-~!";?+,)(/*[]{}|_') + ")"
 
 
 class GraphCleaner(tf.Module):
-    """Raw texts to chunks: `text.clean`, `text.chunks` and `text.standardise`, as far as it goes."""
+    """Raw texts to chunks: `text.clean`, `chunks` and `standardise`, as far as a graph can."""
 
     def __init__(self):
         super().__init__(name="cleaner")
@@ -95,6 +96,7 @@ class GraphTokenizer(tf.Module):
         self._words = GraphWordSplitter(tokenizer.word_rules)
         self._bpe = GraphBpe(tokenizer.tokens, tokenizer.merges)
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids without special tokens: string [B] -> ragged int32 [B, (T)]."""
         return _of_each(self._cleaner.chunks(texts), self._encode_chunks)

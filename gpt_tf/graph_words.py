@@ -6,6 +6,7 @@ from gpt_tf import re2
 from gpt_tf.words import WordRules
 
 _LETTERS = "[A-Za-z]+"
+_LAST_PASS = (3, 2)  # words of special cases in the order of spaCy's last pass
 
 
 def string_table(entries: dict[str, str]) -> tf.lookup.StaticHashTable:
@@ -18,8 +19,8 @@ def string_table(entries: dict[str, str]) -> tf.lookup.StaticHashTable:
 class GraphWordSplitter(tf.Module):
     """spaCy's rule tokenizer for chunks of standardised text.
 
-    As `words.WordSplitter.split_chunk`, but for chunks that this leaves to spaCy: the last pass
-    over all words of a text, which looks for special cases among them, is not done.
+    As `words.WordSplitter.split_chunk`. spaCy's last pass, which looks for special cases among all
+    words of a text, sees two or three words of one chunk here, and no chunk's neighbours.
 
     Args:
       rules: of English; other languages have rules of other kinds.
@@ -31,8 +32,11 @@ class GraphWordSplitter(tf.Module):
     def __init__(self, rules: WordRules):
         super().__init__(name="words")
         # A chunk has no spaces, so that they can stand between its words.
-        self._special = string_table({chunk: " ".join(words)
-                                      for chunk, words in rules.special.items() if chunk.strip()})
+        special = {chunk: " ".join(words)
+                   for chunk, words in rules.special.items() if chunk.strip()}
+        self._special = string_table(special)
+        self._sought = string_table({chunk: special[chunk] for chunk in rules.sought
+                                     if chunk in special})
         self._prefix_rule = re2.prefix(rules.prefixes)
         self._suffix_rules = re2.suffixes(rules.suffixes)
         self._infix_rules = re2.infixes(rules.infixes)
@@ -44,7 +48,24 @@ class GraphWordSplitter(tf.Module):
                                self._special.lookup(chunks) == "")
         hard = tf.where(~plain)
         words = self._split_affixes(tf.gather_nd(chunks, hard))
-        return tf.strings.split(tf.tensor_scatter_nd_update(chunks, hard, words))
+        words = tf.strings.split(tf.tensor_scatter_nd_update(chunks, hard, words))
+        for count in _LAST_PASS:
+            words = self._join_special(words, count)
+        return words
+
+    def _join_special(self, words, count: int):
+        """Where `count` words one after the other are a special case, its words stand for them."""
+        size = tf.size(words.flat_values)
+        flat = tf.concat([words.flat_values, [""] * (count - 1)], axis=0)
+        rows = tf.concat([words.value_rowids(), [-1] * (count - 1)], axis=0)
+        found = self._sought.lookup(tf.strings.join([flat[i:i + size] for i in range(count)]))
+        matches = (found != "") & (rows[:size] == rows[count - 1:count - 1 + size])
+        # A match hides those that begin inside it, and so do the hidden ones.
+        matches &= ~_inside(matches, count)
+        joined = tf.where(matches, found,
+                          tf.where(_inside(matches, count), "", words.flat_values))
+        return tf.strings.split(tf.strings.reduce_join(words.with_flat_values(joined), axis=-1,
+                                                       separator=" "))
 
     def _split_affixes(self, chunks):
         """Prefixes and suffixes go one by one, until a special case or nothing is left."""
@@ -102,6 +123,14 @@ class GraphWordSplitter(tf.Module):
         for rule in self._infix_rules:
             split = tf.strings.regex_replace(split, *rule)
         return tf.where(special != "", special, tf.where(is_url, text, split))
+
+
+def _inside(matches, count: int):
+    """Which words [W] stand behind the first word of a match of `count` words."""
+    inside = tf.zeros_like(matches)
+    for shift in range(1, count):
+        inside |= tf.concat([tf.fill([shift], False), matches], axis=0)[:tf.size(matches)]
+    return inside
 
 
 def _without(text, part, at_start: bool):

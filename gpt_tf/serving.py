@@ -50,6 +50,7 @@ def positions_checked(token_ids, lengths, positions: int):
     time = tf.shape(token_ids)[-1]
     return tf.control_dependencies([
         tf.debugging.assert_less_equal(
-            time, positions, f"token_ids has rows longer than the model's {positions} positions."),
+            time, positions,
+            f"token_ids has rows longer than the {positions} positions of the model."),
         tf.debugging.assert_less_equal(
             lengths, time, "lengths says more tokens than token_ids has.")])

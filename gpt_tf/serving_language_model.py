@@ -1,4 +1,4 @@
-"""What an exported language model answers: logits, scores, continuations. Letters as in `layers.py`.
+"""What an exported language model answers. Letters as in `layers.py`.
 
 The softmax runs over all token rows, so that of a fine-tuned run knows the special tokens, too.
 """
@@ -44,6 +44,7 @@ class LanguageModelServing:
         with positions_checked(token_ids, 0, self._limit):
             return {"logits": self._model.logits(self._model(token_ids))}
 
+    @tf.function  # traced once, for score_text as well
     def score(self, token_ids, lengths) -> Outputs:
         """Log-probability of each sequence given its first token, and how many tokens it is of.
 
@@ -79,6 +80,7 @@ class LanguageModelServing:
         lengths = tf.minimum(tokens, self._limit)
         return self.score(token_ids.to_tensor()[:, :self._limit], lengths) | {"tokens": tokens}
 
+    @tf.function  # traced once, for generate_text as well
     def generate(self, token_ids, lengths, max_new_tokens, temperature, top_k, top_p, seed):
         """Continues prompts of any lengths, each as it would be alone.
 
@@ -126,4 +128,4 @@ def _generation_checks(lengths, max_new_tokens, limit: int):
         tf.debugging.assert_positive(max_new_tokens, "max_new_tokens must be positive."),
         tf.debugging.assert_positive(lengths, "A prompt is empty: give at least one token."),
         tf.debugging.assert_less(
-            lengths, limit, f"A prompt fills the model's {limit} positions: shorten it.")]
+            lengths, limit, f"A prompt fills the {limit} positions of the model: shorten it.")]

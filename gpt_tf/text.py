@@ -9,6 +9,7 @@ Run as released, that path is slow; here each step is reduced to what can change
 `split_text` cuts a long document so that its pieces can be encoded apart, in any process.
 """
 
+import functools
 import re
 import unicodedata
 from typing import Iterable, Iterator, NamedTuple
@@ -101,6 +102,7 @@ class Piece(NamedTuple):
     continues: bool = False  # a line break separates it from the text before it
 
 
+@functools.cache  # a pass over all of Unicode
 def character_changes() -> dict[str, str]:
     """Characters that never stay as they are, and what each becomes: "" is removed.
 
@@ -119,6 +121,7 @@ def character_changes() -> dict[str, str]:
     return changes
 
 
+@functools.cache
 def html_changes() -> dict[str, str]:
     """The named entities of HTML, and numbered ones of Western text, as `clean` reads them."""
     western = [*range(0x20, 0x7f), *range(0xa0, 0x180), *range(0x2010, 0x2040), 0x20ac, 0x2122]

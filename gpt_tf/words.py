@@ -1,11 +1,13 @@
 """Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
 
+import functools
 import re
 from typing import Any, NamedTuple, Sequence
 
 from gpt_tf.files import UserError
 
 
+@functools.cache
 def _load_spacy(language: str) -> Any:
     import spacy  # pylint: disable=import-outside-toplevel  # takes most of a second
 
@@ -24,11 +26,13 @@ class WordRules(NamedTuple):
     """What decides how a language's words are split, in Python's patterns.
 
     special: chunk -> its words.
+    sought: those of them that the last pass looks for among the words of a text.
     prefixes, suffixes, infixes: alternatives, the first that fits first.
     url: pattern of chunks that are split no further.
     """
 
     special: dict[str, list[str]]
+    sought: list[str]
     prefixes: list[str]
     suffixes: list[str]
     infixes: list[str]
@@ -84,7 +88,10 @@ class WordSplitter:
         # spaCy leaves empty alternatives out.
         affixes = ([piece for piece in pieces if piece.strip()] for pieces in
                    (defaults.prefixes, defaults.suffixes, defaults.infixes))
-        return WordRules(self._special, *affixes, self._url_match.__self__.pattern)
+        # Others can only come out of the first pass as special cases.
+        sought = [rule for rule in self._special
+                  if self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule))]
+        return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
 
     def split_chunk(self, chunk: str) -> list[str] | None:
         """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.

@@ -13,7 +13,7 @@ COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_sho
             "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
                       "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
-                      "metrics", "pictures", "answers", "bag_of_words", "task_text"}
+                      "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
     "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
@@ -54,6 +54,14 @@ MAY_IMPORT = {
                    "tokenizer", "training"},
     "conversion": {"config", "files", "model", "run_folder", "task_model", "tokenizer",
                    "tokenizer_files"},
+    "re2": set(), "graph_words": {"re2", "words"}, "graph_bpe": set(),
+    "graph_tokenizer": {"files", "graph_bpe", "graph_words", "re2", "text", "tokenizer"},
+    "graph_decoder": {"graph_bpe", "tokenizer"}, "graph_transforms": {"transforms"},
+    "serving": {"graph_decoder", "graph_tokenizer", "tokenizer"},
+    "serving_language_model": {"generation", "model", "serving"},
+    "serving_task": {"answers", "graph_transforms", "serving", "task_model", "transforms"},
+    "exporting": {"files", "graph_tokenizer", "run_folder", "serving", "serving_language_model",
+                  "serving_task", "task_model", "tokenizer", "transforms"},
     "run_folder": {"checkpoint", "config", "files", "model", "records", "task_model", "tokenizer"},
 }
 PIPELINES_MAY_IMPORT = {"config", "tokenizer", "tokenizer_files", "text", "words", "transforms",

@@ -1,0 +1,136 @@
+"""The tokenizer of exported models beside `gpt_tf.tokenizer`: agreement, differences, speed.
+
+  python -m benchmarks.graph_tokenizer --input='books/*.txt' --tokenizer=bpe
+
+Every second file, in the order of their names, is read; a text is a paragraph. MB are 10^6 bytes
+of UTF-8. The graph gets `--batch_size` texts at a time and remembers nothing from one batch to the
+next; the tokenizer in Python gets one text at a time and remembers chunks ("cold" is its first
+pass over them).
+"""
+
+import collections
+import glob
+import time
+import unicodedata
+
+from absl import flags
+
+from benchmarks import report
+from gpt_tf import cli, files, text
+
+_INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.")
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with a tokenizer's files.")
+_BATCHES = flags.DEFINE_list("batch_size", ["1", "32", "1000"], "Texts at once, in turn.")
+_EXAMPLES = flags.DEFINE_integer("examples", 3, "Differences shown of each kind.")
+
+
+def read_paragraphs(pattern: str) -> list[str]:
+    """The paragraphs of every second file.
+
+    Raises:
+      UserError: there is none.
+    """
+    paragraphs = []
+    for path in sorted(glob.glob(pattern))[1::2]:
+        with open(path, encoding="utf-8") as stream:
+            paragraphs += [each for each in stream.read().split("\n\n") if each.strip()]
+    if not paragraphs:
+        raise files.UserError(f"--input={pattern} matches fewer than two files with text.")
+    return paragraphs
+
+
+def kind_of(paragraph: str, splitter) -> str:
+    """Why the graph may read a paragraph otherwise, as far as the text shows it."""
+    def chunks(changed):
+        return text.standardise(changed).split()
+
+    if not unicodedata.is_normalized("NFC", paragraph):
+        return "marks that join letters"
+    changes = str.maketrans(text.character_changes())
+    if chunks(text.clean(paragraph)) != chunks(paragraph.translate(changes)):
+        return "repairs of ftfy"
+    if any(splitter.split_chunk(chunk) is None for chunk in chunks(text.clean(paragraph))):
+        return "special cases that reach over chunks"
+    return "others"
+
+
+def first_difference(ours: list[int], theirs: list[int], tokenizer) -> str:
+    """Both readings around the first token that differs."""
+    pairs = zip(ours, theirs)
+    place = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
+    shown = (" ".join(tokenizer.tokens[i] for i in ids[max(0, place - 2):place + 4])
+             for ids in (ours, theirs))
+    return " | ".join(map(repr, shown))
+
+
+def measure_agreement(paragraphs, encode, tokenizer) -> None:
+    """Prints how many paragraphs come out the same, and what the others are."""
+    from gpt_tf.words import WordSplitter
+    splitter = WordSplitter(tokenizer.language)
+    differing = collections.defaultdict(list)
+    for start in range(0, len(paragraphs), 1000):
+        batch = paragraphs[start:start + 1000]
+        for paragraph, ours in zip(batch, encode(batch).to_list()):
+            theirs = tokenizer.encode(paragraph)
+            if ours != theirs:
+                differing[kind_of(paragraph, splitter)].append(
+                    first_difference(ours, theirs, tokenizer))
+    same = len(paragraphs) - sum(map(len, differing.values()))
+    print(f"{same:,} of {len(paragraphs):,} paragraphs have the same ids "
+          f"({100 * same / len(paragraphs):.3f}%).")
+    for kind, examples in differing.items():
+        print(f"  {kind}: {len(examples)}")
+        for example in examples[:_EXAMPLES.value]:
+            print(f"    graph | tokenizer: {example}")
+
+
+def measure_speed(paragraphs, encode, tokenizer_folder) -> None:
+    """Prints MB/s of the graph by batch size, and of the tokenizer in Python."""
+    from gpt_tf.tokenizer import Tokenizer
+    rows = []
+    for size in map(int, _BATCHES.value):
+        some = paragraphs[:max(2000, size)]
+        encode(some[:size])  # the first call compiles its patterns
+        start = time.perf_counter()
+        for place in range(0, len(some), size):
+            encode(some[place:place + size])
+        rows.append([f"graph, {size} at once", _rate(some, start)])
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer.encode(paragraphs[-1])
+    for name in ("Python, cold", "Python, again"):
+        start = time.perf_counter()
+        tokenizer.encode_batch(paragraphs[:2000])
+        rows.append([name, _rate(paragraphs[:2000], start)])
+    print(report.markdown_table(["side", "MB/s"], rows))
+
+
+def _rate(paragraphs, start: float) -> str:
+    seconds = time.perf_counter() - start
+    return f"{sum(len(each.encode()) for each in paragraphs) / 1e6 / seconds:.2f}"
+
+
+def main() -> None:
+    """Measures and prints."""
+    if not _INPUT.value or not _TOKENIZER.value:
+        raise files.UserError("Name the text with --input='books/*.txt' and the tokenizer's "
+                              "folder with --tokenizer.")
+    cli.import_tensorflow()
+    import tensorflow as tf
+    from gpt_tf.graph_tokenizer import GraphTokenizer
+    from gpt_tf.tokenizer import Tokenizer
+
+    paragraphs = read_paragraphs(_INPUT.value)
+    tokenizer = Tokenizer.load(_TOKENIZER.value)
+    graph = GraphTokenizer(tokenizer)
+
+    def encode(texts):
+        return graph.encode(tf.constant(texts))
+
+    print(report.describe_machine(["tensorflow", "ftfy", "spacy"]) + "\n")
+    measure_agreement(paragraphs, encode, tokenizer)
+    print()
+    measure_speed(paragraphs, encode, _TOKENIZER.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)
