@@ -57,10 +57,9 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
         fill(openai.head_entries(model.head), head, os.path.join(source, kept.FILE))
     with atomic_folder(target) as folder:
         run_folder.write_converted(folder, flags_text, model, max_length, tokenizer, step)
-    config = found.config
-    return [f"{target}: a model of {config.num_parameters:,} parameters, {config.num_layers} "
-            f"layers, {config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens"
-            + (f", fine-tuned on {task.name}" if task else "")
+    size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
+            f"{found.config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
+    return [f"{target}: a model of {size}" + (f", fine-tuned on {task.name}" if task else "")
             + (f"; update {step:,}." if step else "."),
             *found.notes, *_not_finite(found.arrays, found.where)]
 

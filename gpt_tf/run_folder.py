@@ -72,8 +72,7 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
         return
     if is_converted(model_dir):
         raise UserError(f"{model_dir} holds converted weights, which have no course to go on with: "
-                        f"start from them with python -m gpt_tf.finetune --init_from={model_dir} "
-                        "and another --model_dir.")
+                        f"start from them with --init_from={model_dir} and another --model_dir.")
     if any(os.path.exists(os.path.join(model_dir, f"{other}.flags"))
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "

@@ -6,10 +6,10 @@ import os
 import pathlib
 import re
 
-import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 
 from gpt_tf import conversion, run_folder
 from gpt_tf import predict as predict_command
@@ -221,7 +221,7 @@ def test_a_converted_run_is_started_from_and_not_trained_on(tmp_path, tokenizer)
     data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
     shape = make_config(tokenizer, num_special_tokens=3)
     values = dict(init_from=str(tmp_path / "run"), model=shape, training={"num_steps": 2})
-    with pytest.raises(UserError, match="holds converted weights, .* --init_from=.*/run and ano"):
+    with pytest.raises(UserError, match="holds converted weights, .* --init_from=.*/run and an"):
         finetune(make_job(tmp_path / "run", data, tokenizer, **values))
     after, _ = weights(str(tmp_path / "run"))
     assert all((after[name] == value).all() for name, value in before.items())
@@ -434,7 +434,7 @@ def test_a_fine_tuned_runs_parts_belong_together(tmp_path, tokenizer, layout):
         to_run(layout, tmp_path / "out", tmp_path / "back")
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("dtype", [np.float16, tf.bfloat16.as_numpy_dtype])
 def test_narrow_numbers_are_widened(tmp_path, tokenizer, dtype):
     source = make_run(tmp_path / "run", tokenizer)
     from_run("huggingface", source, tmp_path / "hf")
@@ -477,7 +477,7 @@ def test_values_that_are_no_numbers_are_said_and_kept(tmp_path, tokenizer, layou
                 {"model": run_folder.model_variables(model)}).save(42)
     from_run(layout, source, tmp_path / "out")
     told = "\n".join(to_run(layout, tmp_path / "out", tmp_path / "back"))
-    assert re.search(r"1 of 26 arrays hold values that are not finite, such as \S*h.?1.ln_1.b", told)
+    assert re.search(r"1 of 26 arrays hold values that are not finite, such as \S*h.?1.ln_1", told)
     assert_same_run(source, str(tmp_path / "back"))
 
 

@@ -24,10 +24,12 @@ from gpt_tf.model import GPT  # pylint: disable=wrong-import-position
 from gpt_tf.tokenizer import Tokenizer  # pylint: disable=wrong-import-position
 
 PAPER = ModelConfig()
-# layers, heads, width, positions, tokens, length of the batch, bound on logits and loss
-SHAPES = [(1, 1, 8, 12, 60, 12, 1e-5), (2, 3, 24, 16, 60, 9, 1e-5), (4, 4, 128, 64, 300, 64, 1e-5),
+# layers, heads, width, positions, tokens, length of the batch, standard deviation of the weights,
+# bound on logits and loss. The small models' weights are large, so that attention is not flat.
+SHAPES = [(1, 1, 8, 12, 60, 12, 0.4, 1e-5), (2, 3, 24, 16, 60, 9, 0.3, 1e-5),
+          (4, 4, 128, 64, 300, 64, 0.1, 1e-5),
           (PAPER.num_layers, PAPER.num_heads, PAPER.hidden_dim, PAPER.max_sequence_length,
-           PAPER.vocabulary_size, 32, 1e-4)]
+           PAPER.vocabulary_size, 32, PAPER.initializer_range, 1e-4)]
 
 
 def _tokenizer(size: int) -> Tokenizer:
@@ -36,15 +38,15 @@ def _tokenizer(size: int) -> Tokenizer:
     return Tokenizer({token: index for index, token in enumerate(tokens)}, [])
 
 
-def _run(folder, shape) -> GPT:
-    layers, heads, width, positions, size = shape[:5]
+def _run(folder, shape, **values) -> GPT:
+    layers, heads, width, positions, size, _, deviation, _ = shape
     config = ModelConfig(vocabulary_size=size, num_layers=layers, num_heads=heads,
                          hidden_dim=width, intermediate_dim=4 * width,
                          max_sequence_length=positions, dropout=0.0, embedding_dropout=0.0,
-                         attention_dropout=0.0)
+                         attention_dropout=0.0, initializer_range=deviation, **values)
     model, rng = GPT(config, seed=1), np.random.default_rng(1)
     for variable in model.trainable_variables:  # biases and gains, too
-        variable.assign_add(rng.normal(0, 0.02, variable.shape).astype(np.float32))
+        variable.assign_add(rng.normal(0, deviation, variable.shape).astype(np.float32))
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(dataclasses.asdict(config)))
     _tokenizer(size).save(folder)
@@ -95,7 +97,8 @@ def test_transformers_loads_what_we_write_and_computes_the_same(tmp_path, shape)
             found, expected = np.delete(found, keys), np.delete(expected, keys)
         worst = max(worst, _relative(found, expected))
     assert not wanted  # every parameter once; the head is the token table
-    print({**differences, "gradients": worst})
+    print("\n" + ", ".join(f"{name} {value:.1e}" for name, value in
+                            {**differences, "gradients": worst}.items()))
     assert max(differences.values()) < bound and worst < 1e-4
 
 
@@ -114,3 +117,40 @@ def test_there_and_back_is_bit_identical(tmp_path, shape):
     assert back.state_dict().keys() == expected.keys()
     for name, value in back.state_dict().items():
         assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("saved", ["trunk alone", "float16", "bfloat16"])
+def test_other_ways_in_which_transformers_saves(tmp_path, saved):
+    """The names without their prefix, and narrow numbers, which stand for the same float32."""
+    _, heads, width, positions, size = SHAPES[1][:5]
+    config = transformers.OpenAIGPTConfig(vocab_size=size, n_positions=positions, n_embd=width,
+                                          n_layer=2, n_head=heads)
+    theirs = (transformers.OpenAIGPTModel(config) if saved == "trunk alone" else
+              transformers.OpenAIGPTLMHeadModel(config).to(getattr(torch, saved)))
+    theirs.save_pretrained(tmp_path / "theirs")
+    _tokenizer(size).save(tmp_path / "theirs", layout="huggingface")
+    told = conversion.import_run("huggingface", str(tmp_path / "theirs"), str(tmp_path / "run"),
+                                 None, "")
+    assert any(f"arrays are {saved}" in line for line in told) == (saved != "trunk alone")
+    ours, _ = run_folder.load_model(str(tmp_path / "run"))
+    trunk = getattr(theirs, "transformer", theirs).to(torch.float32)
+    token_ids = np.random.default_rng(3).integers(0, size, [2, positions])
+    with torch.no_grad():
+        hidden = trunk.eval()(torch.from_numpy(token_ids)).last_hidden_state.numpy()
+    np.testing.assert_allclose(ours(tf.constant(token_ids, tf.int32)), hidden, atol=1e-5)
+
+
+def test_the_special_tokens_rows_survive_transformers(tmp_path):
+    """A fine-tuned run's table, loaded and saved by transformers, without the file of ours."""
+    *_, size = SHAPES[1][:5]
+    _run(tmp_path / "run", SHAPES[1], num_special_tokens=3)
+    conversion.export_run("huggingface", str(tmp_path / "run"), str(tmp_path / "hf"))
+    theirs = transformers.OpenAIGPTLMHeadModel.from_pretrained(tmp_path / "hf")
+    assert theirs.config.vocab_size == size + 3
+    theirs.save_pretrained(tmp_path / "again")
+    _tokenizer(size).save(tmp_path / "again", layout="huggingface")
+    conversion.import_run("huggingface", str(tmp_path / "again"), str(tmp_path / "back"), None, "")
+    before, after = (run_folder.load_model(str(tmp_path / name))[0] for name in ("run", "back"))
+    assert after.config == before.config
+    for one, other in zip(before.trainable_variables, after.trainable_variables):
+        assert one.numpy().tobytes() == other.numpy().tobytes(), one.path
