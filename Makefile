@@ -23,7 +23,7 @@ classify = tf.saved_model.load(sys.argv[1]).signatures["classify_text"]
 texts = [json.loads(line)["text"] for line in open(sys.argv[2], encoding="utf-8")]
 for label in classify(text=tf.constant(texts))["labels"].numpy():
     print(label.decode())
-assert not {"gpt_tf", "keras"} & set(sys.modules)
+assert "gpt_tf" not in sys.modules
 endef
 export ANSWER
 

@@ -81,7 +81,7 @@ def main() -> None:
     names = list(results["int8"][0])
     print(report.describe_machine(["tensorflow", "keras"]) + "\n")
     print(report.markdown_table(["side", *names], [
-        [side, *(f"{statistics.median(row[name] for row in results[side]):.2f}"
+        [side, *(f"{statistics.median(row[name] for row in results[side]):.3f}"
                  for name in names)] for side in _SIDES]))
 
 
