@@ -72,7 +72,7 @@ def zero_shot_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]
         axes.plot(updates, values, marker="o", markersize=4, label=name)
     axes.set_xscale("log")
     # Plain numbers; a short course has no power of ten to speak of.
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_formatter("{x:.0f}")
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set(xlabel="updates of pre-training",
              ylabel="relative performance (0: random guess, 1: all right)")
