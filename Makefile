@@ -96,8 +96,9 @@ quickstart-export: quickstart-finetune
 	  --output_dir=$(QUICKSTART)/exported --version=1 --overwrite
 	$(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling \
 	  --input=$(QUICKSTART)/feeling-rows/test.jsonl --output=$(QUICKSTART)/predicted.tsv
-	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -c "$$ANSWER" $(QUICKSTART)/exported/1 \
-	  $(QUICKSTART)/feeling-rows/test.jsonl > $(QUICKSTART)/served.tsv
+	$(RUN) -c "$$ANSWER" $(QUICKSTART)/exported/1 $(QUICKSTART)/feeling-rows/test.jsonl \
+	  > $(QUICKSTART)/served.tsv 2> $(QUICKSTART)/served.log \
+	  || { cat $(QUICKSTART)/served.log; exit 1; }
 	@cmp $(QUICKSTART)/predicted.tsv $(QUICKSTART)/served.tsv
 	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
 	@head -n 3 $(QUICKSTART)/served.tsv
