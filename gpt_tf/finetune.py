@@ -22,7 +22,6 @@ _TRAINING_OMITS = ("evaluate_every", "evaluation_batches")
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
-_NUM_SPECIAL_TOKENS = 3
 
 
 def model_config(vocabulary_size: int) -> ModelConfig:
@@ -32,12 +31,13 @@ def model_config(vocabulary_size: int) -> ModelConfig:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
     from gpt_tf import run_folder
+    from gpt_tf.tokenizer import SPECIAL_TOKENS
 
     if flags.FLAGS.init_from == run_folder.FROM_SCRATCH:
         return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
-                              num_special_tokens=_NUM_SPECIAL_TOKENS)
+                              num_special_tokens=len(SPECIAL_TOKENS))
     values = dataclasses.asdict(run_folder.load_config(flags.FLAGS.init_from))
-    return cli.adopt(ModelConfig, values | {"num_special_tokens": _NUM_SPECIAL_TOKENS},
+    return cli.adopt(ModelConfig, values | {"num_special_tokens": len(SPECIAL_TOKENS)},
                      flags.FLAGS.init_from, free=ModelConfig.NOT_SHAPE)
 
 

@@ -4,10 +4,8 @@ import tensorflow as tf
 
 from gpt_tf.graph_bpe import END_OF_WORD
 from gpt_tf.tokenizer import SPECIAL_TOKENS, UNKNOWN, Tokenizer
+from gpt_tf.words import CLOSING, OPENING
 
-# Of `words.join_words`: what has no space before it, and what has none after it.
-_CLOSING = r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)"
-_OPENING = r"[(\[{$]+"
 _ELISION = "(?s).*(?:s|in)"
 
 
@@ -41,9 +39,9 @@ class GraphDecoder(tf.Module):
         closes = (_closing_quotes(double, tf.zeros_like(elides), lines)
                   | _closing_quotes(single, elides, lines))
         quote = double | single
-        glues = tf.strings.regex_full_match(flat, _OPENING) | breaks | (quote & ~closes)
+        glues = tf.strings.regex_full_match(flat, OPENING.pattern) | breaks | (quote & ~closes)
         joins = (first | _after(glues) | breaks | closes
-                 | tf.strings.regex_full_match(flat, _CLOSING))
+                 | tf.strings.regex_full_match(flat, CLOSING.pattern))
         spaced = tf.strings.join([tf.where(joins, "", " "), flat])
         return tf.strings.reduce_join(words.with_flat_values(spaced), axis=-1)
 

@@ -9,9 +9,9 @@ import keras_nlp
 from gpt_tf import run_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.model import GPT
+from gpt_tf.tokenizer import SPECIAL_TOKENS
 
 _PACKAGE = "gpt_tf"
-NUM_SPECIAL_TOKENS = 3
 
 register = keras.saving.register_keras_serializable(_PACKAGE)
 
@@ -81,9 +81,9 @@ class GPTBackbone(keras_nlp.models.Backbone):
 
     def with_special_tokens(self) -> "GPTBackbone":
         """This backbone, if it has rows for the special tokens; or a copy that has, new."""
-        if self.config.num_special_tokens == NUM_SPECIAL_TOKENS:
+        if self.config.num_special_tokens == len(SPECIAL_TOKENS):
             return self
         larger = GPTBackbone.from_config(
-            self.get_config() | {"num_special_tokens": NUM_SPECIAL_TOKENS})
+            self.get_config() | {"num_special_tokens": len(SPECIAL_TOKENS)})
         larger.gpt.assign(self.gpt)
         return larger

@@ -173,8 +173,8 @@ def _length(match: re.Match | None) -> int:
     return match.end() - match.start() if match else 0
 
 
-_CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
-_OPENING = re.compile(r"[(\[{$]+")
+CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
+OPENING = re.compile(r"[(\[{$]+")
 _NEWLINE = "\n"
 
 
@@ -193,10 +193,10 @@ def join_words(words: Sequence[str]) -> str:
             continue
         quote = word if word in ('"', "'") else ""
         closes = quote in open_quotes or (quote == "'" and _is_elision(text))
-        if not (glue or closes or _CLOSING.fullmatch(word)):
+        if not (glue or closes or CLOSING.fullmatch(word)):
             text.append(" ")
         text.append(word)
-        glue = bool(_OPENING.fullmatch(word)) or bool(quote and not closes)
+        glue = bool(OPENING.fullmatch(word)) or bool(quote and not closes)
         if quote and not closes:
             open_quotes.add(quote)
         elif quote:
