@@ -1,5 +1,6 @@
 """Checkpoints of a run: saved whole, restored from the newest one that is whole; and the best."""
 
+import contextlib
 import glob
 import math
 import os
@@ -9,11 +10,13 @@ from typing import Collection
 
 import tensorflow as tf
 
-from gpt_tf.files import UserError, make_folder
+from gpt_tf.files import UserError, atomic_write, make_folder, sync_folder
 
 
-# What TensorFlow raises about a checkpoint that is not whole.
+# What TensorFlow raises about a checkpoint that is not whole: it keeps a checksum of every tensor.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError)
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
+_UNFINISHED = "part"
 
 
 class Checkpoints:
@@ -22,28 +25,42 @@ class Checkpoints:
     Dropout and the order of the data are functions of (seed, step), so variables and the step
     are all there is to save.
 
+    The files tell what is there, so that no list of them can be lost. A checkpoint is written
+    under another name and reaches the disk before it takes its own, its index last; those before
+    it are deleted after that. The file `checkpoint` is for `tf.train.latest_checkpoint` alone.
+
     Args:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
+      writes: False on a worker that leaves saving to the chief: `save` does nothing.
     """
 
-    def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1):
+    def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
+                 writes: bool = True):
         self._folder = folder
         self._groups = groups
+        self._keep = keep
+        self._writes = writes
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(step=self._step, **groups)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
 
     @property
     def latest(self) -> str | None:
         """Path prefix of the newest checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        return self._prefix(self.steps[-1]) if self.steps else None
 
     @property
     def steps(self) -> list[int]:
-        """The updates of the checkpoints that are kept, oldest first."""
-        return [int(prefix.rpartition("-")[2]) for prefix in self._manager.checkpoints]
+        """The updates of the checkpoints that are kept, whole or damaged, oldest first."""
+        return sorted({int(_FILE.fullmatch(name)[1]) for name in self._files()})
+
+    def _files(self) -> list[str]:
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        return [name for name in names if _FILE.fullmatch(name)]
+
+    def _prefix(self, step: int) -> str:
+        return os.path.join(self._folder, f"ckpt-{step}")
 
     def restore(self, step: int) -> None:
         """Restores the checkpoint of one update, of those in `steps`.
@@ -51,30 +68,51 @@ class Checkpoints:
         Raises:
           UserError: it is damaged or gone, or holds a model of another shape.
         """
-        prefix = os.path.join(self._folder, f"ckpt-{step}")
+        prefix = self._prefix(step)
         try:
             self._read(prefix)
         except _DAMAGE as error:
             raise UserError(f"Checkpoint {prefix} cannot be read ({_first_line(error)}): leave it "
                             "out, or restore it from a copy.") from error
 
-    def save(self, step: int) -> str:
-        """Saves all variables as of `step`; returns the path prefix.
+    def save(self, step: int) -> None:
+        """Saves all variables as of `step`.
 
         Raises:
           UserError: the disk is full or cannot be written; what was saved before is intact.
         """
+        if not self._writes:
+            return
         make_folder(self._folder)
-        previous = self.latest
         self._step.assign(step)
         try:
-            return self._manager.save(checkpoint_number=step, check_interval=False)
+            self._write(step)
+            kept = [each for each in self.steps if each <= step][-self._keep:]
+            # A later one was damaged, and the run has gone on from before it.
+            for other in set(self.steps) - set(kept):
+                self._delete(other)
         except (tf.errors.OpError, OSError) as error:
             self.remove_unfinished()
             raise UserError(
                 f"Cannot save a checkpoint in {self._folder}: {_first_line(error)}. "
-                f"{f'{previous} is intact' if previous else 'Nothing was saved before'}; make room "
-                "and run the same command again to go on from there.") from error
+                f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
+                "room and run the same command again to go on from there.") from error
+
+    def _write(self, step: int) -> None:
+        self._checkpoint.write(os.path.join(self._folder, _UNFINISHED))
+        for path in sorted(glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}.*"))):
+            with open(path, "rb") as stream:  # "data-..." before "index"
+                os.fsync(stream.fileno())
+            os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(_UNFINISHED))
+        sync_folder(self._folder)
+        with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
+            stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
+
+    def _delete(self, step: int) -> None:
+        # The index first: without it nobody takes the rest for a checkpoint.
+        for name in sorted(self._files(), reverse=True):
+            if int(_FILE.fullmatch(name)[1]) == step:
+                os.remove(os.path.join(self._folder, name))
 
     def restore_latest(self) -> int | None:
         """Restores the newest whole checkpoint and returns its step; None if there is none.
@@ -83,15 +121,15 @@ class Checkpoints:
           UserError: none of those there is whole, or they hold a model of another shape.
         """
         damaged = []
-        for prefix in reversed(self._manager.checkpoints):
+        for step in reversed(self.steps):
             try:
-                self._read(prefix)
+                self._read(self._prefix(step))
             except _DAMAGE as error:
-                print(f"Checkpoint {prefix} is damaged ({_first_line(error)}); "
+                print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
                       "trying the one before it.")
-                damaged.append(prefix)
+                damaged.append(self._prefix(step))
                 continue
-            return int(self._step.numpy())
+            return step
         if damaged:
             raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
                             "are damaged. Restore them from a copy or start a new run folder.")
@@ -99,7 +137,7 @@ class Checkpoints:
 
     def _read(self, prefix: str) -> None:
         self._check_shapes(prefix)
-        status = self._checkpoint.restore(prefix)
+        status = self._checkpoint.read(prefix)
         status.assert_existing_objects_matched()
         # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
         status.expect_partial()
@@ -117,15 +155,12 @@ class Checkpoints:
 
     def remove_unfinished(self) -> None:
         """Deletes what a save that was cut off has left."""
-        kept = {os.path.basename(path) for path in self._manager.checkpoints}
-        for path in glob.glob(os.path.join(glob.escape(self._folder), "ckpt-*")):
-            prefix = re.match(r"ckpt-\d+", os.path.basename(path))
-            if not prefix or prefix.group() in kept:
-                continue
+        for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
             if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
                 shutil.rmtree(path)
             else:
-                os.remove(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
 
 
 class BestCheckpoint:
@@ -138,20 +173,21 @@ class BestCheckpoint:
       folder: where the checkpoint stands.
       variables: the model's, by name.
       score_names: names of a validation's scores; the first decides.
+      writes: as of `Checkpoints`.
 
     Raises:
       UserError: the checkpoint that is there is damaged.
     """
 
     def __init__(self, folder: str, variables: dict[str, tf.Variable],
-                 score_names: Collection[str]):
+                 score_names: Collection[str], writes: bool = True):
         self._scores = {name: tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
                         for name in score_names}
         self._deciding = next(iter(self._scores))
         # The scores alone: the weights in memory are the run's newest.
         self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
-        self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores})
-        self._checkpoints.remove_unfinished()
+        self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
+                                        writes=writes)
 
     @property
     def step(self) -> int | None:

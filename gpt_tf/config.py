@@ -122,8 +122,10 @@ class TrainingConfig:
                         choices=("float32", "mixed_bfloat16"))
     jit_compile: bool = option(True, "Compile the step with XLA.", resumable=True)
     strategy: str = option(
-        "auto", "Devices: one_device, mirrored (all GPUs of the machine), or auto: mirrored when "
-        "there is more than one GPU.", choices=("auto", "one_device", "mirrored"), resumable=True)
+        "auto", "Devices: one_device; mirrored (all GPUs of the machine); multi_worker (those of "
+        "all processes that TF_CONFIG or Slurm name); or auto: multi_worker where TF_CONFIG is "
+        "set, mirrored when there is more than one GPU.",
+        choices=("auto", "one_device", "mirrored", "multi_worker"), resumable=True)
     log_every: int = option(10, "Updates between lines of metrics.", resumable=True)
     evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
                                  resumable=True)

@@ -1,10 +1,20 @@
-"""One flag -> `tf.distribute.Strategy`, and how a global batch and its sums cross replicas."""
+"""One flag -> `tf.distribute.Strategy`; how a global batch and its sums cross replicas; and how the
+processes of one run, the workers, act as one.
 
+All replicas of a worker have its share of a global batch before them, and each takes its rows of
+that. So there is one global batch whatever the number of replicas and workers.
+"""
+
+import contextlib
 import functools
+import os
+from typing import Iterator
 
 import tensorflow as tf
 
-from gpt_tf.files import UserError
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.cluster_environment import find_workers
+from gpt_tf.files import UserError, lock_folder
 
 
 @functools.cache  # two of the same devices number their collectives alike, and these mix
@@ -13,13 +23,135 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
     Args:
       name: "one_device"; "mirrored", over all GPUs of this machine, or its logical CPU devices
-        where it has none; "auto", mirrored when there is more than one GPU.
+        where it has none; "multi_worker", over all devices of the processes that TF_CONFIG or
+        Slurm name, which must be wanted before TensorFlow has computed anything; "auto",
+        multi_worker where TF_CONFIG is set, mirrored when there is more than one GPU.
+
+    Raises:
+      UserError: multi_worker, and neither TF_CONFIG nor Slurm name this process and the others.
     """
+    if name == "multi_worker" or (name == "auto" and "TF_CONFIG" in os.environ):
+        addresses, index = find_workers(os.environ)
+        return tf.distribute.MultiWorkerMirroredStrategy(
+            tf.distribute.cluster_resolver.SimpleClusterResolver(
+                tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index,
+                rpc_layer="grpc"))
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy(devices[0].name)
+
+
+class Cluster:
+    """The processes that train one model: one, unless the strategy is multi_worker.
+
+    All have the same flags and see the same folders. The first, the chief, alone writes.
+
+    Attributes:
+      strategy: a `tf.distribute.Strategy`.
+      index: number of this worker, from 0.
+      count: workers.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy):
+        self.strategy = strategy
+        self.index, self.count = 0, 1
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            resolver = strategy.cluster_resolver
+            self.index = resolver.task_id
+            self.count = resolver.cluster_spec().num_tasks("worker")
+        self._replica_sum = tf.function(self._sum_over_replicas)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes for all."""
+        return self.index == 0
+
+    def total(self, value: int) -> int:
+        """The sum of every worker's `value`; waits until all have called it."""
+        if self.count == 1:
+            return value
+        replicas = len(self.strategy.extended.worker_devices)
+        sums = self._replica_sum(tf.constant(value, tf.int64))
+        return int(first_replica(self.strategy, sums)) // replicas
+
+    def from_chief(self, value: int) -> int:
+        """The chief's `value`; waits until all have called it."""
+        return self.total(value if self.is_chief else 0)
+
+    def _sum_over_replicas(self, value):
+        # An argument is on no device yet, and a sum wants to know which.
+        return self.strategy.run(lambda: sum_over_replicas(tf.identity(value)))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that every worker goes through, and that succeeds for all or for none.
+
+        Raises:
+          UserError: the block's own, or because it failed on another worker.
+        """
+        try:
+            yield
+        except UserError:
+            self.total(1)
+            raise
+        if self.total(0):
+            raise UserError("Another worker cannot go on, and its own log says why: mend that, "
+                            "then run the same command on every worker again.")
+
+    def restore_latest(self, checkpoints: Checkpoints) -> int:
+        """Restores on every worker what the chief finds newest; returns its step, 0 for none.
+
+        Raises:
+          UserError: as `Checkpoints.restore_latest`, or it failed on another worker.
+        """
+        step = 0
+        with self.together():
+            if self.is_chief:
+                checkpoints.remove_unfinished()
+                step = checkpoints.restore_latest() or 0
+        step = self.from_chief(step)
+        with self.together():
+            if step and not self.is_chief:
+                checkpoints.restore(step)
+        return step
+
+    @contextlib.contextmanager
+    def owning(self, model_dir: str) -> Iterator[None]:
+        """The block of a run: the chief has the run folder's lock and alone prints.
+
+        Raises:
+          UserError: another run owns the folder, or another worker is gone.
+        """
+        with contextlib.ExitStack() as stack:
+            with self.together():
+                if self.is_chief:
+                    stack.enter_context(lock_folder(model_dir))
+                else:
+                    silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                    stack.enter_context(contextlib.redirect_stdout(silence))
+                    stack.enter_context(contextlib.redirect_stderr(silence))
+            try:
+                yield
+            except tf.errors.OpError as error:
+                if self.count == 1:
+                    raise
+                raise UserError(
+                    f"Another worker of this run was lost ({type(error).__name__}): run the same "
+                    "command on every worker again, and it goes on from the last checkpoint."
+                ) from error
+            # The first to leave would look lost to the others.
+            self.total(0)
+
+
+def join(name: str) -> Cluster:
+    """The cluster of `--strategy`; call before TensorFlow has computed anything.
+
+    Raises:
+      UserError: as `make_strategy`.
+    """
+    return Cluster(make_strategy(name))
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int, micro_batch_size: int):
@@ -34,13 +166,13 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int, micro_ba
 
 
 def replica_rows(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """This replica's rows of a global batch; call inside `strategy.run`.
+    """This replica's rows of its worker's share of a batch; call inside `strategy.run`.
 
-    Scalars (the step) are everybody's. Slicing here, and not in the input pipeline, keeps one
-    global batch whatever the number of replicas.
+    Scalars (the step) are everybody's.
     """
     context = tf.distribute.get_replica_context()
-    replicas, index = context.num_replicas_in_sync, context.replica_id_in_sync_group
+    replicas = len(context.strategy.extended.worker_devices)
+    index = context.replica_id_in_sync_group % replicas
 
     def rows(tensor):
         if not tensor.shape.rank:
@@ -55,6 +187,12 @@ def sum_over_replicas(values):
     """Sums a structure of tensors over all replicas; call inside `strategy.run`."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def gather_rows(values):
+    """Every replica's rows of a structure of tensors, in the order of the global batch; call
+    inside `strategy.run`."""
+    return tf.distribute.get_replica_context().all_gather(values, axis=0)
 
 
 def first_replica(strategy: tf.distribute.Strategy, values):

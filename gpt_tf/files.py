@@ -96,6 +96,15 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+def sync_folder(path: str | os.PathLike) -> None:
+    """Waits until the names in a folder are on the disk, as `os.fsync` does for a file's bytes."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented UTF-8 JSON with a final newline, whole or not at all."""
     with atomic_write(path) as stream:

@@ -14,7 +14,7 @@ from absl import flags
 
 from gpt_tf import cli
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import UserError, lock_folder
+from gpt_tf.files import UserError
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
 _OPTIMIZER_OMITS = ("warmup_steps",)
@@ -57,24 +57,25 @@ def _job(model: ModelConfig, model_dir: str, seed: int):
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import finetuning
+    from gpt_tf import distribution, finetuning
 
+    cluster = distribution.join(flags.FLAGS.strategy)
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
     model = model_config(finetuning.check_data(data_dir).vocabulary_size)
-    with lock_folder(model_dir):
+    with cluster.owning(model_dir):
         if count > 1:
             jobs = {seed: _job(model, os.path.join(model_dir, f"run-{seed}"), seed)
                     for seed in range(first, first + count)}
-            print(finetuning.finetune_all(jobs, model_dir))
+            print(finetuning.finetune_all(jobs, cluster, model_dir))
             model_dir = jobs[first].model_dir
         else:
-            outcome = finetuning.finetune(_job(model, model_dir, first))
+            outcome = finetuning.finetune(_job(model, model_dir, first), cluster)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")
-    print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data_dir}\n"
-          f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
+        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data_dir}\n"
+              f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
 
 
 if __name__ == "__main__":
@@ -90,5 +91,5 @@ if __name__ == "__main__":
     cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,
                      schedule="linear")
     cli.define_flags(TrainingConfig, omit=_TRAINING_OMITS, batch_size=32, num_epochs=3.0,
-                     save_every=200, keep_checkpoints=1)
+                     save_every=200, keep_checkpoints=2)
     cli.run(main)

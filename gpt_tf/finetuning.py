@@ -5,16 +5,15 @@ import gc
 import os
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from gpt_tf import distribution, metrics, pictures, run_folder
 from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import UserError, lock_folder, write_json
-from gpt_tf.input import evaluation_batches, task_batches
+from gpt_tf.distribution import Cluster
+from gpt_tf.files import UserError, write_json
+from gpt_tf.input import Share, evaluation_batches, task_batches
 from gpt_tf.optimizer import Adam
 from gpt_tf.records import TASK, Manifest, Task
-from gpt_tf.reporting import Reporter
+from gpt_tf.reporting import Reporter, Silence
 from gpt_tf.task_model import Predictions, Predictor, TaskModel, joint_loss, loss_names
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import Trainer, TrainStep
@@ -103,18 +102,19 @@ class Validation:
     Args:
       job: the run.
       model: its model.
-      strategy: where the model lives.
+      cluster: the workers that share each batch.
       reporter: takes the pictures.
       best: is offered the weights with their scores.
     """
 
-    def __init__(self, job: Job, model: TaskModel, strategy: tf.distribute.Strategy,
-                 reporter: Reporter, best: BestCheckpoint):
+    def __init__(self, job: Job, model: TaskModel, cluster: Cluster,
+                 reporter: Reporter | Silence, best: BestCheckpoint):
         self._task = model.task
         self._splits = {
-            name: evaluation_batches(job.data_dir, name, job.training.batch_size)
+            name: evaluation_batches(job.data_dir, name, job.training.batch_size,
+                                     Share(cluster.index, cluster.count))
             for name in validation_splits(Manifest.load(job.data_dir))}
-        self._predict = Predictor(model, strategy, job.training.jit_compile)
+        self._predict = Predictor(model, cluster.strategy, job.training.jit_compile)
         self._reporter = reporter
         self._best = best
 
@@ -136,8 +136,10 @@ def _score_names(manifest: Manifest) -> list[str]:
             for name in (*manifest.task.metrics, "loss")]
 
 
-def finetune(job: Job) -> Outcome:
+def finetune(job: Job, cluster: Cluster) -> Outcome:
     """Runs `job` to its end, from the start or from where it stopped.
+
+    Call inside `cluster.owning(job.model_dir)`, on every worker.
 
     Raises:
       UserError: data, flags and folders do not fit together, or the loss is not finite.
@@ -147,7 +149,7 @@ def finetune(job: Job) -> Outcome:
     check_fit(job, manifest)
     training, options, rows = job.training, job.fine_tuning, manifest.splits["train"].records
     total = training.total_steps(rows)
-    strategy = distribution.make_strategy(training.strategy)
+    strategy = cluster.strategy
     distribution.check_batch_size(strategy, training.batch_size, training.micro_batch_size)
     with strategy.scope():
         model = TaskModel(job.model, manifest.task, options.classifier_dropout, training.seed,
@@ -159,17 +161,19 @@ def finetune(job: Job) -> Outcome:
     variables = run_folder.model_variables(model)
     checkpoints = Checkpoints(run_folder.checkpoint_folder(job.model_dir),
                               {"model": variables, **optimizer.moments()},
-                              keep=training.keep_checkpoints)
+                              training.keep_checkpoints, writes=cluster.is_chief)
 
     # How a run starts:
     # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
     # 2. from another run: its tables and blocks, and the rest by the seed;
     # 3. from scratch: the seed decides all initial weights.
-    run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
-    checkpoints.remove_unfinished()
-    best = BestCheckpoint(run_folder.best_folder(job.model_dir), variables,
-                          _score_names(manifest))
-    start = checkpoints.restore_latest() or 0
+    with cluster.together():
+        if cluster.is_chief:
+            run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
+    with cluster.together():
+        best = BestCheckpoint(run_folder.best_folder(job.model_dir), variables,
+                              _score_names(manifest), writes=cluster.is_chief)
+    start = cluster.restore_latest(checkpoints)
     if start == 0 and job.init_from != run_folder.FROM_SCRATCH:
         # Of a fine-tuned run the rows of the special tokens are taken, too; after a pre-trained
         # one they are new, as the head is (section 3.2).
@@ -179,13 +183,14 @@ def finetune(job: Job) -> Outcome:
         step = TrainStep(strategy, model.trainable_variables,
                          joint_loss(model, options.lm_coef, training.seed), optimizer, training,
                          loss_names(options.lm_coef))
-        reporter = Reporter(job.model_dir, start)
+        reporter = Reporter(job.model_dir, start) if cluster.is_chief else Silence()
         try:
             reporter.text(start, "flags", "".join(
                 f"    {line}\n" for line in job.flags_text.splitlines()))
-            Trainer(step, optimizer, checkpoints, reporter, _cadence(job, rows)).train(
-                task_batches(job.data_dir, training.batch_size, training.seed, total, start),
-                start, total, Validation(job, model, strategy, reporter, best))
+            Trainer(cluster, step, optimizer, checkpoints, reporter, _cadence(job, rows)).train(
+                task_batches(job.data_dir, training.batch_size, training.seed, total, start,
+                             Share(cluster.index, cluster.count)),
+                start, total, Validation(job, model, cluster, reporter, best))
         finally:
             reporter.close()
     return Outcome(total, best.step, best.scores)
@@ -207,11 +212,12 @@ def _announce(job: Job, manifest: Manifest, start: int, total: int) -> None:
           flush=True)
 
 
-def finetune_all(jobs: dict[int, Job], model_dir: str) -> str:
+def finetune_all(jobs: dict[int, Job], cluster: Cluster, model_dir: str) -> str:
     """Runs one job for each seed, one after the other; a finished one is not done again.
 
     Args:
       jobs: seed -> job.
+      cluster: the workers, all of which call this.
       model_dir: the folder above theirs; takes `runs.json` with the scores of all.
 
     Returns:
@@ -222,16 +228,17 @@ def finetune_all(jobs: dict[int, Job], model_dir: str) -> str:
     """
     outcomes = {}
     for seed, job in jobs.items():
-        with lock_folder(job.model_dir):
-            outcomes[seed] = finetune(job)
+        with cluster.owning(job.model_dir):
+            outcomes[seed] = finetune(job, cluster)
         gc.collect()  # a model and its compiled steps hold each other
     names = list(outcomes[seed].scores)
     summary = {name: metrics.summarize([outcome.scores[name] for outcome in outcomes.values()])
                for name in names}
-    write_json(os.path.join(model_dir, "runs.json"), {
-        "runs": [{"seed": seed, "best_step": outcome.best_step, **outcome.scores}
-                 for seed, outcome in outcomes.items()],
-        "summary": summary})
+    if cluster.is_chief:
+        write_json(os.path.join(model_dir, "runs.json"), {
+            "runs": [{"seed": seed, "best_step": outcome.best_step, **outcome.scores}
+                     for seed, outcome in outcomes.items()],
+            "summary": summary})
     rows = {f"seed {seed}": outcome.scores for seed, outcome in outcomes.items()}
     for figure in summary[names[0]]:
         rows[figure] = {name: summary[name][figure] for name in names}

@@ -11,10 +11,11 @@ an order of their own. So a batch is as wide as its rows, short sentences do not
 and every record still comes once an epoch. A pool ends with the epoch that it began in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import functools
 import os
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ from gpt_tf import records
 from gpt_tf.files import UserError
 
 _POOL = 32  # batches
+_BATCHES_AHEAD = 2
 # The orders of the pools' batches are numbered from here on, those of the epochs from 0.
 _POOL_ORDERS = 1 << 63
 _NARROWEST = 16
@@ -60,13 +62,26 @@ def batch_width(longest: int, sequence_length: int) -> int:
     return min(width, sequence_length)
 
 
+class Share(NamedTuple):
+    """The part of every global batch that one of `count` workers reads."""
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> range:
+        """Its rows of a batch of `batch_size`, which is a multiple of `count`."""
+        size = batch_size // self.count
+        return range(self.index * size, (self.index + 1) * size)
+
+
 class Batches:
-    """A `tf.data.Dataset` of global batches, and the user's error behind one that fails.
+    """A `tf.data.Dataset` of a worker's share of the global batches, and the user's error behind
+    one that fails.
 
     Inside tf.data an exception becomes a `tf.errors` one with a traceback for its text; iterating
     over this object, or over `dataset` inside `explain_errors()`, gives the `UserError` back.
 
-    Each element of a language model's data: {
+    Each element of a language model's data, of B rows in the share: {
       "token_ids": tf.int32 [B, T], padded with 0,
       "lengths": tf.int32 [B], real tokens of each row,
       "rows": tf.int32 [B], the row's number in the global batch,
@@ -90,11 +105,18 @@ class Batches:
       reader: records.SplitReader of the split.
     """
 
-    def __init__(self, reader: records.SplitReader, batch_size: int, positions, steps: range):
-        """positions: step (counted from 0) -> int [at most B], the records of that batch."""
+    def __init__(self, reader: records.SplitReader, rows: range,
+                 positions: Callable[[int], np.ndarray], steps: range):
+        """Args:
+          reader: of the split.
+          rows: the share's, of a global batch.
+          positions: step (counted from 0) -> int [at most the batch's size], the records of that
+            batch.
+          steps: of the elements.
+        """
         self.reader = reader
         self.manifest = reader.manifest
-        self._batch_size = batch_size
+        self._rows = rows
         self._positions = positions
         self._error: UserError | None = None
         self._filler = _filler(self.manifest)
@@ -103,7 +125,7 @@ class Batches:
         # iterator waits for the tuning thread, which may sleep for half a minute.
         options.autotune.enabled = False
         self.dataset = (tf.data.Dataset.range(steps.start, steps.stop)
-                        .map(self._load).with_options(options))
+                        .map(self._load).prefetch(_BATCHES_AHEAD).with_options(options))
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         iterator = iter(self.dataset)
@@ -126,7 +148,7 @@ class Batches:
             raise self._error from error
 
     def _load(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        task, size = self.manifest.task, self._batch_size
+        task, size = self.manifest.task, len(self._rows)
         serialized, positions, width = tf.numpy_function(
             self._read, [step], (tf.string, tf.int32, tf.int64))
         serialized.set_shape([size])
@@ -136,18 +158,20 @@ class Batches:
             batch = records.parse_examples(serialized, task, width)
             batch["token_ids"].set_shape([size, task.num_sequences, None])
             batch["records"] = tf.ensure_shape(positions, [size])
-        return batch | {"rows": tf.range(size), "step": step + 1}
+        return batch | {"rows": tf.range(self._rows.start, self._rows.stop), "step": step + 1}
 
     def _read(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.int64]:
-        """Records [B], their positions int32 [B], and the width of the batch."""
-        found = self._positions(int(step))
-        missing = self._batch_size - len(found)
+        """Records [B], their positions int32 [B], and the width of the global batch."""
+        everyones = self._positions(int(step))
+        found = everyones[self._rows.start:self._rows.stop]
+        missing = len(self._rows) - len(found)
         try:
             serialized = self.reader.read(found) + [self._filler] * missing
         except UserError as error:
             self._error = error
             raise
-        width = batch_width(int(self.reader.lengths[found].max()), self.manifest.sequence_length)
+        width = batch_width(int(self.reader.lengths[everyones].max()),
+                            self.manifest.sequence_length)
         return (np.array(serialized, object),
                 np.append(found, np.full(missing, -1)).astype(np.int32), np.int64(width))
 
@@ -178,14 +202,15 @@ def _stream(size: int, seed: int):
 
 
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
-                  start_step: int = 0) -> Batches:
+                  start_step: int = 0, share: Share = Share()) -> Batches:
     """The endless training data from update `start_step` + 1 on.
 
     Args:
       data_dir: a finished data folder.
-      batch_size: B, rows of a global batch; may exceed the number of records.
+      batch_size: rows of a global batch; may exceed the number of records.
       seed: decides the order.
       start_step: updates already done.
+      share: the rows that are read of each batch.
 
     Raises:
       UserError: see `records.SplitReader`.
@@ -196,19 +221,21 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
     def positions(step: int) -> np.ndarray:
         return stream(step * batch_size, (step + 1) * batch_size)
 
-    return Batches(reader, batch_size, positions, range(start_step, np.iinfo(np.int64).max))
+    return Batches(reader, share.rows(batch_size), positions,
+                   range(start_step, np.iinfo(np.int64).max))
 
 
 def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
-                 start_step: int = 0) -> Batches:
+                 start_step: int = 0, share: Share = Share()) -> Batches:
     """The training data of a task, updates `start_step` + 1 .. `total_steps`.
 
     Args:
       data_dir: a finished data folder of a task.
-      batch_size: B, rows of a global batch; may exceed the number of records.
+      batch_size: rows of a global batch; may exceed the number of records.
       seed: decides the order.
       total_steps: updates of the whole run.
       start_step: updates already done.
+      share: the rows that are read of each batch.
 
     Raises:
       UserError: the training rows have no labels; see `records.SplitReader`, too.
@@ -235,11 +262,14 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
         first = step - (step - begin) % _POOL
         return pool(first, min(first + _POOL, end, total_steps))[step - first]
 
-    return Batches(reader, batch_size, positions, range(start_step, total_steps))
+    return Batches(reader, share.rows(batch_size), positions, range(start_step, total_steps))
 
 
-def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int) -> Batches:
+def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
+                       share: Share = Share()) -> Batches:
     """Every record of `split` once: a task's by length, a language model's in order.
+
+    Of each batch of `batch_size` rows those of `share` are read.
 
     Raises:
       UserError: see `records.SplitReader`.
@@ -251,7 +281,8 @@ def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int)
     def positions(step: int) -> np.ndarray:
         return order[step * batch_size:(step + 1) * batch_size]
 
-    return Batches(reader, batch_size, positions, range(-(-len(reader) // batch_size)))
+    return Batches(reader, share.rows(batch_size), positions,
+                   range(-(-len(reader) // batch_size)))
 
 
 def steps_per_epoch(manifest: records.Manifest, batch_size: int) -> float:

@@ -17,7 +17,6 @@ from absl import flags
 
 from gpt_tf import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import lock_folder
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
@@ -27,8 +26,9 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import pretraining, run_folder
+    from gpt_tf import distribution, pretraining, run_folder
 
+    cluster = distribution.join(flags.FLAGS.strategy)
     init_from = flags.FLAGS.init_from
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
@@ -41,11 +41,11 @@ def main() -> None:
                           free=ModelConfig.NOT_SHAPE)
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(**dataclasses.asdict(model))
-    with lock_folder(model_dir):
+    with cluster.owning(model_dir):
         total = pretraining.pretrain(pretraining.Job(
-            data_dir, model_dir, init_from, model, optimizer, training, text, _RESUMABLE))
-    print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
-          f"--model_dir={model_dir} --prompt='It was a dark'")
+            data_dir, model_dir, init_from, model, optimizer, training, text, _RESUMABLE), cluster)
+        print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
+              f"--model_dir={model_dir} --prompt='It was a dark'")
 
 
 if __name__ == "__main__":

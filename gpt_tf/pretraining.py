@@ -4,20 +4,19 @@ import dataclasses
 import itertools
 from typing import Iterable
 
-import tensorflow as tf
-
 from gpt_tf import distribution, run_folder
+from gpt_tf.distribution import Cluster
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import (
     GenerationConfig, ModelConfig, OptimizerConfig, SamplingConfig, TrainingConfig)
 from gpt_tf.files import UserError
 from gpt_tf.generation import Generator
-from gpt_tf.input import evaluation_batches, train_batches
+from gpt_tf.input import Share, evaluation_batches, train_batches
 from gpt_tf.language_model import Evaluator, training_loss
 from gpt_tf.model import GPT
 from gpt_tf.optimizer import Adam
 from gpt_tf.records import LANGUAGE_MODEL, Manifest
-from gpt_tf.reporting import Reporter
+from gpt_tf.reporting import Reporter, Silence
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import Trainer, TrainStep
 
@@ -80,15 +79,16 @@ class Validation:
     Args:
       job: the run.
       model: its model.
-      strategy: where the model lives.
+      cluster: the workers that share each batch.
       reporter: takes the samples.
     """
 
-    def __init__(self, job: Job, model: GPT, strategy: tf.distribute.Strategy,
-                 reporter: Reporter):
+    def __init__(self, job: Job, model: GPT, cluster: Cluster, reporter: Reporter | Silence):
         self._limit = job.training.evaluation_batches or None
-        self._batches = evaluation_batches(job.data_dir, "validation", job.training.batch_size)
-        self._evaluate = Evaluator(model, strategy, job.training.jit_compile)
+        self._batches = evaluation_batches(job.data_dir, "validation", job.training.batch_size,
+                                           Share(cluster.index, cluster.count))
+        self._evaluate = Evaluator(model, cluster.strategy, job.training.jit_compile)
+        self._is_chief = cluster.is_chief
         self._tokenizer = Tokenizer.load(job.data_dir)
         self._reporter = reporter
         length = self._batches.manifest.sequence_length
@@ -99,7 +99,8 @@ class Validation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        self._report_samples(step)
+        if self._is_chief:
+            self._report_samples(step)
         batches: Iterable = self._batches
         if not last:
             batches = itertools.islice(batches, self._limit)
@@ -115,8 +116,10 @@ class Validation:
             for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 
-def pretrain(job: Job) -> int:
+def pretrain(job: Job, cluster: Cluster) -> int:
     """Runs `job` to its end, from the start or from where it stopped; returns its updates.
+
+    Call inside `cluster.owning(job.model_dir)`, on every worker.
 
     Raises:
       UserError: data, flags and run folder do not fit together, or the loss is not finite.
@@ -125,7 +128,7 @@ def pretrain(job: Job) -> int:
     manifest = check_data(job.data_dir)
     check_fit(job, manifest)
     total = job.training.total_steps(manifest.splits["train"].records)
-    strategy = distribution.make_strategy(job.training.strategy)
+    strategy = cluster.strategy
     distribution.check_batch_size(strategy, job.training.batch_size,
                                   job.training.micro_batch_size)
     with strategy.scope():
@@ -135,28 +138,30 @@ def pretrain(job: Job) -> int:
     checkpoints = Checkpoints(
         run_folder.checkpoint_folder(job.model_dir),
         {"model": run_folder.model_variables(model), **optimizer.moments()},
-        keep=job.training.keep_checkpoints)
+        job.training.keep_checkpoints, writes=cluster.is_chief)
 
     # How a run starts:
     # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
     # 2. from another run: its weights, and new moments;
     # 3. from scratch: the seed decides the initial weights.
-    run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
-    checkpoints.remove_unfinished()
-    start = checkpoints.restore_latest() or 0
+    with cluster.together():
+        if cluster.is_chief:
+            run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
+    start = cluster.restore_latest(checkpoints)
     if start == 0 and job.init_from != run_folder.FROM_SCRATCH:
         model.assign(run_folder.load_model(job.init_from)[0])
     if start < total:
         _announce(job, manifest, strategy.num_replicas_in_sync, start, total)
         step = TrainStep(strategy, model.trainable_variables,
                          training_loss(model, job.training.seed), optimizer, job.training)
-        reporter = Reporter(job.model_dir, start)
+        reporter = Reporter(job.model_dir, start) if cluster.is_chief else Silence()
         try:
             reporter.text(start, "flags", "".join(
                 f"    {line}\n" for line in job.flags_text.splitlines()))
-            Trainer(step, optimizer, checkpoints, reporter, job.training).train(
-                train_batches(job.data_dir, job.training.batch_size, job.training.seed, start),
-                start, total, Validation(job, model, strategy, reporter))
+            Trainer(cluster, step, optimizer, checkpoints, reporter, job.training).train(
+                train_batches(job.data_dir, job.training.batch_size, job.training.seed, start,
+                              Share(cluster.index, cluster.count)),
+                start, total, Validation(job, model, cluster, reporter))
         finally:
             reporter.close()
     return total

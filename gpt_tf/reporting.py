@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -29,17 +30,24 @@ class Reporter:
         self._keep_rows_until(resume_step)
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
-        self.tensorboard_folder = os.path.join(folder, "tensorboard")
-        self._summaries = tf.summary.create_file_writer(self.tensorboard_folder)
+        self._tensorboard = os.path.join(folder, "tensorboard")
+        self._summaries = tf.summary.create_file_writer(self._tensorboard)
 
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
             return
         kept = []
-        with open(self._path, encoding="utf-8") as stream:
-            for line in stream:
-                # A kill can cut the last line short.
-                if line.endswith("\n") and json.loads(line)["step"] <= step:
+        with open(self._path, encoding="utf-8", errors="replace") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.endswith("\n"):
+                    continue  # cut short by a kill
+                try:
+                    keep = json.loads(line)["step"] <= step
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    print(f"{self._path}, line {number}, is damaged and left out.",
+                          file=sys.stderr)
+                    continue
+                if keep:
                     kept.append(line)
         with atomic_write(self._path) as stream:
             stream.write("".join(kept).encode("utf-8"))
@@ -71,7 +79,37 @@ class Reporter:
             tf.summary.image(name, pixels[None])
         self._summaries.flush()
 
+    def start_profile(self) -> None:
+        """Starts recording a profile for TensorBoard."""
+        tf.profiler.experimental.start(self._tensorboard)
+
+    def stop_profile(self) -> None:
+        """Writes the profile."""
+        tf.profiler.experimental.stop()
+
     def close(self) -> None:
         """Flushes and closes both files."""
         self._stream.close()
         self._summaries.close()
+
+
+class Silence:
+    """In place of a `Reporter` on the workers that leave writing to the chief."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Nothing."""
+
+    def figure(self, step: int, name: str, figure: "Figure") -> None:
+        """Nothing."""
+
+    def start_profile(self) -> None:
+        """Nothing."""
+
+    def stop_profile(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""

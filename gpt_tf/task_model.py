@@ -19,6 +19,8 @@ from gpt_tf.model import GPT, TaskHead
 from gpt_tf.records import Task
 from gpt_tf.training import LossSums
 
+_COLUMNS = ("records", "indices", "labels")  # of a batch, in the order of `Predictor`
+
 
 class DropoutKeys(NamedTuple):
     """Keys of `layers.make_dropout_keys`.
@@ -183,20 +185,19 @@ class Predictor:
         self._model = model
         self._strategy = strategy
         self._logits = tf.function(self._replica_logits, jit_compile=jit_compile)
-        self._global_logits = tf.function(self._run_replicas)
+        self._global_columns = tf.function(self._run_replicas)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> Predictions:
         """Every row of `batches` once, by its place in the split; filling rows are dropped.
 
         Args:
-          batches: of `input.evaluation_batches`, or of the same shape.
+          batches: of `input.evaluation_batches`, or of the same shape; this worker's share.
         """
         parts = []
         for batch in batches:
-            inputs = {name: batch[name] for name in ("token_ids", "lengths")}
-            logits = distribution.first_replica(self._strategy, self._global_logits(inputs))
-            columns = [value.numpy() for value in (
-                batch["records"], batch["indices"], batch["labels"], logits)]
+            inputs = {name: batch[name] for name in ("token_ids", "lengths", *_COLUMNS)}
+            columns = [value.numpy() for value in distribution.first_replica(
+                self._strategy, self._global_columns(inputs))]
             parts.append([column[columns[0] >= 0] for column in columns])
         records, *columns = (np.concatenate(column) for column in zip(*parts))
         return self._predictions(*(column[np.argsort(records)] for column in columns))
@@ -220,8 +221,9 @@ class Predictor:
         return self._strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch):
-        logits = self._logits(distribution.replica_rows(batch))
-        return tf.distribute.get_replica_context().all_gather(logits, axis=0)
+        rows = distribution.replica_rows(batch)
+        logits = self._logits({name: rows[name] for name in ("token_ids", "lengths")})
+        return distribution.gather_rows([*(rows[name] for name in _COLUMNS), logits])
 
     def _replica_logits(self, batch):
         return self._model(batch["token_ids"], batch["lengths"])

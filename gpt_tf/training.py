@@ -9,7 +9,7 @@ import contextlib
 import math
 import signal
 import time
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -69,26 +69,37 @@ class TrainStep:
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
         self._global_step = tf.function(self._run_replicas)
 
-    def __call__(self, batch: dict[str, tf.Tensor], step: int) -> dict[str, tf.Tensor]:
-        """Takes update `step`, counted from 1; returns scalars loss, tokens, gradient_norm,
-        and the parts of the loss."""
+    def __call__(self, batch: dict[str, tf.Tensor], step: int,
+                 flag: bool = False) -> dict[str, tf.Tensor]:
+        """Takes update `step`, counted from 1.
+
+        Args:
+          batch: this worker's share of the global batch.
+          step: number of the update.
+          flag: whatever this worker wants all to know.
+
+        Returns:
+          Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
+          had one. All workers get the same.
+        """
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
-        values = self._global_step(batch, rate)
+        values = self._global_step(batch, rate, tf.constant(float(flag)))
         return distribution.first_replica(self._strategy, values)
 
-    def _run_replicas(self, batch, rate):
-        return self._strategy.run(self._replica_step, args=(batch, rate))
+    def _run_replicas(self, batch, rate, flag):
+        return self._strategy.run(self._replica_step, args=(batch, rate, flag))
 
-    def _replica_step(self, batch, rate):
+    def _replica_step(self, batch, rate, flag):
         gradients, sums = self._gradients(distribution.replica_rows(batch))
-        gradients, sums = distribution.sum_over_replicas((gradients, sums))
+        gradients, sums, flags = distribution.sum_over_replicas(
+            (gradients, sums, tf.identity(flag)))
         norm = tf.linalg.global_norm(gradients) / sums.weight
         scale = self._optimizer.clip_scale(norm) / sums.weight
         context = tf.distribute.get_replica_context()
         context.merge_call(self._optimizer.apply, args=(gradients, scale, rate))
         parts = {name: part / sums.weight for name, part in sums.parts.items()}
         return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm,
-                **parts}
+                "flags": flags, **parts}
 
     def _sum_micro_batches(self, batch):
         """Gradients of the summed loss (dense, one for each variable), and the sums."""
@@ -124,6 +135,7 @@ class Trainer:
     """Takes updates and, between them, logs, validates, saves, and heeds signals.
 
     Args:
+      cluster: the workers, of which this is one.
       step_function: (batch, step) -> scalars, a `TrainStep`.
       optimizer: for its learning rate.
       checkpoints: where the run is saved.
@@ -131,14 +143,16 @@ class Trainer:
       config: the cadence.
     """
 
-    def __init__(self, step_function: TrainStep, optimizer: Adam, checkpoints: Checkpoints,
-                 reporter: Reporter, config: TrainingConfig):
+    def __init__(self, cluster: distribution.Cluster, step_function: TrainStep, optimizer: Adam,
+                 checkpoints: Checkpoints, reporter: Reporter, config: TrainingConfig):
+        self._cluster = cluster
         self._step_function = step_function
         self._optimizer = optimizer
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._config = config
         self._pending: list[dict[str, tf.Tensor]] = []
+        self._waited = 0.0
         self._clock = time.perf_counter()
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
@@ -146,7 +160,7 @@ class Trainer:
         """Takes updates start + 1 .. total.
 
         Args:
-          batches: element k is the batch of update start + k + 1.
+          batches: element k is this worker's share of the batch of update start + k + 1.
           start: updates already done.
           total: updates of the whole run.
           validate: (step, whether it is the last) -> scalars to report.
@@ -159,28 +173,52 @@ class Trainer:
         with _catch_signals() as signals, Progress(total, "updates", "training",
                                                    initial=start) as progress:
             self._clock = time.perf_counter()
-            for step, batch in zip(range(start + 1, total + 1), batches):
+            for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
                 if step == config.profile_step:
-                    tf.profiler.experimental.start(self._reporter.tensorboard_folder)
-                self._pending.append(self._step_function(batch, step))
+                    self._reporter.start_profile()
+                self._pending.append(self._step_function(batch, step, bool(signals)))
                 if config.profile_step and step == config.profile_step + 4:
-                    tf.profiler.experimental.stop()
+                    self._reporter.stop_profile()
+                stop = self._is_told_to_stop(signals)
                 last = step == total
                 evaluate = last or _is_due(step, config.evaluate_every)
                 save = last or step % config.save_every == 0
                 shown = {}
-                if save or evaluate or signals or step % config.log_every == 0:
+                if save or evaluate or stop or step % config.log_every == 0:
                     shown = self._log(step)
                 progress.update(1, **shown)
                 # The save follows the validation, which may keep the best weights: a kill
                 # between them repeats both.
                 if evaluate:
                     self._validate(step, last, validate, progress)
-                if save or signals:
-                    self._checkpoints.save(step)
-                if signals:
-                    raise Interrupted(signals[0], f"Saved at update {step} of {total}; the same "
-                                      "command goes on from there.")
+                if save or stop:
+                    with self._cluster.together():
+                        self._checkpoints.save(step)
+                if stop:
+                    raise Interrupted(next(iter(signals), signal.SIGTERM),
+                                      f"Saved at update {step} of {total}; the same command goes "
+                                      "on from there.")
+
+    def _timed(self, batches: Iterable) -> Iterator:
+        """`batches`, adding up the time that they are waited for."""
+        iterator = iter(batches)
+        while True:
+            begin = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - begin
+            yield batch
+
+    def _is_told_to_stop(self, signals: list[int]) -> bool:
+        """Whether a signal has come; of several workers, to any of them before the newest update.
+
+        Each worker sees its own at once, and all see everybody's at the same update.
+        """
+        if self._cluster.count == 1:
+            return bool(signals)  # nothing waits for the device
+        return float(self._pending[-1]["flags"]) > 0
 
     def _log(self, step: int) -> dict[str, str]:
         """Reports the updates since the last log; returns what the progress bar shows."""
@@ -188,7 +226,8 @@ class Trainer:
         self._pending = []
         self._check_finite(values, step - len(values) + 1)
         seconds = time.perf_counter() - self._clock
-        self._clock = time.perf_counter()
+        waited = self._waited / seconds
+        self._clock, self._waited = time.perf_counter(), 0.0
         means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
         loss, perplexity = means["loss"], math.exp(min(means["loss"], 700.0))
         rate = sum(row["tokens"] for row in values) / seconds
@@ -196,7 +235,8 @@ class Trainer:
             "train/loss": loss, "train/perplexity": perplexity,
             **{f"train/{name}": value for name, value in means.items() if name.endswith("_loss")},
             "train/learning_rate": self._optimizer.learning_rate(step),
-            "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate})
+            "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate,
+            "train/input_wait": waited})
         return {"loss": f"{loss:.3f}", "ppl": f"{perplexity:.1f}", "tokens/s": f"{rate:.0f}"}
 
     def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from gpt_tf import distribution, finetuning, metrics, run_folder
 from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import Interrupted, UserError, lock_folder, write_json
+from gpt_tf.files import Interrupted, UserError, write_json
 from gpt_tf.input import evaluation_batches, task_batches
 from gpt_tf.model import GPT
 from gpt_tf.task_model import Predictor, TaskModel
@@ -71,8 +71,9 @@ def whole_fixture(tmp_path_factory, data, tokenizer):
 
 
 def finetune(job):
-    with lock_folder(job.model_dir):
-        return finetuning.finetune(job)
+    cluster = distribution.join(job.training.strategy)
+    with cluster.owning(job.model_dir):
+        return finetuning.finetune(job, cluster)
 
 
 def arrays(model):
@@ -250,7 +251,7 @@ def test_runs_of_several_seeds(tmp_path, data, tokenizer):
                        flags_text=f"--seed={seed}\n")
         jobs[seed] = dataclasses.replace(
             job, training=dataclasses.replace(job.training, seed=seed))
-    table = finetuning.finetune_all(jobs, str(tmp_path))
+    table = finetuning.finetune_all(jobs, distribution.join("one_device"), str(tmp_path))
     found = json.loads((tmp_path / "runs.json").read_text())
     alone = finetune(dataclasses.replace(jobs[4], model_dir=str(tmp_path / "alone")))
     assert found["runs"][1] == {"seed": 4, "best_step": alone.best_step, **alone.scores}
@@ -259,7 +260,7 @@ def test_runs_of_several_seeds(tmp_path, data, tokenizer):
     assert found["summary"]["validation/loss"]["median"] == pytest.approx(np.mean(losses))
     assert f"{np.mean(losses):.4f}" in table and "seed 4" in table
     before = rows_of(jobs[3].model_dir)
-    assert finetuning.finetune_all(jobs, str(tmp_path)) == table
+    assert finetuning.finetune_all(jobs, distribution.join("one_device"), str(tmp_path)) == table
     assert rows_of(jobs[3].model_dir) == before
 
 

@@ -13,7 +13,8 @@ COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_sho
             "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
                       "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
-                      "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2"}
+                      "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2",
+                      "cluster_environment"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
     "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
@@ -24,7 +25,9 @@ MAY_IMPORT = {
     "transforms": set(), "heuristics": {"transforms"}, "manifest": {"files"},
     "records": {"files", "manifest", "wire"}, "input": {"records", "files"},
     "layers": {"config"}, "model": {"config", "layers", "losses"},
-    "optimizer": {"config", "schedules"}, "distribution": {"files"}, "checkpoint": {"files"},
+    "optimizer": {"config", "schedules"}, "distribution": {"checkpoint", "cluster_environment", "files"},
+    "cluster_environment": {"files"},
+    "checkpoint": {"files"},
     "reporting": {"files"},
     "metrics": set(), "pictures": set(), "answers": {"records"},
     "bag_of_words": {"files", "records", "transforms"},

@@ -67,8 +67,8 @@ class Run:
         start = checkpoints.restore_latest() or 0
         reporter = Reporter(str(folder), start)
         try:
-            Trainer(self.step, self.optimizer, checkpoints, reporter, self.config).train(
-                (feed or batches)(start), start, STEPS, validate)
+            Trainer(distribution.Cluster(self.strategy), self.step, self.optimizer, checkpoints,
+                    reporter, self.config).train((feed or batches)(start), start, STEPS, validate)
         finally:
             reporter.close()
         return start
