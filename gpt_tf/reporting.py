@@ -1,15 +1,16 @@
 """What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
 
+import contextlib
 import io
 import json
 import math
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 import tensorflow as tf
 
-from gpt_tf.files import atomic_write, explain_disk_errors, make_folder
+from gpt_tf.files import UserError, atomic_write, explain_disk_errors, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
@@ -31,7 +32,8 @@ class Reporter:
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
         self._tensorboard = os.path.join(folder, "tensorboard")
-        self._summaries = tf.summary.create_file_writer(self._tensorboard)
+        with self._explain_tensorboard_errors():
+            self._summaries = tf.summary.create_file_writer(self._tensorboard)
 
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
@@ -59,25 +61,38 @@ class Reporter:
         with explain_disk_errors(self._path):
             self._stream.write(json.dumps(row) + "\n")
             self._stream.flush()
-        with self._summaries.as_default(step=step):
+        with self._tensorboard_step(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self._summaries.flush()
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""
-        with self._summaries.as_default(step=step):
+        with self._tensorboard_step(step):
             tf.summary.text(name, text)
-        self._summaries.flush()
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """A picture in TensorBoard."""
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         pixels = tf.io.decode_png(picture.getvalue(), channels=3)
-        with self._summaries.as_default(step=step):
+        with self._tensorboard_step(step):
             tf.summary.image(name, pixels[None])
-        self._summaries.flush()
+
+    @contextlib.contextmanager
+    def _tensorboard_step(self, step: int) -> Iterator[None]:
+        with self._explain_tensorboard_errors():
+            with self._summaries.as_default(step=step):
+                yield
+            self._summaries.flush()
+
+    @contextlib.contextmanager
+    def _explain_tensorboard_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.strip().split("\n", maxsplit=1)[0].rpartition("; ")[2]
+            raise UserError(f"Cannot write {self._tensorboard}: {reason}. The checkpoints are "
+                            "intact; make room, then run the same command again.") from error
 
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
@@ -90,7 +105,8 @@ class Reporter:
     def close(self) -> None:
         """Flushes and closes both files."""
         self._stream.close()
-        self._summaries.close()
+        with self._explain_tensorboard_errors():
+            self._summaries.close()
 
 
 class Silence:

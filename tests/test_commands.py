@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import disks
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
          "--max_sequence_length=32", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
@@ -264,16 +266,10 @@ def test_a_second_run_on_the_folder_is_refused(folder):
 
 
 def test_a_full_disk_loses_nothing(folder, tmp_path):
-    if os.geteuid() != 0 or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", tmp_path], check=False,
-            capture_output=True).returncode:
-        pytest.skip("a small tmpfs cannot be mounted: needs root and mount")
-    try:
-        error = run("gpt_tf.pretrain", f"--data_dir={folder}/data", f"--model_dir={tmp_path}/run",
+    with disks.mounted(tmp_path / "disk", "size=600k") as disk:
+        error = run("gpt_tf.pretrain", f"--data_dir={folder}/data", f"--model_dir={disk}/run",
                     *SHAPE, "--keep_checkpoints=100", "--save_every=1", code=1)[1]
         assert "Cannot" in error and "No space left" in error
-        shutil.copytree(tmp_path / "run", folder / "full")
-    finally:
-        subprocess.run(["umount", "-l", tmp_path], check=True)
+        shutil.copytree(disk / "run", folder / "full")
     pretrain(folder, "full", "--keep_checkpoints=100", "--save_every=1")
     assert_same_weights(folder, "run", "full")

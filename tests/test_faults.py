@@ -1,0 +1,145 @@
+"""What a run's files survive: flipped bytes, missing files, a full disk, a read-only folder."""
+
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.files import UserError
+from gpt_tf.reporting import Reporter
+from tests import disks
+
+SHAPES = {"a": [40, 30], "b/c": [7], "d.e": []}
+
+
+class Saved:
+    """Checkpoints of a few variables, whose values are a function of the step."""
+
+    def __init__(self, folder, keep=2):
+        self.variables = {name: tf.Variable(tf.zeros(shape)) for name, shape in SHAPES.items()}
+        self.checkpoints = Checkpoints(str(folder), {"model": self.variables}, keep=keep)
+
+    @staticmethod
+    def value(name, step):
+        return np.random.default_rng(step).normal(size=SHAPES[name]).astype(np.float32)
+
+    def save(self, step):
+        for name, variable in self.variables.items():
+            variable.assign(self.value(name, step))
+        self.checkpoints.save(step)
+
+    def restore(self):
+        """The step of the newest whole checkpoint, whose values are seen to be those saved."""
+        step = self.checkpoints.restore_latest()
+        for name, variable in self.variables.items():
+            np.testing.assert_array_equal(variable.numpy(), self.value(name, step))
+        return step
+
+
+@pytest.fixture(name="folder")
+def folder_fixture(tmp_path):
+    saved = Saved(tmp_path)
+    for step in (3, 6, 9):
+        saved.save(step)
+    return tmp_path
+
+
+def test_a_flipped_byte_is_found(folder, capsys):
+    chance = random.Random(0)
+    files = sorted(folder.glob("ckpt-9.*"))
+    assert len(files) == 2
+    found = 0
+    for _ in range(40):
+        path = chance.choice(files)
+        whole = path.read_bytes()
+        place = chance.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)])
+                         + whole[place + 1:])
+        # A byte that holds nothing (padding of the index's footer) may be any: the values are
+        # those of update 9 then, which `restore` compares.
+        step = Saved(folder).restore()
+        assert step in (6, 9)
+        said = capsys.readouterr().out
+        assert (f"{folder}/ckpt-9 is damaged" in said) == (step == 6)
+        found += step == 6
+        path.write_bytes(whole)
+    assert found >= 35
+
+
+@pytest.mark.parametrize("name", ["ckpt-9.index", "ckpt-9.data-00000-of-00001"])
+def test_a_missing_file_is_found(folder, capsys, name):
+    (folder / name).unlink()
+    saved = Saved(folder)
+    assert saved.restore() == 6
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+    saved.save(7)
+    assert saved.checkpoints.steps == [6, 7]  # the damaged one is not kept in a good one's place
+    (folder / "ckpt-7.index").write_bytes(b"")
+    (folder / "ckpt-6.index").write_bytes(b"")
+    with pytest.raises(UserError, match="ckpt-7, .*ckpt-6 are damaged"):
+        saved.restore()
+
+
+def test_the_list_of_checkpoints_may_be_lost(folder):
+    assert tf.train.latest_checkpoint(folder) == f"{folder}/ckpt-9"
+    (folder / "checkpoint").write_text('model_checkpoint_path: "../../elsewhere"')
+    assert Saved(folder).restore() == 9
+    (folder / "checkpoint").unlink()
+    assert Saved(folder).restore() == 9
+
+
+def test_what_a_kill_inside_a_save_leaves(folder):
+    (folder / "part_temp").mkdir()
+    (folder / "part.index").write_bytes(b"x")
+    (folder / "ckpt-12.data-00000-of-00001").write_bytes(b"x")  # killed between two renames
+    saved = Saved(folder)
+    saved.checkpoints.remove_unfinished()
+    assert saved.restore() == 9
+    saved.save(12)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint", "ckpt-12.data-00000-of-00001", "ckpt-12.index",
+        "ckpt-9.data-00000-of-00001", "ckpt-9.index"]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
+    with disks.mounted(tmp_path / "disk", "size=40k") as disk:
+        saved = Saved(disk, keep=1)
+        saved.save(1)
+        filler = disk / "filler"
+        filler.write_bytes(bytes(24 << 10))
+        with pytest.raises(UserError, match=f"{disk}.*ckpt-1 is intact; make room"):
+            saved.save(2)
+        assert Saved(disk).restore() == 1
+        filler.unlink()
+        saved.save(2)
+        assert Saved(disk).restore() == 2 and saved.checkpoints.steps == [2]
+
+
+def test_a_full_disk_under_tensorboard(tmp_path):
+    with disks.mounted(tmp_path / "disk", "size=80k") as disk:
+        reporter = Reporter(str(disk))
+        (disk / "filler").write_bytes(bytes(40 << 10))
+        with pytest.raises(UserError, match="tensorboard: No space left on device.*make room"):
+            for step in range(100):
+                reporter.text(step, "long", "x" * 4000)
+        (disk / "filler").unlink()
+        reporter.close()
+
+
+def test_a_read_only_folder(tmp_path):
+    with disks.mounted(tmp_path / "disk", "ro") as disk:
+        with pytest.raises(UserError, match=f"Cannot write {disk}.*Read-only"):
+            Reporter(str(disk / "run"))
+        with pytest.raises(UserError, match=f"{disk}.*Read-only"):
+            Saved(disk / "run").save(1)
+
+
+def test_a_damaged_line_of_metrics_is_left_out(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"st\xffep": 2}\n[]\n{"step": 3}\n{"step": 9}\n{"step"')
+    Reporter(str(tmp_path), resume_step=3).close()
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+    said = capsys.readouterr().err
+    assert "line 2, is damaged" in said and "line 3, is damaged" in said
