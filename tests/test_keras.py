@@ -252,8 +252,7 @@ def test_a_newcomers_three_lines(run, tmp_path):
 
 
 def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
-    from tests.test_finetuning import make_job
-    from gpt_tf.finetuning import finetune
+    from tests.test_finetuning import finetune, make_job
     data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
     (tmp_path / "run").mkdir()
     finetune(make_job(tmp_path / "run", data, tokenizer))
