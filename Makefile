@@ -103,8 +103,9 @@ quickstart-export: quickstart-finetune
 	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
 	@head -n 3 $(QUICKSTART)/served.tsv
 
+# Two processes, which stay below 8 GiB together; a file's tests share what its fixtures made.
 test: $(VENV)/.complete
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
