@@ -5,8 +5,8 @@
   python -m benchmarks.kill_and_resume --data_dir=quickstart/data --kills=20 --workers=2
 
 Each trial starts `gpt_tf.pretrain`, or `gpt_tf.finetune` on a task's data, in a folder of its own,
-sends SIGKILL at a random instant of its life (start-up, training, saving, validation), starts the
-same command again, and compares every variable and both moments bit for bit with a run that was
+sends SIGKILL at a random instant of its life (start-up, training, saving, validation; a run that
+ended before is no trial), starts the same command again, and compares every variable and both moments bit for bit with a run that was
 never killed. Of several workers a random one is killed; the others must end by themselves, not
 with 0, within two minutes, before all start again.
 """
@@ -14,6 +14,7 @@ with 0, within two minutes, before all start again.
 import glob
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ _SEED = flags.DEFINE_integer("seed", 1, "Decides the instants.")
 
 _RUN = ["--num_layers=2", "--num_heads=2", "--hidden_dim=64", "--intermediate_dim=128",
         "--max_sequence_length=256", "--batch_size=8", "--num_steps=60", "--learning_rate=1e-3",
-        "--save_every=3", "--log_every=5"]
+        "--save_every=2", "--log_every=5", "--nojit_compile"]
 _PRETRAIN = ["--warmup_steps=20", "--evaluate_every=12", "--evaluation_batches=2"]
 _FINETUNE = ["--warmup_fraction=0.1", "--init_from=none", "--evaluations_per_epoch=1"]
 _PATIENCE = 120.0  # seconds that the others have after one of them was killed
@@ -62,14 +63,19 @@ def _run(model_dir: str) -> float:
     return time.monotonic() - start
 
 
-def _kill(model_dir: str, seconds: float, victim: int) -> tuple[float, bool]:
+def _kill(model_dir: str, seconds: float, victim: int) -> tuple[float, bool] | None:
     """Kills one process after so many seconds.
 
     Returns:
-      How long the others lived on, and whether all of them ended by themselves, not with 0.
+      How long the others lived on, and whether all of them ended by themselves, not with 0. None
+      if the run had ended before.
     """
     processes = _start(model_dir)
     time.sleep(seconds)
+    if processes[victim].poll() is not None:
+        for process in processes:
+            process.wait()
+        return None
     processes[victim].kill()
     killed = time.monotonic()
     ended_well = True
@@ -105,16 +111,22 @@ def main() -> None:
     cli.import_tensorflow()
     print(report.describe_machine(["tensorflow"]))
     chance = random.Random(_SEED.value)
-    good = 0
+    good = trials = 0
     with tempfile.TemporaryDirectory() as folder:
         whole = os.path.join(folder, "whole")
         seconds = _run(whole)
         expected = _weights(whole)
         print(f"Unbroken: {seconds:.1f} s, {len(expected)} tensors.", flush=True)
-        for trial in range(_KILLS.value):
-            model_dir = os.path.join(folder, str(trial))
+        while trials < _KILLS.value:
+            model_dir = os.path.join(folder, "killed")
+            shutil.rmtree(model_dir, ignore_errors=True)
             instant, victim = chance.uniform(0.0, seconds), chance.randrange(_WORKERS.value)
-            lived_on, ended_well = _kill(model_dir, instant, victim)
+            killed = _kill(model_dir, instant, victim)
+            if killed is None:
+                seconds = instant
+                continue
+            trials += 1
+            lived_on, ended_well = killed
             newest = _newest(model_dir)
             _run(model_dir)
             same = _weights(model_dir) == expected
