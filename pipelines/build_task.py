@@ -193,8 +193,8 @@ def _make_with_beam(config: TaskConfig, beam_options: Sequence[str]) -> _Make:
         elsewhere = dataclasses.replace(
             settings, input=task_shards.whole_input(settings.input),
             tfds_dir=settings.tfds_dir and os.path.abspath(os.path.expanduser(settings.tfds_dir)))
-        pipeline.run(functools.partial(task_shards.make_parcel, elsewhere), work,
-                     settings.output_dir)
+        pipeline.run(functools.partial(task_shards.make_parcel, elsewhere),
+                     list(map(task_shards.alone, work)), settings.output_dir)
     return make
 
 

@@ -20,7 +20,7 @@ from gpt_tf.files import UserError, atomic_write, write_json
 from gpt_tf.tokenizer_files import library_versions
 
 FOLDER = ".made"
-_FAILED = ".failed"
+_FAILED = "FAILED"
 
 # Split -> its shard, None where nothing was written, and counts as JSON holds them.
 Made = dict[str, tuple[records.Shard | None, dict[str, Any]]]
@@ -111,21 +111,20 @@ def clear(folder: str, keep: list[Unit]) -> None:
             os.unlink(os.path.join(place, name))
 
 
-def fail(folder: str, unit: Unit, sentence: str) -> None:
-    """Leaves word of a user's error where it happened, if there is room for it."""
-    with contextlib.suppress(UserError), atomic_write(_path(folder, unit) + _FAILED) as stream:
+def fail(folder: str, sentence: str) -> None:
+    """Leaves word of a user's error, if there is room for it."""
+    path = os.path.join(folder, FOLDER, _FAILED)
+    with contextlib.suppress(UserError), atomic_write(path) as stream:
         stream.write(sentence.encode("utf-8"))
 
 
-def failures(folder: str) -> list[str]:
-    """The sentences left by `fail`, those of earlier units first."""
-    place = os.path.join(folder, FOLDER)
-    found = []
-    for name in sorted(os.listdir(place)):
-        if name.endswith(_FAILED):
-            with open(os.path.join(place, name), encoding="utf-8") as stream:
-                found.append(stream.read())
-    return found
+def failure(folder: str) -> str:
+    """The sentence that `fail` left last; empty if there is none."""
+    try:
+        with open(os.path.join(folder, FOLDER, _FAILED), encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
 
 
 def count(folder: str) -> int:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import itertools
 
-from gpt_tf.files import UserError
+from gpt_tf.files import Progress, UserError
 from gpt_tf.text import Piece, split_text
 from pipelines.encoding import Place, Task
 from pipelines.readers import Corpus
@@ -157,16 +157,18 @@ def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:
     def end() -> None:
         slices.append(Slice(len(slices), held[0], held[-1], count, source_bytes, seen.hexdigest()))
 
-    for document in corpus.documents():
-        collections.deque(document.blocks(), maxlen=0)
-        held[1:] = [document.position]
-        count, size = count + 1, size + document.text_bytes
-        source_bytes += document.source_bytes
-        seen.update(document.digest)
-        if size >= slice_bytes:
-            end()
-            held, count, size, source_bytes = [], 0, 0, 0
-            seen = hashlib.blake2b(digest_size=16)
+    with Progress(corpus.total_bytes, "B", "reading") as progress:
+        for document in corpus.documents():
+            collections.deque(document.blocks(), maxlen=0)
+            held[1:] = [document.position]
+            count, size = count + 1, size + document.text_bytes
+            source_bytes += document.source_bytes
+            progress.update(document.source_bytes)
+            seen.update(document.digest)
+            if size >= slice_bytes:
+                end()
+                held, count, size, source_bytes = [], 0, 0, 0
+                seen = hashlib.blake2b(digest_size=16)
     if held:
         end()
     return slices

@@ -108,7 +108,7 @@ def plan_shares(sources: dict[str, RowSource], fraction: float) -> list[Share]:
             digests += _digest(row)
         every = np.frombuffer(hashes, np.uint64), np.frombuffer(digests, f"V{_DIGEST_BYTES}")
         bounds = [(split, 0, splitting.HASHES)]
-        if split == splitting.TRAIN and shared and len(set(hashes)) > 1:
+        if split == splitting.TRAIN and shared and hashes and min(hashes) < max(hashes):
             threshold = splitting.both_sides(int(fraction * splitting.HASHES), min(hashes),
                                              max(hashes))
             bounds = [(split, threshold, splitting.HASHES), (splitting.VALIDATION, 0, threshold)]
@@ -163,6 +163,11 @@ class Parcel:
     unit: notes.Unit
     share: Share
     shard: ShardRows
+
+
+def alone(parcel: Parcel) -> Parcel:
+    """A parcel that does not carry the plan of all other shards along."""
+    return dataclasses.replace(parcel, share=dataclasses.replace(parcel.share, shards=()))
 
 
 def make_parcel(settings: Settings, parcel: Parcel) -> None:

@@ -70,7 +70,7 @@ class Pipeline:
         with (_quiet() as shown, contextlib.redirect_stderr(shown), _watched(folder, len(parcels)),
               _explained(self._runner)):
             self._pipeline.run().wait_until_finish()
-        for sentence in notes.failures(folder):
+        if sentence := notes.failure(folder):
             raise UserError(sentence)
 
 
@@ -88,7 +88,7 @@ class _Maker:
     def __call__(self, parcel: Any) -> None:
         with _ONE_AT_A_TIME:
             # A failed build makes nothing more; an element may be given out a second time.
-            if notes.failures(self._folder) or notes.read(self._folder, parcel.unit):
+            if notes.failure(self._folder) or notes.read(self._folder, parcel.unit):
                 return
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
             if "tensorflow" not in sys.modules:
@@ -96,7 +96,7 @@ class _Maker:
             try:
                 self._make(parcel)
             except UserError as error:
-                notes.fail(self._folder, parcel.unit, str(error))
+                notes.fail(self._folder, str(error))
 
 
 def _read_options(options: list[str]) -> Any:

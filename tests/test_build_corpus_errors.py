@@ -200,6 +200,20 @@ def test_command(tokenizer_dir, tmp_path):
     assert err.splitlines()[-1].startswith("error: --output_dir=") and "Traceback" not in err
 
 
+def test_without_beam(build, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # as where it is not installed
+    with pytest.raises(UserError, match="not installed here: pip install .*requirements-beam.txt"):
+        build({"a.txt": make_text(1, 3)}, runner="DirectRunner")
+    assert not (tmp_path / "data").exists()
+
+
+def test_flags_of_beam_want_a_runner():
+    process = run_command("--input=a.txt", "--project=mine")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert err.startswith("error: Unknown command line flag 'project'")
+
+
 def test_help_is_quick_and_imports_no_tensorflow():
     code = "import pipelines.build_corpus, sys; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
