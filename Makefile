@@ -107,8 +107,10 @@ quickstart-export: quickstart-finetune
 test: $(VENV)/.complete
 	$(RUN) -m pytest -n 2 --dist loadfile
 
-$(VENV)/.peers: $(VENV)/.complete requirements-peers.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
+# Beam stands beside the peers: all of its pins suit theirs, and protobuf's release is Beam's then.
+$(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt \
+	  -r requirements-beam.txt
 	@touch $@
 
 test-peers: $(VENV)/.peers

@@ -1,9 +1,12 @@
 """Raw books to TFRecords: the whole command, against straight scripts that do the same.
 
   python -m benchmarks.pipeline --input='books/*.txt' --tokenizer=bpe
+  python -m benchmarks.pipeline --input='books/*.txt' --tokenizer=bpe --sides=ours,beam \\
+      --shard_megabytes=4
 
 "ours" is `python -m pipelines.build_corpus` from its start to its end, interpreter and imports
-included. The others are single scripts as one would write them straight: read, encode, cut into
+included; "beam" is the same with Beam's DirectRunner and a process on each core, between which only
+whole shards are shared out. The others are single scripts as one would write them straight: read, encode, cut into
 windows, write `tf.train.Example`. They get a smaller slice of the text, and their imports are left
 out of their time. MB are 10^6 bytes of UTF-8. Memory is the peak over time of the sum over all
 processes: resident (RSS), and with shared pages counted once (PSS).
@@ -24,14 +27,17 @@ from absl import flags
 from benchmarks import encoders, report
 from gpt_tf import cli, files
 
-_ALL_SIDES = ["ours", "released", "tokenizers"]
+_ALL_SIDES = ["ours", "beam", "released", "tokenizers"]
+_BUILDS = {"ours": [], "beam": ["--runner=DirectRunner", f"--direct_num_workers={os.cpu_count()}",
+                                "--direct_running_mode=multi_processing"]}
 
 _INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.")
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the published layout.")
 _LENGTH = flags.DEFINE_integer("sequence_length", 512, "Tokens of a window.")
 _SLICE = flags.DEFINE_float("slice_megabytes", 8, "Text that the straight scripts get.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
-_SIDES = flags.DEFINE_list("sides", _ALL_SIDES, "Which sides take part, ours first.")
+_SHARD = flags.DEFINE_float("shard_megabytes", 64, "Of ours and beam.")
+_SIDES = flags.DEFINE_list("sides", ["ours", "released", "tokenizers"], "Which sides take part, ours first.")
 _SIDE = flags.DEFINE_string("side", None, "Run this one straight script here and print JSON.")
 
 # A look at half a gigabyte costs its process some 7 ms.
@@ -130,9 +136,10 @@ def measure(name: str) -> dict:
     shared = [f"--input={_INPUT.value}", f"--tokenizer={_TOKENIZER.value}",
               f"--sequence_length={_LENGTH.value}"]
     with tempfile.TemporaryDirectory() as folder:
-        if name == "ours":
+        if name in _BUILDS:
             size = sum(os.path.getsize(path) for path in glob.glob(_INPUT.value)) / 1e6
             watched = run_watched([sys.executable, "-m", "pipelines.build_corpus", *shared,
+                                   f"--shard_megabytes={_SHARD.value}", *_BUILDS[name],
                                    f"--output_dir={folder}/data"], {})
             return watched | {"megabytes_per_second": size / watched["seconds"]}
         watched = run_watched(
@@ -170,7 +177,7 @@ def main() -> None:
     report.check_sides(_SIDES.value, _ALL_SIDES)
     results = report.alternate(_SIDES.value, _ROUNDS.value, measure)
     print(report.describe_machine(["tensorflow", "ftfy", "spacy", "tokenizers"]))
-    print(f"\nours: all of the text; the others: {_SLICE.value:g} MB of it; {_ROUNDS.value} rounds"
+    print(f"\nours, beam: all of the text; the others: {_SLICE.value:g} MB of it; {_ROUNDS.value} rounds"
           "\n")
     print(make_table(results))
 

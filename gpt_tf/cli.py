@@ -4,11 +4,12 @@ A command declares its flags from frozen dataclasses, so that a default stands i
 library never reads a flag. A field made by `config.option` is a flag.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
 import tempfile
-from typing import Callable, Collection, TypeVar
+from typing import Callable, Collection, Iterator, TextIO, TypeVar
 
 from absl import flags
 
@@ -102,30 +103,58 @@ def flagfile_text(**values) -> str:
         if flag.value is not None and flag.name not in ("flagfile", "undefok"))
 
 
+@contextlib.contextmanager
+def notices_held() -> Iterator[TextIO]:
+    """Keeps away what libraries and processes started in the block write to file descriptor 2.
+
+    It would bury the command's own lines. If the block ends with an error that is no sentence of
+    ours, what was written is shown.
+
+    Yields:
+      A stream that still leads to where file descriptor 2 did.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notices, os.fdopen(os.dup(2), "w") as shown:
+        os.dup2(notices.fileno(), 2)
+        try:
+            yield shown
+        except Exception as error:
+            if not isinstance(error, UserError):
+                notices.seek(0)
+                shown.write(notices.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            sys.stderr.flush()
+            shown.flush()
+            os.dup2(shown.fileno(), 2)
+
+
 def import_tensorflow() -> None:
     """Imports TensorFlow without its start-up notices; call before anything that needs it.
 
-    It writes them straight to file descriptor 2, whatever the log level, and they would bury the
-    command's own lines. If the import fails, what it wrote is shown.
+    It writes them straight to file descriptor 2, whatever the log level.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as notices:
-        os.dup2(notices.fileno(), 2)
-        try:
-            import tensorflow  # pylint: disable=unused-import
-        except BaseException:
-            notices.seek(0)
-            os.write(stderr, notices.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    with notices_held():
+        import tensorflow  # pylint: disable=unused-import
 
 
-def run(main: Callable[[], None]) -> None:
+def _parse_flags(passes_on: str) -> list[str]:
+    """Sets the flags; returns the arguments that are none of them."""
+    if passes_on:
+        flags.FLAGS.set_gnu_getopt(True)  # the others may stand anywhere
+        rest = flags.FLAGS(sys.argv, known_only=True)[1:]
+        if not rest or flags.FLAGS[passes_on].value:
+            return rest
+    return flags.FLAGS(sys.argv)[1:]
+
+
+def run(main: Callable[..., None], passes_on: str = "") -> None:
     """Parses the flags, runs `main()` and exits.
+
+    Args:
+      main: the command; with `passes_on` it takes a list of the arguments that are no flags.
+      passes_on: the flag that must be given for there to be such arguments.
 
     Exit codes: 0; 1 user's error; 2 bad flags; 128 + n for signal n, with the work saved.
 
@@ -138,16 +167,16 @@ def run(main: Callable[[], None]) -> None:
         print(flags.FLAGS.main_module_help())
         sys.exit(0)
     try:
-        rest = flags.FLAGS(sys.argv)[1:]
+        rest = _parse_flags(passes_on)
     except flags.Error as error:
         print(f"error: {error} Try --help.", file=sys.stderr)
         sys.exit(2)
-    if rest:
+    if rest and not (passes_on and flags.FLAGS[passes_on].value):
         print(f"error: {rest[0]!r} is not a flag: values are given as --name=value. Try --help.",
               file=sys.stderr)
         sys.exit(2)
     try:
-        main()
+        main(*([rest] if passes_on else []))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -65,7 +66,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
       UserError: the disk is full or the place cannot be written.
     """
     path = os.fspath(path)
-    temporary = f"{path}.part-{os.getpid()}"
+    # Two machines may write one file, and their processes have the same numbers.
+    temporary = f"{path}.part-{os.getpid()}{secrets.randbelow(10**9):09}"
     with explain_disk_errors(path):
         try:
             with open(temporary, "wb") as stream:

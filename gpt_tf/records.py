@@ -42,8 +42,8 @@ import numpy as np
 from gpt_tf.files import UserError
 # Some only pass through this door.
 from gpt_tf.manifest import (  # pylint: disable=unused-import
-    HIGHEST, LANGUAGE_MODEL, MANIFEST_NAME, MEAN, SUM, TASK, THRESHOLD, ZERO_SHOT, Manifest, Shard,
-    Split, Task, TaskSplit, ZeroShotTask, rebuild)
+    FORMAT_VERSION, HIGHEST, LANGUAGE_MODEL, MANIFEST_NAME, MEAN, SUM, TASK, THRESHOLD, ZERO_SHOT,
+    Manifest, Shard, Split, Task, TaskSplit, ZeroShotTask, rebuild)
 from gpt_tf.wire import example, float_feature, frame, int64_feature, varint_rows, varints
 
 TOKEN_IDS = "token_ids"

@@ -106,7 +106,7 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any] | None:
 
 def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) -> None:
     """Warns if the words may split otherwise here than where the tokenizer was made."""
-    for name, here in _library_versions().items():
+    for name, here in library_versions().items():
         made_with = info.get(name)
         if made_with != here:
             warnings.warn(
@@ -138,8 +138,9 @@ def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
         with atomic_write(folder / name) as stream:
             stream.write(content)
     write_json(folder / INFO_FILE, {
-        "format_version": FORMAT_VERSION, **info, **_library_versions()})
+        "format_version": FORMAT_VERSION, **info, **library_versions()})
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The libraries whose release decides the ids, beside the tokenizer's own files."""
     return {name: importlib.metadata.version(name) for name in ("ftfy", "spacy")}

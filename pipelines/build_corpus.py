@@ -5,14 +5,21 @@
 One .txt file, or one row of a .jsonl file, is one document (also .gz; or tfds:NAME, a prepared
 data set of tensorflow-datasets). Windows of --sequence_length tokens never cross documents. Whole
 documents go to validation; a corpus of one document gives its last part. The folder is all that
-training needs; the same input and flags make the same bytes.
+training needs; the same input and flags make the same bytes. The same command again goes on
+where it was stopped.
+
+With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
+--output_dir under the same names:
+
+  python -m pipelines.build_corpus --input='books/*.txt' --tokenizer=bpe --output_dir=data/books \\
+      --runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing
 """
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
-import itertools
+import functools
 import os
 import time
 
@@ -20,7 +27,7 @@ from gpt_tf import cli, records
 from gpt_tf.config import option
 from gpt_tf.files import Progress, UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import readers, splitting, writer
+from pipelines import corpus_shards, notes, readers, splitting, with_beam, writer
 from pipelines.data_folder import DataFolder, FolderConfig
 from pipelines.encoding import Encoded, Encoders
 
@@ -54,26 +61,14 @@ class CorpusConfig(readers.InputConfig, FolderConfig):
                              f"--num_workers={self.num_workers} not negative.")
 
 
-def write_slice(folder: str, number: int, encoded: Iterable[Encoded],
-                sequence_length: int) -> dict[str, writer.ShardTotals]:
-    """Writes the shards of one slice, a pure function of the slice and the flags.
-
-    Returns:
-      What was written, by split.
-    """
-    with contextlib.ExitStack() as stack:
-        writers: dict[str, writer.WindowWriter] = {}
-        for each in encoded:
-            split = each.place.split
-            if split not in writers:
-                writers[split] = stack.enter_context(
-                    writer.WindowWriter(folder, split, number, sequence_length))
-            writers[split].add(each.tokens, each.ends, each.place.text_bytes)
-        return {split: shard.finish() for split, shard in writers.items()}
-
-
-def build(config: CorpusConfig) -> records.Manifest:
+def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> records.Manifest:
     """Makes the data folder; prints how far it is, and in the end what it made.
+
+    What an earlier call with the same values had finished before it was stopped stays as it is.
+
+    Args:
+      config: the flags.
+      beam_options: with `config.runner`, Beam's own flags.
 
     Raises:
       UserError: anything wrong with input, tokenizer, flags or folder.
@@ -83,16 +78,21 @@ def build(config: CorpusConfig) -> records.Manifest:
     corpus = config.open_corpus()
     # The processes start first: they load the tokenizer while this one imports TensorFlow.
     with contextlib.ExitStack() as stack:
-        encoders = stack.enter_context(Encoders(config.tokenizer, config.num_workers))
+        make = _make_with_beam(config, beam_options) if config.runner else _make_here(
+            stack.enter_context(Encoders(config.tokenizer, config.num_workers)))
         cli.import_tensorflow()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
         rule = splitting.choose_rule(corpus, config.validation_fraction)
-        folder.clear()
-        tasks = splitting.cut_tasks(corpus.documents(), rule, int(config.shard_megabytes * 1e6))
-        shards = _write_shards(config, _with_progress(encoders.encode(tasks), corpus.total_bytes))
-        splits = {split: writer.make_split(shards[split])
-                  for split in (splitting.TRAIN, splitting.VALIDATION)}
+        slices = splitting.plan_slices(corpus, int(config.shard_megabytes * 1e6))
+        skipped = dict(corpus.skipped)
+        settings = corpus_shards.Settings(os.path.abspath(config.tokenizer), os.path.abspath(
+            config.output_dir), config.sequence_length, rule)
+        units = [settings.unit(slice_, tokenizer) for slice_ in slices]
+        unmade = folder.begin(units)
+        make(settings, corpus, [each for each in zip(slices, units) if each[1] in unmade])
+        shards = _shards_of(notes.collect(config.output_dir, units))
+        splits = {split: writer.make_split(shards[split]) for split in shards}
         if not splits[splitting.TRAIN].records:
             raise UserError("--input is too short: no document for training has two tokens.")
         manifest = records.Manifest(
@@ -101,22 +101,42 @@ def build(config: CorpusConfig) -> records.Manifest:
             tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
             flags=config.decisive_flags())
         folder.finish(tokenizer, manifest)
-    _print_summary(config, shards, corpus, rule, time.monotonic() - start)
+    _print_summary(config, shards, skipped, rule, time.monotonic() - start)
     return manifest
 
 
-def _write_shards(config: CorpusConfig,
-                  encoded: Iterable[Encoded]) -> dict[str, list[writer.ShardTotals]]:
+# Makes the shards of slices and their notes.
+_Make = Callable[[corpus_shards.Settings, readers.Corpus,
+                  list[tuple[splitting.Slice, notes.Unit]]], None]
+
+
+def _make_here(encoders: Encoders) -> _Make:
+    def make(settings, corpus, work):
+        slices = [slice_ for slice_, _ in work]
+        total = sum(slice_.source_bytes for slice_ in slices)
+        tasks = corpus_shards.cut_slices(settings.rule, corpus, slices)
+        corpus_shards.write_slices(settings, {slice_.number: unit for slice_, unit in work},
+                                   _with_progress(encoders.encode(tasks), total))
+    return make
+
+
+def _make_with_beam(config: CorpusConfig, beam_options: Sequence[str]) -> _Make:
+    pipeline = with_beam.Pipeline(config, beam_options)
+
+    def make(settings, corpus, work):
+        pipeline.run(functools.partial(corpus_shards.make_parcel, settings),
+                     list(corpus_shards.make_parcels(work, corpus)), settings.output_dir)
+    return make
+
+
+def _shards_of(made: list[notes.Made]) -> dict[str, list[writer.ShardTotals]]:
     """All shards, by split and in order."""
-    shards = collections.defaultdict(list)
-    for number, group in itertools.groupby(encoded, lambda each: each.place.slice_number):
-        written = write_slice(config.output_dir, number, group, config.sequence_length)
-        for split, totals in written.items():
-            shards[split].append(totals)
-    return shards
+    return {split: [writer.ShardTotals(shard, **counts)
+                    for each in made if split in each for shard, counts in [each[split]]]
+            for split in (splitting.TRAIN, splitting.VALIDATION)}
 
 
-def _with_progress(encoded: Iterable[Encoded], total_bytes: int | None) -> Iterator[Encoded]:
+def _with_progress(encoded: Iterable[Encoded], total_bytes: int) -> Iterator[Encoded]:
     with Progress(total_bytes, "B", "building") as progress:
         for each in encoded:
             yield each
@@ -124,12 +144,11 @@ def _with_progress(encoded: Iterable[Encoded], total_bytes: int | None) -> Itera
 
 
 def _print_summary(config: CorpusConfig, shards: dict[str, list[writer.ShardTotals]],
-                   corpus: readers.Corpus, rule: splitting.SplitRule, seconds: float) -> None:
+                   skipped: dict[str, int], rule: splitting.SplitRule, seconds: float) -> None:
     totals = {split: collections.Counter() for split in (splitting.TRAIN, splitting.VALIDATION)}
     for split, written in shards.items():
         for shard in written:
-            counts = dataclasses.asdict(shard)
-            totals[split].update({name: counts[name] for name in counts if name != "shard"})
+            totals[split].update(shard.counts)
     size = sum(count["text_bytes"] for count in totals.values()) / 1e6
     print(f"Built {config.output_dir} from {size:.1f} MB of text in {seconds:.1f} s "
           f"({size / seconds:.2f} MB/s).")
@@ -140,7 +159,7 @@ def _print_summary(config: CorpusConfig, shards: dict[str, list[writer.ShardTota
         print(f"  {split:<10} {count['documents']:>10,} {count['records']:>10,} "
               f"{count['tokens']:>13,} {count['text_bytes'] / tokens:>12.3f} "
               f"{count['unknown'] / tokens:>9.4%}")
-    for reason, count in sorted(corpus.skipped.items()):
+    for reason, count in sorted(skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
     if not totals[splitting.VALIDATION]["records"]:
@@ -153,13 +172,13 @@ def _print_summary(config: CorpusConfig, shards: dict[str, list[writer.ShardTota
           f"--data_dir={config.output_dir} --model_dir=runs/{name}")
 
 
-def main() -> None:
+def main(beam_options: list[str]) -> None:
     """Reads the flags and builds."""
     # Nothing here is for a GPU, and TensorFlow would take all memory of one.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    build(cli.from_flags(CorpusConfig))
+    build(cli.from_flags(CorpusConfig), beam_options)
 
 
 if __name__ == "__main__":
     cli.define_flags(CorpusConfig)
-    cli.run(main)
+    cli.run(main, passes_on="runner")

@@ -10,15 +10,20 @@ own files may be named one by one (see pipelines/task_readers.py). Each row beco
 of Figure 1 of the paper; with --zero_shot those of its section 5, "Zero-shot Behaviors", which a
 pre-trained model answers as it is (cola, sst2, race_middle, race_high, story_cloze, and dpr, which
 also reads Winograd schemas). The folder is all that fine-tuning, or gpt_tf.zero_shot, needs; the
-same input and flags make the same bytes.
+same input and flags make the same bytes. The same command again goes on where it was stopped.
+
+With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
+--output_dir under the same names:
+
+  python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe --output_dir=data/sst2 \\
+      --runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing
 """
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import functools
-import itertools
 import os
 import time
 
@@ -26,13 +31,10 @@ from gpt_tf import cli, records, transforms
 from gpt_tf.config import option
 from gpt_tf.files import Progress, UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import splitting, task_encoding, task_readers, task_row, tasks
+from pipelines import (
+    notes, splitting, task_encoding, task_readers, task_row, task_shards, tasks, with_beam)
 from pipelines.data_folder import DataFolder, FolderConfig
 from pipelines.encoding import Encoders
-from pipelines.writer import ShardWriter
-
-_CHUNK_ROWS = 256  # a worker's share at a time
-_SHARD_CHUNKS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,83 +82,6 @@ class TaskConfig(FolderConfig):
         return 0.0 if self.zero_shot else self.validation_fraction
 
 
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """The rows of a source that make one split: those whose content's hash is in [low, high)."""
-
-    split: str
-    source: task_readers.RowSource
-    low: int = 0
-    high: int = splitting.HASHES
-
-    def rows(self) -> Iterator[task_readers.Row]:
-        """The rows, in the source's order."""
-        return (row for row in self.source.rows() if self.low <= _hash(row) < self.high)
-
-    @property
-    def left_out(self) -> collections.Counter[str]:
-        """What the last reading left out; of a source that is shared it is training's."""
-        return self.source.left_out if self.high == splitting.HASHES else collections.Counter()
-
-
-def _hash(row: task_readers.Row) -> int:
-    # Not of the label: the same text is never on both sides.
-    return splitting.content_hash("\0".join(row.texts))
-
-
-def share_rows(sources: dict[str, task_readers.RowSource],
-               fraction: float) -> tuple[list[Share], int]:
-    """Reads all rows once, so that a bad one stops the build before anything is replaced.
-
-    Returns:
-      The splits, and how many rows they have; training rows are shared with the validation where
-      `sources` has none.
-
-    Raises:
-      UserError: a bad row.
-    """
-    shares, total = [], 0
-    shared = fraction > 0 and not any(name.startswith(splitting.VALIDATION) for name in sources)
-    for split, source in sources.items():
-        lowest, highest = splitting.HASHES, -1
-        for value in map(_hash, source.rows()):
-            lowest, highest = min(lowest, value), max(highest, value)
-            total += 1
-        if split == splitting.TRAIN and shared and lowest < highest:
-            threshold = splitting.both_sides(int(fraction * splitting.HASHES), lowest, highest)
-            shares += [Share(split, source, low=threshold),
-                       Share(splitting.VALIDATION, source, high=threshold)]
-        else:
-            shares.append(Share(split, source))
-    return shares, total
-
-
-def _chunks(shares: list[Share]) -> Iterator[task_encoding.Chunk]:
-    for share in shares:
-        rows = share.rows()
-        for number in itertools.count():
-            chunk = tuple(itertools.islice(rows, _CHUNK_ROWS))
-            if not chunk:
-                break
-            yield task_encoding.Chunk(share.split, number // _SHARD_CHUNKS, chunk)
-
-
-def _write_shards(folder: str, encoded: Iterable[task_encoding.EncodedChunk]
-                  ) -> tuple[dict[str, list[records.Shard]], dict[str, task_encoding.Totals]]:
-    """All shards and what they hold, by split and in order."""
-    shards = collections.defaultdict(list)
-    totals = collections.defaultdict(task_encoding.Totals)
-    for (split, number), group in itertools.groupby(encoded, lambda each: (each.split, each.shard)):
-        with ShardWriter(folder, split, number) as writer:
-            for chunk in group:
-                writer.write(chunk.serialized, chunk.lengths)
-                totals[split] += chunk.totals
-            shard = writer.finish()
-        if shard is not None:
-            shards[split].append(shard)
-    return shards, totals
-
-
 def _with_progress(encoded: Iterable[task_encoding.EncodedChunk],
                    total: int) -> Iterator[task_encoding.EncodedChunk]:
     with Progress(total, " rows", "building") as progress:
@@ -165,7 +90,7 @@ def _with_progress(encoded: Iterable[task_encoding.EncodedChunk],
             progress.update(chunk.totals.counts["documents"])
 
 
-def _make_split(share: Share, shards: list[records.Shard],
+def _make_split(share: task_shards.Share, shards: list[records.Shard],
                 totals: task_encoding.Totals) -> records.TaskSplit:
     counts, left_out = totals.counts, totals.left_out + share.left_out
     return records.TaskSplit(
@@ -191,40 +116,47 @@ def _describe_task(row: task_row.TaskRow, zero_shot: bool) -> records.Task:
     return row.zero_shot_task() if zero_shot else row.task()
 
 
-def build(config: TaskConfig) -> records.Manifest:
+def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> records.Manifest:
     """Makes the data folder; prints how far it is, and in the end what it made.
+
+    What an earlier call with the same values had finished before it was stopped stays as it is.
+
+    Args:
+      config: the flags.
+      beam_options: with `config.runner`, Beam's own flags.
 
     Raises:
       UserError: anything wrong with task, input, tokenizer, flags or folder.
     """
     start = time.monotonic()
     folder = DataFolder(config, command="pipelines.build_task")
-    row = tasks.find_task(config.task)
-    task = _describe_task(row, config.zero_shot)
+    settings = _make_settings(config)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
-    sources = task_readers.open_task(row, config.input, config.tfds_dir, config.on_bad_row)
+    sources = settings.open()
     # The processes start first: they load the tokenizer while this one imports TensorFlow.
     with contextlib.ExitStack() as stack:
-        encoders = stack.enter_context(Encoders(config.tokenizer, config.num_workers))
+        make = _make_with_beam(config, beam_options) if config.runner else _make_here(
+            stack.enter_context(Encoders(config.tokenizer, config.num_workers)), sources)
         cli.import_tensorflow()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
-        shares, total = share_rows(sources, config.shared_fraction)
-        if not total:
+        shares = task_shards.plan_shares(sources, config.shared_fraction)
+        work = [task_shards.Parcel(settings.unit(share, shard, tokenizer), share, shard)
+                for share in shares for shard in share.shards]
+        if not work:
             raise UserError(f"--input={config.input} holds no rows: every one is bad or its files "
                             "are empty.")
-        folder.clear()
-        encode = functools.partial(task_encoding.encode_chunk, task_encoding.RowEncoding(
-            config.tokenizer, task, config.max_length, config.on_bad_row))
-        shards, totals = _write_shards(
-            config.output_dir, _with_progress(encoders.map(encode, _chunks(shares)), total))
+        units = [parcel.unit for parcel in work]
+        unmade = folder.begin(units)
+        make(settings, [parcel for parcel in work if parcel.unit in unmade])
+        shards, totals = _totals_of(work, notes.collect(config.output_dir, units))
         splits = {share.split: _make_split(share, shards[share.split], totals[share.split])
                   for share in shares}
         if not any(split.records for split in splits.values()):
             raise UserError("--input holds no row with text in it.")
         manifest = records.Manifest(
-            kind=config.kind, sequence_length=config.max_length, task=task,
+            kind=config.kind, sequence_length=config.max_length, task=settings.encoding.task,
             vocabulary_size=tokenizer.vocabulary_size, splits=splits,
             tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags())
         folder.finish(tokenizer, manifest)
@@ -232,9 +164,57 @@ def build(config: TaskConfig) -> records.Manifest:
     return manifest
 
 
+def _make_settings(config: TaskConfig) -> task_shards.Settings:
+    """What all shards have in common, with paths that any process finds."""
+    row = tasks.find_task(config.task)
+    encoding = task_encoding.RowEncoding(os.path.abspath(config.tokenizer), _describe_task(
+        row, config.zero_shot), config.max_length, config.on_bad_row)
+    return task_shards.Settings(row, config.input, config.tfds_dir, encoding,
+                                os.path.abspath(config.output_dir))
+
+
+# Makes shards and their notes.
+_Make = Callable[[task_shards.Settings, list[task_shards.Parcel]], None]
+
+
+def _make_here(encoders: Encoders, sources: dict[str, task_readers.RowSource]) -> _Make:
+    def make(settings, work):
+        encode = functools.partial(task_encoding.encode_chunk, settings.encoding)
+        encoded = encoders.map(encode, task_shards.cut_chunks(sources, work))
+        total = sum(parcel.shard.rows for parcel in work)
+        task_shards.write_shards(settings.output_dir, work, _with_progress(encoded, total))
+    return make
+
+
+def _make_with_beam(config: TaskConfig, beam_options: Sequence[str]) -> _Make:
+    pipeline = with_beam.Pipeline(config, beam_options)
+
+    def make(settings, work):
+        elsewhere = dataclasses.replace(
+            settings, input=task_shards.whole_input(settings.input),
+            tfds_dir=settings.tfds_dir and os.path.abspath(os.path.expanduser(settings.tfds_dir)))
+        pipeline.run(functools.partial(task_shards.make_parcel, elsewhere),
+                     list(map(task_shards.alone, work)), settings.output_dir)
+    return make
+
+
+def _totals_of(work: list[task_shards.Parcel], made: list[notes.Made]
+               ) -> tuple[dict[str, list[records.Shard]], dict[str, task_encoding.Totals]]:
+    """All shards and what they hold, by split and in order."""
+    shards = collections.defaultdict(list)
+    totals = collections.defaultdict(task_encoding.Totals)
+    for parcel, each in zip(work, made):
+        split = parcel.share.split
+        shard, counts = each[split]
+        totals[split] += task_encoding.Totals.from_json(counts)
+        if shard is not None:
+            shards[split].append(shard)
+    return shards, totals
+
+
 def _print_summary(config: TaskConfig, manifest: records.Manifest,
-                   totals: dict[str, task_encoding.Totals], shares: list[Share],
-                   seconds: float) -> None:
+                   totals: dict[str, task_encoding.Totals],
+                   shares: list[task_shards.Share], seconds: float) -> None:
     task, splits = manifest.task, manifest.splits
     rows = sum(split.documents for split in splits.values())
     form = f"zero-shot, {task.heuristic}" if config.zero_shot else task.form
@@ -254,7 +234,7 @@ def _print_summary(config: TaskConfig, manifest: records.Manifest,
     if config.zero_shot:
         print(f"Next: python -m gpt_tf.zero_shot --data_dir={config.output_dir} --model_dir=RUN")
         return
-    if any(share.high < splitting.HASHES for share in shares):
+    if any(share.is_part for share in shares):
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")
@@ -279,13 +259,13 @@ def _describe_labels(task: records.Task, labels: collections.Counter) -> str:
                      for label, name in enumerate(task.labels))
 
 
-def main() -> None:
+def main(beam_options: list[str]) -> None:
     """Reads the flags and builds."""
     # Nothing here is for a GPU, and TensorFlow would take all memory of one.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    build(cli.from_flags(TaskConfig))
+    build(cli.from_flags(TaskConfig), beam_options)
 
 
 if __name__ == "__main__":
     cli.define_flags(TaskConfig)
-    cli.run(main)
+    cli.run(main, passes_on="runner")

@@ -19,12 +19,13 @@ import glob
 import itertools
 import os
 import struct
+import sys
 from typing import Any
 
 from gpt_tf.config import option
 from gpt_tf.files import UserError
 from pipelines import sources
-from pipelines.sources import Document
+from pipelines.sources import Document, Position
 
 _KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 
@@ -42,15 +43,28 @@ class Corpus:
         self.total_bytes = total_bytes
         self.skipped: collections.Counter[str] = collections.Counter()
 
-    def documents(self) -> Iterator[Document]:
-        """Each document; take its blocks before asking for the next one.
+    def documents(self, start: Position = sources.START) -> Iterator[Document]:
+        """Each document from `start` on; take its blocks before asking for the next one.
 
         Raises:
           UserError: a file cannot be read, is not what its name says, or is not UTF-8.
         """
         self.skipped.clear()
-        for part in self._parts:
-            yield from part.documents(self.skipped)
+        for number in range(start.part, len(self._parts)):
+            first = start if number == start.part else sources.START
+            for document in self._parts[number].documents(self.skipped, first):
+                document.position = document.position._replace(part=number)
+                yield document
+
+    def between(self, first: Position, last: Position) -> tuple["Corpus", Position]:
+        """The files of some documents, as any machine finds them, and where the first begins."""
+        parts = []
+        for number in range(first.part, last.part + 1):
+            part = self._parts[number]
+            begin = first.file if number == first.part else 0
+            end = last.file if number == last.part else sys.maxsize - 1
+            parts.append(part.between(begin, end))
+        return Corpus(parts, None), first._replace(part=0, file=0)
 
 
 def open_corpus(patterns: str, text_field: str = "text", on_bad_utf8: str = "stop",

@@ -1,27 +1,33 @@
-"""Where documents come from: text files, rows of JSON, tensorflow-datasets. See `readers`.
-
-Files are read and batched by tf.data, compressed ones by Python: tf.data takes a truncated gzip
-file for a whole one. TensorFlow is imported when a source is read, not before.
-"""
+"""Where documents come from: text files, rows of JSON, tensorflow-datasets. See `readers`."""
 
 import codecs
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
-import functools
-import gzip
+import hashlib
 import itertools
 import json
 import os
-from typing import Any, BinaryIO
-import zlib
+from typing import NamedTuple
 
 from gpt_tf.files import UserError
-from pipelines import catalogue
+from pipelines import catalogue, reading
 
-BLOCK_BYTES = 1 << 20
-_ROWS_AT_ONCE = 512
-_ELEMENTS_AHEAD = 4
+
+class Position(NamedTuple):
+    """Where a document begins, for reading on from there.
+
+    part: of `Corpus`. file: of that part. row: rows or examples of the file before it. byte: bytes
+    of the file before it, where a reader can go to them.
+    """
+
+    part: int = 0
+    file: int = 0
+    row: int = 0
+    byte: int = 0
+
+
+START = Position()
 
 
 class Document:
@@ -29,33 +35,31 @@ class Document:
 
     Attributes:
       name: the file, and the row in it.
+      position: where it begins.
       source_bytes: bytes of the input behind the blocks taken so far, as `Corpus.total_bytes`.
+      text_bytes: UTF-8 bytes of these blocks.
     """
 
-    def __init__(self, name: str, blocks: Iterable[tuple[str, int]]):
+    def __init__(self, name: str, blocks: Iterable[tuple[str, int]], position: Position = START):
         self.name = name
-        self.source_bytes = 0
+        self.position = position
+        self.source_bytes = self.text_bytes = 0
         self._blocks = blocks
+        self._hash = hashlib.blake2b(digest_size=16)
 
     def blocks(self) -> Iterator[str]:
         """The text in parts of at most about a MiB (a row is one part); can be taken once."""
         for text, source_bytes in self._blocks:
+            data = text.encode("utf-8")
+            self._hash.update(data)
+            self.text_bytes += len(data)
             self.source_bytes += source_bytes
             yield text
 
-
-def _read_compressed(path: str, read: Callable[[BinaryIO], Iterable[bytes]]) -> Iterator[bytes]:
-    """What `read` finds in the unpacked file, part by part."""
-    try:
-        with gzip.open(path, "rb") as stream:
-            yield from read(stream)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"Cannot read {path}: "
-                        f"{getattr(error, 'strerror', None) or error}.") from error
-
-
-def _blocks_of(stream: BinaryIO) -> Iterator[bytes]:
-    return iter(functools.partial(stream.read, BLOCK_BYTES), b"")
+    @property
+    def digest(self) -> bytes:
+        """Of the blocks taken so far."""
+        return self._hash.digest()
 
 
 class _NotUtf8(UserError):
@@ -63,22 +67,6 @@ class _NotUtf8(UserError):
     def __init__(self, where: str):
         super().__init__(f"{where}: not UTF-8; convert the file, or leave out what is not UTF-8 "
                          "with --on_bad_utf8=skip.")
-
-
-def iterate(dataset: Any, paths: list[str]) -> Iterator[tuple[int, Any]]:
-    """(file's number, value) elements of a tf.data.Dataset as numpy; errors as sentences."""
-    import tensorflow as tf  # pylint: disable=import-outside-toplevel
-    number = 0
-    # Dropping a half-used iterator waits for the tuning thread, which may sleep for half a minute.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    try:
-        for number, value in (dataset.prefetch(_ELEMENTS_AHEAD).with_options(options)
-                              .as_numpy_iterator()):
-            yield int(number), value
-    except tf.errors.OpError as error:
-        raise UserError(f"Cannot read {paths[number]} or the file after it: "
-                        f"{error.message.splitlines()[0][:200]}") from error
 
 
 def _decode(path: str, blocks: Iterable[bytes]) -> Iterator[tuple[str, int]]:
@@ -104,9 +92,15 @@ class TextFiles:
     paths: list[str]
     on_bad_utf8: str
 
-    def documents(self, skipped: collections.Counter) -> Iterator[Document]:
+    def between(self, first: int, last: int) -> "TextFiles":
+        """Some of the files, which another machine finds."""
+        return dataclasses.replace(self, paths=_whole_paths(self.paths[first:last + 1]))
+
+    def documents(self, skipped: collections.Counter, start: Position = START
+                  ) -> Iterator[Document]:
         """See `Corpus.documents`."""
-        for path, blocks in self._files(skipped):
+        for number, blocks in self._files(skipped, start.file):
+            path = self.paths[number]
             if self.on_bad_utf8 == "skip" and not _is_utf8(path):
                 skipped["not UTF-8"] += 1
                 continue
@@ -115,60 +109,38 @@ class TextFiles:
             for block in decoded:
                 held.append(block)
                 if not block[0].isspace():
-                    yield Document(path, itertools.chain(held, decoded))
+                    yield Document(path, itertools.chain(held, decoded), Position(file=number))
                     break
             else:
                 skipped["empty"] += 1
 
-    def _files(self, skipped: collections.Counter) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Each file and its blocks, which are read on only while they are taken."""
+    def _files(self, skipped: collections.Counter,
+               first: int) -> Iterator[tuple[int, Iterable[bytes]]]:
+        """Each file's number and blocks, which are read on only while they are taken."""
         if self.paths[0].endswith(".gz"):
-            for path in self.paths:
-                yield path, _read_compressed(path, _blocks_of)
+            for number in range(first, len(self.paths)):
+                yield number, reading.read_compressed(self.paths[number], reading.blocks_of)
             return
-        filled = [path for path in self.paths if os.path.getsize(path)]
-        skipped["empty"] += len(self.paths) - len(filled)
-        if filled:
-            blocks = iterate(_block_dataset(filled), filled)
-            for number, group in itertools.groupby(blocks, lambda element: element[0]):
-                yield filled[number], (block for _, block in group)
+        filled = reading.filled(self.paths, first)
+        skipped["empty"] += len(self.paths) - first - len(filled)
+        yield from reading.read_blocks(self.paths, filled)
+
+
+def _whole_paths(paths: list[str]) -> list[str]:
+    return [os.path.abspath(path) for path in paths]
 
 
 def _is_utf8(path: str) -> bool:
     """Looks through the whole file, so that no part of it is used when a later part is bad."""
     try:
         if path.endswith(".gz"):
-            collections.deque(_decode(path, _read_compressed(path, _blocks_of)), maxlen=0)
+            collections.deque(_decode(path, reading.read_compressed(path, reading.blocks_of)), maxlen=0)
         else:
             with open(path, "rb") as stream:
-                collections.deque(_decode(path, _blocks_of(stream)), maxlen=0)
+                collections.deque(_decode(path, reading.blocks_of(stream)), maxlen=0)
     except _NotUtf8:
         return False
     return True
-
-
-def _block_dataset(paths: list[str]) -> Any:
-    """tf.data.Dataset of (file's number, tf.string): blocks of BLOCK_BYTES, the last what is left.
-
-    Files must not be empty.
-    """
-    import tensorflow as tf  # pylint: disable=import-outside-toplevel
-    ranges = []  # file, its bytes before the first block, bytes of a block, bytes after the last
-    for number, path in enumerate(paths):
-        size = os.path.getsize(path)
-        rest = size % BLOCK_BYTES
-        if size >= BLOCK_BYTES:
-            ranges.append((number, 0, BLOCK_BYTES, rest))
-        if rest:
-            ranges.append((number, size - rest, rest, 0))
-    names = tf.constant(paths)
-
-    def blocks(number, before, block_bytes, after):
-        dataset = tf.data.FixedLengthRecordDataset(names[number], block_bytes, before, after)
-        return dataset.map(lambda block: (number, block))
-
-    columns = tuple(tf.constant(column, tf.int64) for column in zip(*ranges))
-    return tf.data.Dataset.from_tensor_slices(columns).flat_map(blocks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,26 +151,44 @@ class RowFiles:
     on_bad_utf8: str
     text_field: str
 
-    def documents(self, skipped: collections.Counter) -> Iterator[Document]:
+    def between(self, first: int, last: int) -> "RowFiles":
+        """Some of the files, which another machine finds."""
+        return dataclasses.replace(self, paths=_whole_paths(self.paths[first:last + 1]))
+
+    def documents(self, skipped: collections.Counter, start: Position = START
+                  ) -> Iterator[Document]:
         """See `Corpus.documents`."""
-        for path, rows in read_lines(self.paths):
-            for number, row in enumerate(rows, start=1):
-                if number == 1:
-                    row = row.removeprefix(codecs.BOM_UTF8)
-                if not row or row.isspace():
-                    continue
-                name = f"{path}, row {number}"
-                try:
-                    text = self._text(name, row)
-                except _NotUtf8:
-                    if self.on_bad_utf8 != "skip":
-                        raise
-                    skipped["not UTF-8"] += 1
-                    continue
-                if not text or text.isspace():
-                    skipped["empty"] += 1
-                else:
-                    yield Document(name, [(text, len(row) + 1)])
+        for position, row in self._rows(start):
+            if position.row == 0:
+                row = row.removeprefix(codecs.BOM_UTF8)
+            if not row or row.isspace():
+                continue
+            name = f"{self.paths[position.file]}, row {position.row + 1}"
+            try:
+                text = self._text(name, row)
+            except _NotUtf8:
+                if self.on_bad_utf8 != "skip":
+                    raise
+                skipped["not UTF-8"] += 1
+                continue
+            if not text or text.isspace():
+                skipped["empty"] += 1
+            else:
+                yield Document(name, [(text, len(row) + 1)], position)
+
+    def _rows(self, start: Position) -> Iterator[tuple[Position, bytes]]:
+        """Each row and where it begins; in a compressed file, all before `start` is read, too."""
+        if self.paths[0].endswith(".gz"):
+            for number in range(start.file, len(self.paths)):
+                first = start.row if number == start.file else 0
+                rows = enumerate(reading.read_compressed(self.paths[number], iter))
+                for row, line in itertools.islice(rows, first, None):
+                    yield Position(file=number, row=row), line
+            return
+        filled = reading.filled(self.paths, start.file)
+        for number, blocks in reading.read_blocks(self.paths, filled, start.byte):
+            first = start if number == start.file else Position(file=number)
+            yield from _split_rows(blocks, first)
 
     def _text(self, name: str, row: bytes) -> str:
         try:
@@ -218,29 +208,16 @@ class RowFiles:
         return text
 
 
-def read_lines(paths: list[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Each file with lines and its lines, without their ends; all files compressed or none.
-
-    Raises:
-      UserError: a file cannot be read.
-    """
-    if paths[0].endswith(".gz"):
-        for path in paths:
-            yield path, _read_compressed(path, iter)
-        return
-    rows = iterate(_row_dataset(paths), paths)
-    for number, group in itertools.groupby(rows, lambda element: element[0]):
-        yield paths[number], itertools.chain.from_iterable(batch for _, batch in group)
-
-
-def _row_dataset(paths: list[str]) -> Any:
-    """tf.data.Dataset of (file's number, tf.string [up to _ROWS_AT_ONCE])."""
-    import tensorflow as tf  # pylint: disable=import-outside-toplevel
-
-    def rows(number, path):
-        return tf.data.TextLineDataset(path).batch(_ROWS_AT_ONCE).map(lambda row: (number, row))
-
-    return tf.data.Dataset.from_tensor_slices(paths).enumerate().flat_map(rows)
+def _split_rows(blocks: Iterable[bytes], position: Position) -> Iterator[tuple[Position, bytes]]:
+    """The rows of a file from `position` on, without line ends."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield position, line.replace(b"\r", b"")  # as tf.data.TextLineDataset does
+            position = position._replace(row=position.row + 1, byte=position.byte + len(line) + 1)
+    if rest:
+        yield position, rest.replace(b"\r", b"")
 
 
 # The field of an example that is its text, where it is not "text".
@@ -255,7 +232,14 @@ class DataSet:
     folder: str
     text_field: str
 
-    def documents(self, skipped: collections.Counter) -> Iterator[Document]:
+    def between(self, first: int, last: int) -> "DataSet":
+        """The data set, which another machine finds: it has no files of its own."""
+        del first, last
+        folder = os.path.abspath(os.path.expanduser(self.folder)) if self.folder else ""
+        return dataclasses.replace(self, folder=folder)
+
+    def documents(self, skipped: collections.Counter, start: Position = START
+                  ) -> Iterator[Document]:
         """See `Corpus.documents`."""
         family = self.name.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
         field = _DATA_SET_FIELDS.get(family, self.text_field)
@@ -264,8 +248,9 @@ class DataSet:
             raise UserError(f"tfds:{self.name} has no field {field!r}, but "
                             f"{', '.join(builder.info.features)}; name one with --text_field.")
         dataset = catalogue.open_split(builder, self.name, self.folder, "train")
-        dataset = dataset.map(lambda example: (0, example[field]))
-        for number, (_, data) in enumerate(iterate(dataset, [f"tfds:{self.name}"])):
+        dataset = dataset.skip(start.row).map(lambda example: (0, example[field]))
+        read = reading.iterate(dataset, [f"tfds:{self.name}"])
+        for number, (_, data) in enumerate(read, start.row):
             try:
                 text = data.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -275,7 +260,8 @@ class DataSet:
             if not text or text.isspace():
                 skipped["empty"] += 1
             else:
-                yield Document(f"tfds:{self.name}, example {number}", [(text, len(data))])
+                yield Document(f"tfds:{self.name}, example {number}", [(text, len(data))],
+                               Position(row=number))
 
 
 def clean_wiki40b(text: str) -> str:

@@ -4,16 +4,17 @@ Everything here is a pure function of the documents, their order and the flags, 
 of workers: so are the shards.
 """
 
+import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
 import hashlib
 import itertools
 
-from gpt_tf.files import UserError
+from gpt_tf.files import Progress, UserError
 from gpt_tf.text import Piece, split_text
 from pipelines.encoding import Place, Task
 from pipelines.readers import Corpus
-from pipelines.sources import Document
+from pipelines.sources import Document, Position
 
 TRAIN = "train"
 VALIDATION = "validation"
@@ -112,26 +113,77 @@ class _Gathering:
                     tuple(self._pieces), tuple(self._ends))
 
 
-def cut_tasks(documents: Iterable[Document], rule: SplitRule, slice_bytes: int) -> Iterator[Task]:
-    """Slices of consecutive whole documents, each of at least `slice_bytes` of text, as tasks.
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Consecutive whole documents: what the shards train-k and validation-k are made of.
 
-    Slice k makes the shards train-k and validation-k. Within a slice and split, the tasks hold the
-    documents in order.
+    first, last: where the first and the last document begin.
+    digest: hexadecimal, of all text and where its documents end.
     """
-    number, size = 0, 0
+
+    number: int
+    first: Position
+    last: Position
+    documents: int
+    source_bytes: int
+    digest: str
+
+    def read(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """Takes the slice's documents from those given; each is to be read before the next.
+
+        Raises:
+          UserError: they are not the ones that were seen when the slice was planned.
+        """
+        seen = hashlib.blake2b(digest_size=16)
+        for document in itertools.islice(documents, self.documents):
+            yield document
+            seen.update(document.digest)
+        if seen.hexdigest() != self.digest:
+            raise UserError(f"--input has changed since it was first read (slice {self.number}), or "
+                            "is another one on another machine; run the same command again.")
+
+
+def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:
+    """Reads everything once: slices of whole documents, each of at least `slice_bytes` of text.
+
+    Raises:
+      UserError: the input cannot be read.
+    """
+    slices: list[Slice] = []
+    held: list[Position] = []  # of the first and the last document
+    count = size = source_bytes = 0
+    seen = hashlib.blake2b(digest_size=16)
+
+    def end() -> None:
+        slices.append(Slice(len(slices), held[0], held[-1], count, source_bytes, seen.hexdigest()))
+
+    with Progress(corpus.total_bytes, "B", "reading") as progress:
+        for document in corpus.documents():
+            collections.deque(document.blocks(), maxlen=0)
+            held[1:] = [document.position]
+            count, size = count + 1, size + document.text_bytes
+            source_bytes += document.source_bytes
+            progress.update(document.source_bytes)
+            seen.update(document.digest)
+            if size >= slice_bytes:
+                end()
+                held, count, size, source_bytes = [], 0, 0, 0
+                seen = hashlib.blake2b(digest_size=16)
+    if held:
+        end()
+    return slices
+
+
+def cut_tasks(documents: Iterable[Document], rule: SplitRule, number: int) -> Iterator[Task]:
+    """The documents of slice `number` as tasks; within a split they hold them in order."""
     gathering: dict[str, _Gathering] = {}
     for document in documents:
         source_bytes = 0
         for split, piece, ends in rule.parts(document):
-            text_bytes = len(piece.text.encode("utf-8"))
             gathered = gathering.setdefault(split, _Gathering(number, split))
-            gathered.add(piece, ends, text_bytes, document.source_bytes - source_bytes)
+            gathered.add(piece, ends, len(piece.text.encode("utf-8")),
+                         document.source_bytes - source_bytes)
             source_bytes = document.source_bytes
-            size += text_bytes
             if gathered.size >= _TASK_SIZE:
                 yield gathering.pop(split).task()
-        if size >= slice_bytes:
-            yield from (gathered.task() for gathered in gathering.values())
-            gathering.clear()
-            number, size = number + 1, 0
     yield from (gathered.task() for gathered in gathering.values())

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,16 @@ class Totals:
             mine.update(theirs)
         self.longest = max(self.longest, other.longest)
         return self
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it, where names are text and labels are not."""
+        return vars(self) | {"labels": list(self.labels.items())}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Totals":
+        """What `to_json` made `value` of."""
+        return cls(collections.Counter(value["counts"]), collections.Counter(dict(value["labels"])),
+                   collections.Counter(value["left_out"]), value["longest"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from gpt_tf.files import UserError
-from pipelines import sources, task_row
+from pipelines import reading, task_row
 from pipelines.task_row import Column, Source
 
 
@@ -55,7 +55,7 @@ def read_rows(path: str, source: Source, may_lack_label: bool) -> Rows:
 def _lines(path: str) -> Iterator[tuple[str, str | BadRow]]:
     """Each line; blank ones at the end of the file do not count."""
     blank = []
-    for _, lines in sources.read_lines([path]):
+    for _, lines in reading.read_lines([path]):
         for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
             if number == 1:
@@ -215,7 +215,7 @@ def read_examples(dataset: Any, where: str, label: Column, class_names: list[str
       label: the field of the label, which is -1 in an example without one.
       class_names: names of the classes, if that field holds their ids; else empty.
     """
-    numbered = sources.iterate(dataset.map(lambda example: (0, example)), [where])
+    numbered = reading.iterate(dataset.map(lambda example: (0, example)), [where])
     for number, (_, example) in enumerate(numbered):
         place = f"{where}, example {number}"
         try:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from gpt_tf import heuristics, transforms
 from gpt_tf.files import UserError
-from pipelines import catalogue, sources, task_layouts, task_row
+from pipelines import catalogue, reading, task_layouts, task_row
 from pipelines.task_files import BadRow, Rows, Values, read_examples, read_rows
 from pipelines.task_row import Source, TaskRow
 from pipelines.task_spec import spelled
@@ -210,7 +210,7 @@ def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
 
 def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
     return {tuple(line.decode("utf-8", "replace").split("\t")[:columns])
-            for _, lines in sources.read_lines([path]) for line in lines}
+            for _, lines in reading.read_lines([path]) for line in lines}
 
 
 def _open_catalogue(task: TaskRow, name: str, tfds_dir: str,

@@ -91,6 +91,11 @@ class ShardTotals:
     unknown: int = 0
     text_bytes: int = 0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """All fields but `shard`."""
+        return {name: value for name, value in vars(self).items() if name != "shard"}
+
 
 def cut_windows(tokens: np.ndarray, ends: np.ndarray,
                 sequence_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -97,4 +97,6 @@ def expected_windows(tokenizer, texts):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}
+    """All files of a folder and of those in it, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(pathlib.Path(folder).rglob("*")) if path.is_file()}

@@ -166,7 +166,7 @@ corpus = readers.open_corpus({str(tmp_path / 'a.txt')!r})
 first = next(next(iter(corpus.documents())).blocks())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rule = splitting.SplitRule(0)
-size = sum(task.place.text_bytes for task in splitting.cut_tasks(corpus.documents(), rule, 1 << 40))
+size = sum(task.place.text_bytes for task in splitting.cut_tasks(corpus.documents(), rule, 0))
 print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True,

@@ -140,9 +140,33 @@ def test_full_disk(build, tmp_path):
     with small_disk(tmp_path / "disk", 256 * 1024):
         with pytest.raises(UserError, match="Cannot write .*No space left on device"):
             build(texts, output_dir=str(tmp_path / "disk" / "data"), shard_megabytes=0.02)
-        found = contents(tmp_path / "disk" / "data")
+        data = tmp_path / "disk" / "data"
+        found = contents(data)
         assert "train-00000.tfrecord" in found and "manifest.json" not in found
         assert not [name for name in found if "part" in name]
+        subprocess.run(["mount", "-o", "remount,size=4m", str(tmp_path / "disk")], check=True)
+        finished = {path: path.stat().st_mtime_ns for path in data.glob("*-00000.*")}
+        build(texts, output_dir=str(data), shard_megabytes=0.02)
+        assert finished == {path: path.stat().st_mtime_ns for path in finished} != {}
+        build(texts, output_dir=str(tmp_path / "roomy"), shard_megabytes=0.02)
+        assert contents(data) == contents(tmp_path / "roomy")
+
+
+def test_read_only_folder(build, tmp_path):
+    """A disk that lets nobody write: an empty place, and a build that was to go on."""
+    texts = {f"{number}.txt": make_text(number, 9) for number in range(3)}
+    with small_disk(tmp_path / "disk", 256 * 1024):
+        data = tmp_path / "disk" / "data"
+        (tmp_path / "disk" / "stopped").mkdir()
+        (tmp_path / "disk" / "stopped" / "UNFINISHED").write_bytes(b"")
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+        for folder in (data, tmp_path / "disk" / "stopped"):
+            with pytest.raises(UserError, match="Cannot write .*Read-only file system"):
+                build(texts, output_dir=str(folder))
+        assert set(contents(tmp_path / "disk")) == {"stopped/UNFINISHED"}
+        subprocess.run(["mount", "-o", "remount,rw", str(tmp_path / "disk")], check=True)
+        build({}, output_dir=str(data))
+        assert records.Manifest.load(data).splits["train"].records
 
 
 def test_full_disk_at_the_last_moment(build, tmp_path, monkeypatch):
@@ -174,6 +198,20 @@ def test_command(tokenizer_dir, tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert err.splitlines()[-1].startswith("error: --output_dir=") and "Traceback" not in err
+
+
+def test_without_beam(build, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # as where it is not installed
+    with pytest.raises(UserError, match="not installed here: pip install .*requirements-beam.txt"):
+        build({"a.txt": make_text(1, 3)}, runner="DirectRunner")
+    assert not (tmp_path / "data").exists()
+
+
+def test_flags_of_beam_want_a_runner():
+    process = run_command("--input=a.txt", "--project=mine")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert err.startswith("error: Unknown command line flag 'project'")
 
 
 def test_help_is_quick_and_imports_no_tensorflow():

@@ -14,7 +14,7 @@ from gpt_tf import input as input_lib
 from gpt_tf import records
 from gpt_tf.files import UserError, lock_folder
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import build_task
+from pipelines import build_task, task_shards
 from pipelines.build_task import TaskConfig
 from tests import corpora
 from tests.conftest import REPOSITORY
@@ -41,8 +41,8 @@ def sst2(rows):
 def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
     """Calls `build_task.build` on the files given, in this process and in shards of 6 rows."""
     monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
-    monkeypatch.setattr(build_task, "_CHUNK_ROWS", 3)
-    monkeypatch.setattr(build_task, "_SHARD_CHUNKS", 2)
+    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 3)
+    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 6)
 
     def build(task, files, **flags):
         source = tmp_path / "source"
@@ -156,8 +156,8 @@ def test_long_text_is_shortened(build, tmp_path, capsys):
 
 
 def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(build_task, "_CHUNK_ROWS", 16)
-    monkeypatch.setattr(build_task, "_SHARD_CHUNKS", 4)
+    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 16)
+    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 64)
     (tmp_path / "train.tsv").write_text(
         sst2((sentence(number), number % 2) for number in range(300)), encoding="utf-8")
     folders = []
@@ -320,7 +320,8 @@ def test_summary(build, capsys):
 
 def test_published_rows_are_all_built(build, shared_data, tmp_path, monkeypatch):
     """STS-B, whose rows have 7 or 9 columns, quotes and all."""
-    monkeypatch.setattr(build_task, "_CHUNK_ROWS", 256)
+    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 256)
+    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 512)
     manifest = build("stsb", {}, input=str(shared_data / "tasks" / "STS-B"))
     assert [split.records for split in manifest.splits.values()] == [5749, 1500]
     labels = [label for _, label, _ in read_split(tmp_path / "data", "validation")]

@@ -102,6 +102,10 @@ def test_gpt_tf(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.py")), ids=lambda p: p.stem)
 def test_pipelines(path):
     assert ours(path) <= PIPELINES_MAY_IMPORT
+    # Beam is a choice of the user's: one module knows it, and only when it runs.
+    beam = {name for name in imports(path) if name.startswith("apache_beam")}
+    assert not beam or path.stem == "with_beam"
+    assert not beam & imports(path, at_top_only=True)
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_TENSORFLOW | COMMANDS))

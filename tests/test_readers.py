@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from gpt_tf.files import UserError
-from pipelines import readers, sources
+from pipelines import readers, reading, sources
 
 
 def read(patterns, **options):
@@ -32,7 +32,7 @@ def write_rows(path, rows, opener=open):
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz"])
 def test_text_comes_back_to_the_character(tmp_path, monkeypatch, block_bytes, ending):
     """Blocks cut characters of 2, 3 and 4 bytes at every place; line ends stay as they are."""
-    monkeypatch.setattr(sources, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", block_bytes)
     texts = ["a", "Zoë saw €5 \U0001f600 and — left.\r\nA new line.\rAnother\n\n", "exactly8",
              "\U0001f600" * 9, "\ufeffonly the first mark goes: \ufeff."]
     opener = gzip.open if ending == ".txt.gz" else open
@@ -47,7 +47,7 @@ def test_text_comes_back_to_the_character(tmp_path, monkeypatch, block_bytes, en
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_rows(tmp_path, monkeypatch, ending):
-    monkeypatch.setattr(sources, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 7)
     opener = gzip.open if ending == ".jsonl.gz" else open
     rows = [{"text": "one"}, b"", {"text": "Zo\u00eb\r\nand a line", "more": 1}, b"  ",
             {"text": " \n"}, {"text": "last"}]
@@ -71,7 +71,7 @@ def test_order_and_repeats(tmp_path):
 
 
 def test_a_corpus_can_be_read_again_after_a_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(name * 30)
     corpus = readers.open_corpus(f"{tmp_path}/*.txt")
@@ -81,7 +81,7 @@ def test_a_corpus_can_be_read_again_after_a_part(tmp_path, monkeypatch):
 
 
 def test_empty_files_are_skipped_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
     contents = {"a.txt": b"", "b.txt": b"\xef\xbb\xbf", "c.txt": b" \r\n" * 9,
                 "d.txt": b" " * 21 + b"text", "e.txt": b""}
     for name, content in contents.items():
@@ -96,7 +96,7 @@ def test_empty_files_are_skipped_and_counted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_text_that_is_not_utf8(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 16)
     ending = ".txt" if pack is bytes else ".txt.gz"
     good = "Zoë is fine. " * 5
     (tmp_path / f"a{ending}").write_bytes(pack(good.encode()))
@@ -237,3 +237,32 @@ def test_wiki40b_loses_its_marks():
     text = ("\n_START_ARTICLE_\nRome\n_START_SECTION_\nHistory\n_START_PARAGRAPH_\n"
             "A city._NEWLINE_Old.")
     assert sources.clean_wiki40b(text) == "Rome\nHistory\nA city.\nOld."
+
+
+def test_reading_on_from_any_document(tmp_path, monkeypatch):
+    """Every kind of file, in blocks that cut rows and characters, with empty ones between."""
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 11)
+    for number in range(8):
+        opener, ending = (gzip.open, ".gz") if number % 4 == 1 else (open, "")
+        rows = [{"text": f"Zo\u00eb {number} {row}" * row} for row in range(4)]
+        if number < 6:
+            write_rows(tmp_path / f"{number:02}.jsonl{ending}", [*rows, b"  ", rows[1]], opener)
+        with opener(tmp_path / f"{number:02}.txt{ending}", "wb") as stream:
+            stream.write(b"" if number == 6 else f"\ufeffZo\u00eb {number}\n".encode() * 3)
+    corpus = readers.open_corpus(f"{tmp_path}/*.txt*,{tmp_path}/*.jsonl*")
+
+    def taken(documents):
+        return [(document.name, "".join(document.blocks()), document.digest)
+                for document in documents]
+    every = taken(corpus.documents())
+    positions = [document.position for document in corpus.documents()]
+    assert len(set(positions)) == len(every) == 7 + 6 * 4
+    assert sorted(positions) == positions
+    for number, position in list(enumerate(positions))[::8]:
+        assert taken(corpus.documents(position)) == every[number:]
+        last = min(number + 5, len(every) - 1)
+        part, start = corpus.between(position, positions[last])
+        found = taken(part.documents(start))
+        assert found[:last + 1 - number] == every[number:last + 1]
+        assert {name.partition(", row")[0] for name, _, _ in found} == {
+            name.partition(", row")[0] for name, _, _ in every[number:last + 1]}
