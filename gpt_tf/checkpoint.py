@@ -9,6 +9,7 @@ from typing import Collection
 
 import tensorflow as tf
 
+from gpt_tf.checkpoint_state import check_state
 from gpt_tf.files import UserError, make_folder
 
 
@@ -26,9 +27,13 @@ class Checkpoints:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
+
+    Raises:
+      UserError: the folder's list of checkpoints names others, or is damaged.
     """
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1):
+        check_state(folder)
         self._folder = folder
         self._groups = groups
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
