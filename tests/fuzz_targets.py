@@ -63,23 +63,24 @@ def _read_tokenizer(folder: pathlib.Path) -> Any:
 
 
 def _read_task(task: str, folder: pathlib.Path) -> Any:
-    """The rows of all splits, where a bad one stops the reading, and where it is left out."""
+    """The rows of all splits: bad ones left out first, and then stopping the reading."""
     row = tasks.find_task(str(folder / "spec.json") if task == "own" else task)
     if row.form in ("entailment", "classification", "similarity", "multiple_choice"):
         records.Task.from_json(_as_json(row.task()), "the task")
     if row.zero_shot:
         records.ZeroShotTask.from_json(_as_json(row.zero_shot_task()), "the task")
 
-    def read(on_bad_row: str) -> list:
-        sources = task_readers.open_task(row, str(folder), "", on_bad_row)
-        return [each._replace(where="") for source in sources.values() for each in source.rows()]
+    def read(on_bad_row: str) -> tuple[list, int]:
+        sources = task_readers.open_task(row, str(folder), "", on_bad_row).values()
+        found = [each._replace(where="") for source in sources for each in source.rows()]
+        return found, sum(source.left_out.total() for source in sources)
 
-    left = read("skip")
-    for each in left:
+    found, left_out = read("skip")
+    for each in found:
         assert all(isinstance(part, str) and part.encode() is not None for part in each.texts)
         assert each.label is None or 0 <= each.label <= max(len(row.labels) - 1, *row.score_range,
                                                             0)
-    return read("stop")
+    return read("stop") if left_out else found
 
 
 def _as_json(task: records.Task) -> Any:
@@ -89,13 +90,15 @@ def _as_json(task: records.Task) -> Any:
 
 def _read_corpus(pattern: str, folder: pathlib.Path) -> Any:
     """The ids of all documents, cut as the pipeline cuts them."""
-    found = []
-    for on_bad_utf8 in ("skip", "stop"):
-        corpus = readers.open_corpus(f"{folder}/{pattern}", on_bad_utf8=on_bad_utf8)
+    def read(on_bad_utf8: str) -> tuple[list, int]:
+        corpus, found = readers.open_corpus(f"{folder}/{pattern}", on_bad_utf8=on_bad_utf8), []
         for document in corpus.documents():
             pieces = text.split_text(document.blocks(), 1000)
             found.append([seeds.tokenizer().encode_piece(piece).tolist() for piece in pieces])
-    return found
+        return found, corpus.skipped["not UTF-8"]
+
+    found, skipped = read("skip")
+    return read("stop") if skipped else found
 
 
 def _read_text(folder: pathlib.Path) -> Any:
@@ -209,16 +212,20 @@ def _tokenizers() -> Iterator[tuple[str, Target]]:
 def _tasks() -> Iterator[tuple[str, Target]]:
     for kind in ("jsonl", "tsv", "csv"):
         yield f"own_task_{kind}", Target(functools.partial(seeds.own_task, kind=kind),
-                                         functools.partial(_read_task, "own"), (f"train.{kind}",))
+                                         functools.partial(_read_task, "own"), (f"train.{kind}",),
+                                         share=1 if kind == "csv" else 0.3)
     yield "task_spec", Target(seeds.own_task, functools.partial(_read_task, "own"), ("spec.json",))
     for name in ("rte", "cola", "stsb", "qqp", "snli", "race_middle", "story_cloze", "mrpc", "dpr"):
         yield f"published_{name}", Target(functools.partial(seeds.published_task, name=name),
-                                          functools.partial(_read_task, name), ("**/*",), share=0.3)
+                                          functools.partial(_read_task, name), ("**/*",),
+                                          share=0.1)
 
 
 def _texts() -> Iterator[tuple[str, Target]]:
-    yield "corpus_text", Target(seeds.text_files, functools.partial(_read_corpus, "*.txt"), ("*",))
-    yield "corpus_rows", Target(seeds.row_files, functools.partial(_read_corpus, "*.jsonl"), ("*",))
+    yield "corpus_text", Target(seeds.text_files, functools.partial(_read_corpus, "*.txt"), ("*",),
+                                share=0.3)
+    yield "corpus_rows", Target(seeds.row_files, functools.partial(_read_corpus, "*.jsonl"), ("*",),
+                                share=0.3)
     yield "corpus_packed", Target(seeds.packed_files, functools.partial(_read_corpus, "*.gz"),
                                   ("*",))
     yield "evaluate_text", Target(seeds.text_files, _read_text, ("*",))
