@@ -168,11 +168,11 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
         sys.exit(0)
     try:
         rest = _parse_flags(passes_on)
-    except flags.Error as error:
-        print(f"error: {error} Try --help.", file=sys.stderr)
+    except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
+        print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
         sys.exit(2)
     if rest and not (passes_on and flags.FLAGS[passes_on].value):
-        print(f"error: {rest[0]!r} is not a flag: values are given as --name=value. Try --help.",
+        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try --help.",
               file=sys.stderr)
         sys.exit(2)
     try:

@@ -1,11 +1,10 @@
 """Who trains together: TF_CONFIG, or the variables that Slurm gives each process of a step."""
 
 from collections.abc import Mapping
-import json
 import re
 from typing import Any, NamedTuple
 
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, parse_json
 
 _EXAMPLE = ('{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
             '"index": 0}}')
@@ -40,14 +39,14 @@ def find_workers(environment: Mapping[str, str]) -> Workers:
 
 def _from_tf_config(text: str) -> Workers:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         cluster, task = value["cluster"], value["task"]
         jobs = {job: _strings(cluster.get(job, [])) for job in ("chief", "worker")}
         place = task["index"]
         if (set(cluster) - set(jobs) or type(place) is not int
                 or not 0 <= place < len(jobs[task["type"]])):
             raise ValueError
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"TF_CONFIG={text} does not name the workers and which of them this is; it "
                         f"must look like {_EXAMPLE}.") from error
     before = len(jobs["chief"]) if task["type"] == "worker" else 0

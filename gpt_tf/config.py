@@ -5,7 +5,11 @@ A field made by `option` is also a flag of the commands that use the class.
 """
 
 import dataclasses
-from typing import ClassVar
+import math
+import numbers
+from typing import Any, ClassVar
+
+_LIMIT = 1 << 31
 
 
 def option(default, help_text: str, choices: tuple[str, ...] = (), resumable: bool = False):
@@ -27,13 +31,25 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _require_kinds(config: Any) -> None:
+    """Sees that each value is of its default's kind, and each number finite and below 2**31."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kind = {int: numbers.Integral, float: numbers.Real}.get(field.type, field.type)
+        _require(isinstance(value, kind) and isinstance(value, bool) == (field.type is bool),
+                 f"--{field.name}={value!r:.40} must be of type {field.type.__name__}.")
+        _require(not isinstance(value, numbers.Real)
+                 or math.isfinite(value) and abs(value) < _LIMIT,
+                 f"--{field.name}={value!r:.40} must be a number below 2**31.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The shape of the decoder and its regularisation.
 
     Raises:
-      ValueError: a size is not positive, a rate is outside [0, 1), or the heads do not divide the
-        width.
+      ValueError: a value is of another kind, a size is not positive, a rate is outside [0, 1), or
+        the heads do not divide the width.
     """
 
     vocabulary_size: int = 40478  # BPE entries, as published; the tokenizer decides
@@ -57,10 +73,14 @@ class ModelConfig:
         "dropout", "embedding_dropout", "attention_dropout", "initializer_range")
 
     def __post_init__(self):
+        _require_kinds(self)
         for name in ("vocabulary_size", "num_layers", "num_heads", "hidden_dim",
                      "intermediate_dim", "max_sequence_length", "layer_norm_epsilon"):
             _require(getattr(self, name) > 0,
                      f"--{name}={getattr(self, name)} must be positive.")
+        for name in ("num_special_tokens", "initializer_range"):
+            _require(getattr(self, name) >= 0,
+                     f"--{name}={getattr(self, name)} must not be negative.")
         for name in ("dropout", "embedding_dropout", "attention_dropout"):
             _require(0 <= getattr(self, name) < 1,
                      f"--{name}={getattr(self, name)} must be at least 0 and below 1.")
@@ -97,6 +117,7 @@ class OptimizerConfig:
     clip_norm: float = option(1.0, "Largest global gradient norm; 0 leaves gradients alone.")
 
     def __post_init__(self):
+        _require_kinds(self)
         for name in ("learning_rate", "epsilon"):
             _require(getattr(self, name) > 0, f"--{name}={getattr(self, name)} must be positive.")
         for name in ("warmup_steps", "l2", "clip_norm"):
@@ -138,6 +159,7 @@ class TrainingConfig:
                                "0: none.", resumable=True)
 
     def __post_init__(self):
+        _require_kinds(self)
         for name in ("batch_size", "log_every", "save_every", "keep_checkpoints"):
             _require(getattr(self, name) > 0, f"--{name}={getattr(self, name)} must be positive.")
         for name in ("micro_batch_size", "num_steps", "evaluate_every", "evaluation_batches",
@@ -166,6 +188,7 @@ class FineTuningConfig:
                                                "0: at the end only.")
 
     def __post_init__(self):
+        _require_kinds(self)
         _require(self.transfer_layers >= -1, f"--transfer_layers={self.transfer_layers} must be "
                                              "-1 or a number of blocks.")
         _require(0 <= self.classifier_dropout < 1, "--classifier_dropout="
@@ -187,6 +210,7 @@ class SamplingConfig:
                           "probability (Holtzman et al. 2019); 1: all.")
 
     def __post_init__(self):
+        _require_kinds(self)
         for name in ("temperature", "top_k"):
             _require(getattr(self, name) >= 0,
                      f"--{name}={getattr(self, name)} must not be negative.")
@@ -204,6 +228,7 @@ class GenerationConfig:
     seed: int = option(0, "Decides the samples.")
 
     def __post_init__(self):
+        _require_kinds(self)
         _require(self.max_new_tokens > 0,
                  f"--max_new_tokens={self.max_new_tokens} must be positive.")
         _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")

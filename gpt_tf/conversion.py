@@ -10,7 +10,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.files import UserError, atomic_folder
 from gpt_tf.interop import huggingface, kept, openai
 from gpt_tf.interop.kept import Kept
-from gpt_tf.interop.mapping import fill
+from gpt_tf.interop.mapping import Found, fill
 from gpt_tf.model import GPT
 from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -49,6 +49,7 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     if task and not found.config.num_special_tokens:
         raise UserError(f"{found.where} has no rows of special tokens, and {kept.FILE} beside it "
                         "is of a fine-tuned run: take all files from one conversion.")
+    _check_size(found)
     model = TaskModel(found.config, task) if task else GPT(found.config)
     fill(LAYOUTS[layout].folder_entries(model.gpt if task else model), found.arrays, found.where)
     if task:
@@ -144,6 +145,16 @@ def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str, fol
         raise UserError(f"{where} has rows for {config.vocabulary_size:,} tokens and the "
                         f"vocabulary in {folder} has {tokenizer.vocabulary_size:,}: take both from "
                         "one model.")
+
+
+def _check_size(found: Found) -> None:
+    """Sees that a model is not much larger than its arrays, as one is made before their shapes are
+    compared one by one."""
+    values = sum(array.size for array in found.arrays.values())
+    if found.config.num_parameters > 2 * values:
+        raise UserError(f"{found.where} holds {values:,} values and a model of the shape that they "
+                        f"give has {found.config.num_parameters:,}: take all files from one GPT-1 "
+                        "language model.")
 
 
 def _not_finite(arrays: dict[str, np.ndarray], where: str) -> list[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import sys
 import time
 from typing import Any, BinaryIO, Iterator
@@ -19,10 +20,24 @@ from tqdm import tqdm
 
 
 STANDARD = "-"  # in place of a path: standard input or output
+_LONGEST_MESSAGE = 1200
+# Far more than a manifest of 100,000 shards or a vocabulary of a million tokens takes.
+_MOST_TEXT_BYTES = 1 << 26
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one sentence: what, where, what to do."""
+    """A mistake the user can mend. The message is one sentence: what, where, what to do.
+
+    What it quotes may come from anywhere: signs that would move or colour a terminal are written
+    as Python writes them, and the middle of what is too long is left out.
+    """
+
+    def __init__(self, message: str):
+        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+        if len(line) > _LONGEST_MESSAGE:
+            half = _LONGEST_MESSAGE // 2 - 5
+            line = f"{line[:half]} [...] {line[-half:]}"
+        super().__init__(line)
 
 
 class Interrupted(Exception):
@@ -49,7 +64,7 @@ def explain_disk_errors(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM,
-                               errno.ENOTDIR, errno.EISDIR):
+                               errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise
         raise UserError(
             f"Cannot write {path}: {os.strerror(error.errno)}. What was saved before is intact; "
@@ -113,19 +128,63 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         stream.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
+def read_text(path: str | os.PathLike, what: str) -> str:
+    """The text of a small file, without a byte order mark; `what` names it in the error.
+
+    Raises:
+      UserError: the file is missing, unreadable, no plain file, too large or not UTF-8.
+    """
+    try:
+        # A pipe or a device would be waited for, or never end.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"Cannot read {path} ({what}): it is not a plain file.")
+        with open(path, "rb") as stream:
+            data = stream.read(_MOST_TEXT_BYTES + 1)
+        if len(data) > _MOST_TEXT_BYTES:
+            raise UserError(f"{path} ({what}) has more than {_MOST_TEXT_BYTES:,} bytes, more than "
+                            "such a file ever has: copy it again.")
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"Cannot read {path} ({what}): {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} ({what}) is not UTF-8 text: {error}.") from error
+
+
+def parse_json(text: str, **options: Any) -> Any:
+    """`json.loads`, whose every complaint about `text` is a ValueError.
+
+    Raises:
+      ValueError: not JSON, a whole number of thousands of digits, or nested too deeply.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def read_json(path: str | os.PathLike, what: str) -> Any:
     """Reads a JSON file; `what` names it in the error, e.g. "the data folder's manifest".
 
     Raises:
-      UserError: the file is missing, unreadable, not UTF-8 or not JSON.
+      UserError: the file is none of `read_text`, or not JSON: numbers that JSON has no words for
+        (NaN), halves of characters and names given twice are errors, too.
     """
+    text = read_text(path, what)
     try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except OSError as error:
-        raise UserError(f"Cannot read {path} ({what}): {error.strerror}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        value = parse_json(text, object_pairs_hook=_without_doubles)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        return value
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} ({what}) is not valid JSON: {error}.") from error
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"the name {twice!r:.40} is given twice")
+    return values
 
 
 def make_folder(path: str | os.PathLike) -> None:

@@ -143,9 +143,13 @@ class Batches:
         try:
             yield
         except tf.errors.OpError as error:
-            if self._error is None:
+            if self._error is not None:
+                raise self._error from error
+            if not isinstance(error, tf.errors.InvalidArgumentError):
                 raise
-            raise self._error from error
+            # Its checksum is right, so it was written so.
+            raise UserError(f"{self.reader.folder} has a record that is not of the kind that its "
+                            f"manifest says: {records.rebuild(self.manifest.kind)}.") from error
 
     def _load(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
         task, size = self.manifest.task, len(self._rows)

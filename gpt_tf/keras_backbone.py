@@ -6,7 +6,7 @@ import os
 import keras
 import keras_nlp
 
-from gpt_tf import run_folder
+from gpt_tf import keras_preset, run_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.model import GPT
 from gpt_tf.tokenizer import SPECIAL_TOKENS
@@ -63,10 +63,11 @@ class GPTBackbone(keras_nlp.models.Backbone):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`.
 
         Raises:
-          UserError: a run folder that has no whole checkpoint.
+          UserError: a run folder that has no whole checkpoint, or a damaged preset.
         """
         if not is_run_folder(preset):
-            return super().from_preset(preset, load_weights=load_weights, **kwargs)
+            with keras_preset.explain(preset):
+                return super().from_preset(preset, load_weights=load_weights, **kwargs)
         backbone = cls(**dataclasses.asdict(run_folder.load_config(preset)) | kwargs)
         if load_weights:
             backbone.gpt.assign(run_folder.load_model(preset)[0])

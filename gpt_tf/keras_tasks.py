@@ -12,14 +12,14 @@ import keras
 import keras_nlp
 import tensorflow as tf
 
-from gpt_tf import run_folder
+from gpt_tf import keras_preset, run_folder
 from gpt_tf.keras_backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_optimizer import GPTAdam
 from gpt_tf.keras_text import (
     GPTCausalLMPreprocessor, GPTTextClassifierPreprocessor, GPTTokenizer)
 from gpt_tf.layers import Cache, make_dropout_keys
 from gpt_tf.losses import weighted_lm_loss
-from gpt_tf.records import Task
+from gpt_tf.records import MOST_CLASSES, Task
 from gpt_tf.task_model import TaskModel, joint_loss
 from gpt_tf.transforms import CLASSIFICATION, SIMILARITY
 
@@ -123,7 +123,8 @@ class GPTCausalLM(_PaperTraining, keras_nlp.models.CausalLM):
     def from_preset(cls, preset, load_weights=True, **kwargs):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
         if not is_run_folder(preset):
-            return super().from_preset(preset, load_weights=load_weights, **kwargs)
+            with keras_preset.explain(preset):
+                return super().from_preset(preset, load_weights=load_weights, **kwargs)
         dtype = {"dtype": kwargs.pop("dtype")} if "dtype" in kwargs else {}
         backbone = GPTBackbone.from_preset(preset, load_weights, **dtype)
         kwargs.setdefault("preprocessor", GPTCausalLMPreprocessor(
@@ -269,7 +270,7 @@ class GPTTextClassifier(_PaperTraining, keras_nlp.models.TextClassifier):
       dropout: on the linear layer's input.
 
     Raises:
-      ValueError: the backbone has no special tokens.
+      ValueError: the backbone has no special tokens, or the number of classes cannot be.
     """
 
     backbone_cls = GPTBackbone
@@ -277,6 +278,8 @@ class GPTTextClassifier(_PaperTraining, keras_nlp.models.TextClassifier):
 
     def __init__(self, backbone, num_classes, preprocessor=None, form=CLASSIFICATION,
                  lm_coef=0.5, dropout=0.1, **kwargs):
+        if not 1 < num_classes <= MOST_CLASSES:
+            raise ValueError(f"num_classes={num_classes} must be 2 to {MOST_CLASSES:,}.")
         if backbone.with_special_tokens() is not backbone:
             raise ValueError("The backbone has no rows for start, delimiter and extract: give "
                              "backbone.with_special_tokens().")
@@ -305,7 +308,8 @@ class GPTTextClassifier(_PaperTraining, keras_nlp.models.TextClassifier):
           UserError: a run folder that is not fine-tuned, without `num_classes`.
         """
         if not is_run_folder(preset):
-            return super().from_preset(preset, load_weights=load_weights, **kwargs)
+            with keras_preset.explain(preset):
+                return super().from_preset(preset, load_weights=load_weights, **kwargs)
         options = {name: kwargs.pop(name) for name in ("dtype", "seed") if name in kwargs}
         backbone = GPTBackbone.from_preset(preset, load_weights, **options).with_special_tokens()
         form, length = kwargs.pop("form", CLASSIFICATION), backbone.config.max_sequence_length

@@ -8,6 +8,7 @@ import keras_nlp
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf import keras_preset
 from gpt_tf.input import batch_width
 from gpt_tf.keras_backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.tokenizer import Tokenizer
@@ -43,7 +44,8 @@ class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
         if is_run_folder(preset):
             return cls(Tokenizer.load(preset), **kwargs)
-        return super().from_preset(preset, **kwargs)
+        with keras_preset.explain(preset):
+            return super().from_preset(preset, **kwargs)
 
     def save_assets(self, dir_path):
         """Writes the tokenizer's files."""

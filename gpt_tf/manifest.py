@@ -8,6 +8,9 @@ import re
 from typing import Any
 
 from gpt_tf.files import UserError, read_json, write_json
+from gpt_tf.heuristics import HEURISTICS, NEXT_WORD, PRONOUN
+from gpt_tf.metrics import METRICS
+from gpt_tf.transforms import FORMS, MULTIPLE_CHOICE, SIMILARITY
 
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -19,7 +22,16 @@ ZERO_SHOT = "zero_shot"
 _COMMANDS = {LANGUAGE_MODEL: "python -m pipelines.build_corpus",
              TASK: "python -m pipelines.build_task",
              ZERO_SHOT: "python -m pipelines.build_task --zero_shot"}
-_SHARD_NAME = re.compile(r"[a-z_]+-[0-9]{5,}\.tfrecord")
+# The split of a shard, and its number.
+_SHARD_NAME = re.compile(r"([a-z_]+)-[0-9]{5,}\.tfrecord")
+_FRAME_BYTES = 16  # of a TFRecord, beside its record
+MOST_CLASSES = 10_000
+_LONGEST_NAME = 200
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can name a task or a class: some signs that stand on one line."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +115,23 @@ class Task:
           UserError: `value` is none.
         """
         task = _checked(cls, value, where, "make it again")
-        if (task.num_sequences < 1 or not task.metrics or len(task.score_range) not in (0, 2)
-                or task.labels and task.score_range or task.num_classes < 2):
-            raise UserError(f"{where} describes no task: two classes or more, or a score's range, "
-                            "and a metric are wanted; make it again.")
+        if (not task.metrics or not set(task.metrics) <= set(METRICS)
+                or len(task.score_range) not in (0, 2) or task.labels and task.score_range
+                or not 2 <= task.num_classes <= MOST_CLASSES
+                or len(set(task.labels)) < len(task.labels)
+                or not all(map(is_name, (task.name, *task.labels)))):
+            raise UserError(f"{where} describes no task: a name, two classes or more, or a score's "
+                            "range, and a metric are wanted; make it again.")
+        if not task._has_known_form():
+            raise UserError(f"{where} describes no task: the form {task.form!r:.40} has other "
+                            f"sequences than {task.num_sequences}, or is not known; make it "
+                            "again.")
         return task
+
+    def _has_known_form(self) -> bool:
+        sequences = {SIMILARITY: 2, MULTIPLE_CHOICE: self.num_classes}.get(self.form, 1)
+        return (self.form in FORMS and self.num_sequences == sequences
+                and not (self.is_score and self.form == MULTIPLE_CHOICE))
 
 
 # How the log-probabilities of a sequence's scored tokens become its score.
@@ -142,11 +166,15 @@ class ZeroShotTask(Task):
     def from_json(cls, value: Any, where: str) -> "ZeroShotTask":
         """As of `Task`."""
         task = super().from_json(value, where)
-        sequences = 1 if task.decision == THRESHOLD else task.num_classes
-        if (task.is_score or task.score not in (MEAN, SUM) or task.num_sequences != sequences
-                or task.decision not in (HIGHEST, THRESHOLD)):
+        if (task.is_score or task.score not in (MEAN, SUM) or task.heuristic not in HEURISTICS
+                or task.decision not in (HIGHEST, THRESHOLD)
+                or task.heuristic == NEXT_WORD and len(task.words) != task.num_classes):
             raise UserError(f"{where} does not say how scores become classes; make it again.")
         return task
+
+    def _has_known_form(self) -> bool:
+        sequences = 1 if self.decision == THRESHOLD else self.num_classes
+        return self.form in (*FORMS, PRONOUN) and self.num_sequences == sequences
 
 
 # The class of a folder's `task`, by the folder's kind.
@@ -189,10 +217,17 @@ class Manifest:
         if manifest.kind not in _TASKS or (task is None) != (manifest.task is None):
             raise UserError(f"{path}: data of kind {manifest.kind!r} is not known, or not with "
                             f"that task: {mend}.")
+        splits = {name: _load_split(TaskSplit if task else Split, name, split, path, mend)
+                  for name, split in manifest.splits.items()}
+        smallest = _FRAME_BYTES + (0 if task else manifest.sequence_length)  # one byte a token
+        if manifest.sequence_length < 2 or any(
+                shard.bytes < shard.records * smallest
+                for split in splits.values() for shard in split.shards):
+            raise UserError(f"{path}: sequence_length cannot be {manifest.sequence_length} in "
+                            f"shards of that size: {mend}.")
         return dataclasses.replace(
-            manifest, task=task and task.from_json(manifest.task, f"{path}, task"),
-            splits={name: _load_split(TaskSplit if task else Split, name, split, path, mend)
-                    for name, split in manifest.splits.items()})
+            manifest, splits=splits,
+            task=task and task.from_json(manifest.task, f"{path}, task"))
 
     @property
     def fingerprint(self) -> str:
@@ -207,7 +242,7 @@ class Manifest:
 
 def rebuild(kind: str | None) -> str:
     """What to do about a damaged data folder: the end of a user's error."""
-    command = _COMMANDS.get(kind, " or ".join(_COMMANDS.values()))
+    command = _COMMANDS.get(str(kind), " or ".join(_COMMANDS.values()))
     return f"build the data folder again with {command} ... --overwrite"
 
 
@@ -215,11 +250,18 @@ def _load_split(cls: type, name: str, value: Any, path: str, mend: str) -> Split
     split = _checked(cls, value, f"{path}, split {name}", mend)
     shards = tuple(_checked(Shard, shard, f"{path}, split {name}", mend) for shard in split.shards)
     for shard in shards:
-        if not _SHARD_NAME.fullmatch(shard.name):
-            raise UserError(f"{path}: {shard.name!r} is not a shard's name: {mend}.")
+        found = _SHARD_NAME.fullmatch(shard.name)
+        if not found or found[1] != name:
+            raise UserError(f"{path}: {shard.name!r:.60} is not a shard's name in {name!r:.40}: "
+                            f"{mend}.")
+    if len({shard.name for shard in shards}) < len(shards):
+        raise UserError(f"{path}: {name} has a shard twice: {mend}.")
     if sum(shard.records for shard in shards) != split.records:
         raise UserError(f"{path}: the shards of {name} do not add up to {split.records} records: "
                         f"{mend}.")
+    if not all(shard.records for shard in shards) or cls is Split and not (
+            split.records <= min(split.predicted_tokens, split.text_bytes)):
+        raise UserError(f"{path}: the numbers of records and tokens of {name} cannot be: {mend}.")
     return dataclasses.replace(split, shards=shards)
 
 
@@ -240,7 +282,7 @@ def _checked(cls: type, value: Any, where: str, mend: str) -> Any:
     for field in fields:
         kind, part = _KINDS.get(field.type, (dict, None))
         got = value[field.name]
-        if (kind is not object and type(got) is not kind or kind is int and got < 0
+        if (kind is not object and type(got) is not kind or kind is int and not 0 <= got < 1 << 63
                 or part and any(type(each) is not part for each in got)):
             raise UserError(f"{where}: {field.name} cannot be {got!r:.40}: {mend}.")
     return cls(**{name: tuple(got) if isinstance(got, list) else got

@@ -49,7 +49,9 @@ def check_data(data_dir: str) -> Manifest:
     if manifest.kind != LANGUAGE_MODEL:
         raise UserError(f"{data_dir} holds data of kind {manifest.kind!r}; pre-training wants the "
                         "output of python -m pipelines.build_corpus.")
-    if Tokenizer.load(data_dir).fingerprint != manifest.tokenizer_fingerprint:
+    tokenizer = Tokenizer.load(data_dir)
+    if (tokenizer.fingerprint, tokenizer.vocabulary_size) != (
+            manifest.tokenizer_fingerprint, manifest.vocabulary_size):
         raise UserError(f"The tokenizer in {data_dir} is not the one its data was made with: "
                         "build the folder again with python -m pipelines.build_corpus.")
     return manifest

@@ -33,17 +33,19 @@ Example: the endings 9 and 4 5 of the story 7 8 make
 
 from collections.abc import Sequence
 import functools
+import io
 import math
 import os
 
 import google_crc32c
 import numpy as np
 
+from gpt_tf import npy
 from gpt_tf.files import UserError
 # Some only pass through this door.
 from gpt_tf.manifest import (  # pylint: disable=unused-import
-    FORMAT_VERSION, HIGHEST, LANGUAGE_MODEL, MANIFEST_NAME, MEAN, SUM, TASK, THRESHOLD, ZERO_SHOT,
-    Manifest, Shard, Split, Task, TaskSplit, ZeroShotTask, rebuild)
+    FORMAT_VERSION, HIGHEST, LANGUAGE_MODEL, MANIFEST_NAME, MEAN, MOST_CLASSES, SUM, TASK,
+    THRESHOLD, ZERO_SHOT, Manifest, Shard, Split, Task, TaskSplit, ZeroShotTask, is_name, rebuild)
 from gpt_tf.wire import example, float_feature, frame, int64_feature, varint_rows, varints
 
 TOKEN_IDS = "token_ids"
@@ -171,7 +173,8 @@ class SplitReader:
       reader.read([5, 0])   # two serialised tf.train.Examples
 
     Attributes:
-      manifest: the folder's Manifest.
+      folder: the data folder.
+      manifest: its Manifest.
       lengths: int32 [N], tokens of each record (of its longest sequence), known without reading
         the records.
     """
@@ -187,6 +190,7 @@ class SplitReader:
             full = [name for name, value in self.manifest.splits.items() if value.records]
             raise UserError(f"{os.fspath(data_dir)} has no records for split {split!r}; it has "
                             f"{', '.join(full) or 'none'}.")
+        self.folder = os.fspath(data_dir)
         self._mend = rebuild(self.manifest.kind)
         self._shards = self.manifest.splits[split].shards
         self._paths = [os.path.join(data_dir, shard.name) for shard in self._shards]
@@ -222,11 +226,33 @@ class SplitReader:
                 f"Cannot read {error.filename}: {error.strerror}: {self._mend}.") from error
         if google_crc32c.value(data) != shard.index_crc32c:
             raise UserError(f"{index_path} was altered or truncated: {self._mend}.")
-        index = np.frombuffer(data, INDEX_DTYPE, offset=len(data) - 12 * shard.records)
+        index = self._parse_index(data, shard)
+        if index is None:
+            raise UserError(f"{index_path} is no index of {shard.records} records in "
+                            f"{shard.bytes} bytes of {shard.name}: {self._mend}.")
         if size < shard.bytes:
             record = max(0, int(np.searchsorted(index["offset"], size, side="right")) - 1)
             raise UserError(f"{path} is truncated in record {record}: it has {size} of "
                             f"{shard.bytes} bytes: {self._mend}.")
+        if size > shard.bytes:
+            raise UserError(f"{path} was altered: it has {size} bytes and {shard.bytes} were "
+                            f"written: {self._mend}.")
+        return index
+
+    def _parse_index(self, data: bytes, shard: Shard) -> np.ndarray | None:
+        """INDEX_DTYPE [records]; None where the bytes cannot be the index of such a shard."""
+        stream = io.BytesIO(data)
+        try:
+            if npy.vector_length(stream, len(data), INDEX_DTYPE) != shard.records:
+                return None
+        except ValueError:
+            return None
+        index = np.frombuffer(data, INDEX_DTYPE, offset=stream.tell())
+        edges = np.append(index["offset"], np.uint64(shard.bytes))
+        lengths = index["length"]
+        if (edges[0] != 0 or (edges[1:] <= edges[:-1]).any() or lengths.min() < 1
+                or lengths.max() > self.manifest.sequence_length):
+            return None
         return index
 
     def _read_one(self, shard: int, record: int) -> bytes:

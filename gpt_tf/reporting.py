@@ -5,12 +5,11 @@ import io
 import json
 import math
 import os
-import sys
 from typing import TYPE_CHECKING, Iterator
 
 import tensorflow as tf
 
-from gpt_tf.files import UserError, atomic_write, explain_disk_errors, make_folder
+from gpt_tf.files import UserError, atomic_write, explain_disk_errors, make_folder, parse_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
@@ -23,6 +22,9 @@ class Reporter:
       folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
       resume_step: rows after it were written by updates that are about to be done again, and are
         dropped; 0 for a fresh run.
+
+    Raises:
+      UserError: the rows that are there are damaged, or the folder cannot be written.
     """
 
     def __init__(self, folder: str, resume_step: int = 0):
@@ -39,20 +41,19 @@ class Reporter:
         if not os.path.exists(self._path):
             return
         kept = []
-        with open(self._path, encoding="utf-8", errors="replace") as stream:
+        with open(self._path, "rb") as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     continue  # cut short by a kill
                 try:
-                    keep = json.loads(line)["step"] <= step
-                except (ValueError, TypeError, KeyError, RecursionError):
-                    print(f"{self._path}, line {number}, is damaged and left out.",
-                          file=sys.stderr)
-                    continue
+                    keep = parse_json(line.decode())["step"] <= step
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UserError(f"{self._path}, line {number} is no row of metrics: remove the "
+                                    "line, or move the file away.") from error
                 if keep:
                     kept.append(line)
         with atomic_write(self._path) as stream:
-            stream.write("".join(kept).encode("utf-8"))
+            stream.write(b"".join(kept))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One row of `metrics.jsonl` and one point of each curve."""

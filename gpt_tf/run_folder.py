@@ -10,6 +10,7 @@
   best/             of a fine-tuned run: the weights of its best validation
 """
 
+import contextlib
 import dataclasses
 import os
 
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, atomic_write, read_json, write_json
+from gpt_tf.files import UserError, atomic_write, read_json, read_text, write_json
 from gpt_tf.model import GPT
 from gpt_tf.records import LANGUAGE_MODEL, TASK, Manifest, Task
 from gpt_tf.task_model import TaskModel
@@ -31,6 +32,7 @@ _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 _CONVERTED = "convert.flags"
 # The first line of the resolved flagfile, a comment to the flags' parser.
 _DATA = "# data_fingerprint="
+_SHORTEST = 4  # start, delimiter, extract and a token of text
 
 
 def checkpoint_folder(model_dir: str) -> str:
@@ -122,8 +124,7 @@ def is_converted(model_dir: str) -> bool:
 
 def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
                 model: ModelConfig) -> None:
-    with open(path, encoding="utf-8") as stream:
-        before = _parse_flags(stream.read())
+    before = _parse_flags(read_text(path, "the run's flagfile"))
     now = _parse_flags(flags_text)
     data = _DATA.rstrip("=")
     if before.get(data) != now[data]:
@@ -137,7 +138,7 @@ def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
                        for values in (before, now))
         raise UserError(f"{model_dir} holds a run with {was} and this command says {wanted}: "
                         "give the run's value to go on with it, or another --model_dir.")
-    if load_config(model_dir) != model:
+    if _read_config(model_dir) != model:
         raise UserError(f"{model_dir} holds a model of another shape than these flags and this "
                         "data give: name another --model_dir.")
 
@@ -151,17 +152,30 @@ def load_flags(model_dir: str) -> dict[str, str]:
     for command in _COMMANDS.values():
         path = os.path.join(model_dir, f"{command}.flags")
         if os.path.exists(path):
-            with open(path, encoding="utf-8") as stream:
-                return _parse_flags(stream.read())
+            return _parse_flags(read_text(path, "the run's flagfile"))
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
 
 def load_config(model_dir: str) -> ModelConfig:
-    """The shape of a run's model.
+    """The shape of a run's model, which is no larger than its checkpoints.
 
     Raises:
-      UserError: the folder is not a run's, or its model.json was altered.
+      UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
     """
+    config, folder = _read_config(model_dir), _weights_folder(model_dir)
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
+        size = sum(entry.stat().st_size for entry in files if ".data-" in entry.name)
+        if size and size < 4 * config.num_parameters:
+            raise UserError(f"{os.path.join(model_dir, _MODEL)} describes a model of "
+                            f"{config.num_parameters:,} parameters, and all checkpoints in "
+                            f"{folder} have {size:,} bytes: take both from one run.")
+        if size:
+            return config
+    raise UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or start "
+                    "it again.")
+
+
+def _read_config(model_dir: str) -> ModelConfig:
     path = os.path.join(model_dir, _MODEL)
     if not os.path.exists(path):
         raise UserError(f"No {_MODEL} in {model_dir}: it is not a run folder; make one with "
@@ -187,10 +201,12 @@ def load_task(model_dir: str) -> tuple[Task, int]:
     if not is_fine_tuned(model_dir):
         raise UserError(f"No {_TASK} in {model_dir}: it is not a fine-tuned run; make one with "
                         f"python -m gpt_tf.finetune --model_dir={model_dir} ...")
-    value = read_json(path, "the run's task")
-    if not isinstance(value, dict) or type(value.get("max_length")) is not int:
-        raise UserError(f"{path} does not say a max_length: fine-tune again.")
-    return Task.from_json(value.get("task"), path), value["max_length"]
+    value, limit = read_json(path, "the run's task"), _read_config(model_dir).max_sequence_length
+    length = value.get("max_length") if isinstance(value, dict) else None
+    if type(length) is not int or not _SHORTEST <= length <= limit:
+        raise UserError(f"{path} says a max_length of {length!r:.40}, and {_SHORTEST} to {limit} "
+                        "tokens are what the run's model takes: fine-tune again.")
+    return Task.from_json(value.get("task"), path), length
 
 
 def load_model(model_dir: str, dtype: str = "float32") -> tuple[GPT, int]:
@@ -230,8 +246,12 @@ def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
     return Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)})
 
 
+def _weights_folder(model_dir: str) -> str:
+    return best_folder(model_dir) if is_fine_tuned(model_dir) else checkpoint_folder(model_dir)
+
+
 def _restore(model_dir: str, model: GPT | TaskModel) -> int:
-    folder = best_folder(model_dir) if is_fine_tuned(model_dir) else checkpoint_folder(model_dir)
+    folder = _weights_folder(model_dir)
     step = Checkpoints(folder, {"model": model_variables(model)}).restore_latest()
     if step is None:
         raise UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or "

@@ -11,9 +11,8 @@ Spaces around a text do not count, nor do blank lines at the end.
 
 import codecs
 from collections.abc import Iterable, Iterator
-import json
 
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, parse_json
 from gpt_tf.records import Task
 from gpt_tf.transforms import FIELDS, MULTIPLE_CHOICE
 
@@ -77,7 +76,7 @@ def _texts(task: Task, line: str, kind: str) -> list[str]:
 
 
 def _from_json(task: Task, line: str) -> list[str]:
-    value = json.loads(line)
+    value = parse_json(line)
     fields = FIELDS[task.form]
     if not isinstance(value, dict):
         raise ValueError(f"not a group of named values, which are {', '.join(fields)}")

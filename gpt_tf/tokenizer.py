@@ -83,8 +83,12 @@ class Tokenizer:
         Raises:
           UserError: a file is missing or is not of that layout.
         """
-        return cls(tokenizer_files.read_vocabulary(encoder_json),
-                   tokenizer_files.read_merges(merges), language)
+        vocabulary = tokenizer_files.read_vocabulary(encoder_json)
+        pairs = tokenizer_files.read_merges(merges)
+        try:
+            return cls(vocabulary, pairs, language)
+        except UserError as error:
+            raise UserError(f"{encoder_json} and {merges}: {error}") from error
 
     @classmethod
     def from_huggingface(cls, vocab_json: str | os.PathLike, merges: str | os.PathLike,

@@ -9,7 +9,8 @@ import pathlib
 from typing import Any, Mapping, Sequence
 import warnings
 
-from gpt_tf.files import UserError, atomic_write, make_folder, read_json, write_json
+from gpt_tf.files import (
+    UserError, atomic_write, make_folder, read_json, read_text, write_json)
 
 INFO_FILE = "tokenizer_info.json"
 FORMAT_VERSION = 1
@@ -57,7 +58,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, int]:
     """
     vocabulary = read_json(path, "the tokenizer's vocabulary")
     if not isinstance(vocabulary, dict) or not all(
-            isinstance(index, int) for index in vocabulary.values()):
+            type(index) is int for index in vocabulary.values()):
         raise UserError(f"{path} is not a vocabulary: a JSON object of tokens and their ids is "
                         "wanted.")
     return vocabulary
@@ -69,12 +70,7 @@ def read_merges(path: str | os.PathLike) -> list[tuple[str, str]]:
     Raises:
       UserError: the file is missing or is no list of merges; the line is named.
     """
-    try:
-        lines = pathlib.Path(path).read_bytes().decode().replace("\r\n", "\n").split("\n")
-    except OSError as error:
-        raise UserError(f"Cannot read the tokenizer's merges {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"The tokenizer's merges {path} are not UTF-8 text: {error}.") from error
+    lines = read_text(path, "the tokenizer's merges").replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()
     first = 1 if lines and lines[0].startswith("#version") else 0
@@ -110,8 +106,8 @@ def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) 
         made_with = info.get(name)
         if made_with != here:
             warnings.warn(
-                f"The tokenizer in {folder} was made with {name} {made_with}, here is {here}: some "
-                f"words may split differently. Install {name}=={made_with} to be exact.",
+                f"The tokenizer in {folder} was made with {name} {made_with!s:.40}, here is {here}: "
+                f"some words may split differently. Install {name}=={made_with!s:.40} to be exact.",
                 stacklevel=3)
 
 

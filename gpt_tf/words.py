@@ -2,9 +2,13 @@
 
 import functools
 import re
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from gpt_tf.files import UserError
+
+
+# What may be a code such as en or zh-Hans: spaCy makes a module's name of it, and imports that.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @functools.cache
@@ -12,8 +16,10 @@ def _load_spacy(language: str) -> Any:
     import spacy  # pylint: disable=import-outside-toplevel  # takes most of a second
 
     try:
+        if not _LANGUAGE.fullmatch(language):
+            raise ValueError("no language code")
         pipeline = spacy.blank(language)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise UserError(f"spaCy cannot split words of the language {language!r}; give one of its "
                         "language codes, such as en, fr or de.") from error
     if type(pipeline.tokenizer) is not spacy.tokenizer.Tokenizer:  # a subclass has other rules
@@ -41,6 +47,10 @@ class WordRules(NamedTuple):
 
 def _never(text: str) -> None:
     del text
+
+
+# Far more signs than a rule of an affix has; none sees more than so many signs around its own.
+_AFFIX, _CONTEXT = 64, 16
 
 
 class WordSplitter:
@@ -129,29 +139,49 @@ class WordSplitter:
 
     def _split_affixes(self, text: str) -> list[str]:
         prefixes, suffixes = [], []
-        special, length = self._special, -1
-        while text and len(text) != length:
-            if self._token_match(text) or text in special:
+        start, end, length = 0, len(text), -1
+        while start < end and end - start != length:
+            if (self._token_match is not _never and self._token_match(text[start:end])
+                    or self._is_special(text, start, end)):
                 break
-            length = len(text)
-            prefix = _length(self._prefix(text))
-            if prefix and text[prefix:] in special:
-                prefixes.append(text[:prefix])
-                text = text[prefix:]
+            length = end - start
+            prefix = self._affix_length(self._prefix, text, start, end, at_start=True)
+            if prefix and self._is_special(text, start + prefix, end):
+                prefixes.append(text[start:start + prefix])
+                start += prefix
                 break
-            suffix = _length(self._suffix(text[prefix:]))
-            if suffix and text[:-suffix] in special:
-                suffixes.append(text[-suffix:])
-                text = text[:-suffix]
+            suffix = self._affix_length(self._suffix, text, start + prefix, end, at_start=False)
+            if suffix and self._is_special(text, start, end - suffix):
+                suffixes.append(text[end - suffix:end])
+                end -= suffix
                 break
             if prefix + suffix > length:
                 suffix = 0  # they overlap: the prefix goes first
             if prefix:
-                prefixes.append(text[:prefix])
+                prefixes.append(text[start:start + prefix])
             if suffix:
-                suffixes.append(text[length - suffix:])
-            text = text[prefix:length - suffix]
-        return [*prefixes, *self._split_infixes(text), *reversed(suffixes)]
+                suffixes.append(text[end - suffix:end])
+            start, end = start + prefix, end - suffix
+        return [*prefixes, *self._split_infixes(text[start:end]), *reversed(suffixes)]
+
+    def _is_special(self, text: str, start: int, end: int) -> bool:
+        return end - start <= self._longest_special and text[start:end] in self._special
+
+    def _affix_length(self, search: Callable[[str], re.Match | None], text: str, start: int,
+                      end: int, at_start: bool) -> int:
+        """The length of the prefix or suffix of text[start:end]; 0: there is none.
+
+        Only an end of it is looked at, so that a chunk of n signs that come off one by one takes n
+        steps and not n * n. A rule that fills that end may go on, as that of "...." does.
+        """
+        width = _AFFIX
+        while True:
+            part = (text[start:min(end, start + width)] if at_start
+                    else text[max(start, end - width):end])
+            length = _length(search(part))
+            if length < width - _CONTEXT or len(part) == end - start:
+                return length
+            width *= 2
 
     def _split_infixes(self, text: str) -> list[str]:
         if not text:

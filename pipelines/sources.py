@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
 from typing import NamedTuple
 
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, parse_json
 from pipelines import catalogue, reading
 
 
@@ -192,10 +191,10 @@ class RowFiles:
 
     def _text(self, name: str, row: bytes) -> str:
         try:
-            value = json.loads(row.decode("utf-8"))
+            value = parse_json(row.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise _NotUtf8(f"{name}, byte {error.start}") from error
-        except (json.JSONDecodeError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{name}: not valid JSON ({error}); mend or remove the row.") from error
         text = value.get(self.text_field) if isinstance(value, dict) else None
         if not isinstance(text, str):

@@ -8,12 +8,11 @@ import codecs
 from collections.abc import Iterable, Iterator
 import csv
 import itertools
-import json
 import math
 import os
 from typing import Any
 
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, parse_json
 from pipelines import reading, task_row
 from pipelines.task_row import Column, Source
 
@@ -97,7 +96,8 @@ def _csv_cells(path: str) -> Iterator[tuple[str, list[str] | BadRow]]:
 def _table(path: str, cells: Iterator[tuple[str, list[str] | BadRow]], source: Source,
            may_lack_label: bool) -> Rows:
     """Values by the names of the first line, or by number."""
-    wanted = [*source.columns] if may_lack_label else [*source.columns, source.label]
+    listed = source.part.columns if isinstance(source.part, task_row.ListedPart) else ()
+    wanted = [*source.columns, *listed, *(() if may_lack_label else [source.label])]
     header: list[str] = []
     widths = set(source.widths)
     if source.has_header:
@@ -122,16 +122,21 @@ def _table(path: str, cells: Iterator[tuple[str, list[str] | BadRow]], source: S
 
 
 def _require_columns(path: str, wanted: list[Column], found: Iterable[Column]) -> None:
+    found = list(found)
     missing = [str(column) for column in wanted if column not in found]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}, but {', '.join(map(str, found))}"
                         "; name the columns as its first line does, or number them from 0.")
+    twice = [str(column) for column in wanted if found.count(column) > 1]
+    if twice:
+        raise UserError(f"{path}: the first line names {', '.join(twice)} more than once, and "
+                        "which column is meant is not clear; give the others another name.")
 
 
 def _parse_json(text: str) -> Values | BadRow:
     try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         return BadRow(task_row.NOT_JSON, f"not valid JSON ({error})")
     if not isinstance(value, dict):
         return BadRow(task_row.NOT_JSON, "not a group of named values")

@@ -124,6 +124,8 @@ class RowSource:
     def _label(self, values: Values) -> int | float | None:
         """The label; the first row says whether the rows have one."""
         value = values.get(self._source.label)
+        if isinstance(value, (list, dict)):
+            raise BadRow(task_row.BAD_LABEL, "the label is neither text nor a number")
         text = "" if value is None else spelled(value)
         has_label = text not in ("", self._task.no_label)
         if not has_label and not self._may_lack_labels:

@@ -26,6 +26,7 @@ from typing import Any
 
 from gpt_tf import transforms
 from gpt_tf.files import UserError, read_json
+from gpt_tf.records import MOST_CLASSES, is_name
 from pipelines.task_row import Source, TaskRow
 
 _KEYS = {"name", "form", "fields", "label", "labels", "score_range", "metrics"}
@@ -63,7 +64,7 @@ def _row(value: Any) -> TaskRow:
         _require(key in value, f"{key!r} is missing")
     unknown = sorted(set(value) - _KEYS)
     _require(not unknown, f"{', '.join(unknown)} not known; known are {', '.join(sorted(_KEYS))}")
-    _require(isinstance(value["name"], str) and bool(value["name"].strip()),
+    _require(isinstance(value["name"], str) and is_name(value["name"].strip()),
              "'name' must be a word")
     form = value["form"]
     _require(form in transforms.FORMS, f"'form' must be one of {', '.join(transforms.FORMS)}")
@@ -106,14 +107,17 @@ def _labels(value: dict, form: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
         given = value["score_range"]
         _require(form != transforms.MULTIPLE_CHOICE, "a choice has 'labels', one for each answer")
         _require(isinstance(given, list) and [type(each) for each in given] == [int, int]
-                 and given[0] < given[1], "'score_range' must be [low, high], whole numbers")
+                 and 0 < given[1] - given[0] < MOST_CLASSES,
+                 "'score_range' must be [low, high], whole numbers not far apart")
         return (), tuple(given)
     given = value["labels"]
     _require(isinstance(given, list) and all(isinstance(each, (str, int)) for each in given),
              "'labels' must be a list of names")
     labels = tuple(map(spelled, given))
-    _require(len(labels) > 1 and len(set(labels)) == len(labels) and "" not in labels,
-             "'labels' must be two or more, and differ")
+    _require(1 < len(labels) <= MOST_CLASSES and len(set(labels)) == len(labels)
+             and all(map(is_name, labels)),
+             f"'labels' must be two or more, {MOST_CLASSES:,} at most, and differ; each a line of "
+             "text")
     if form == transforms.MULTIPLE_CHOICE and isinstance(value["fields"]["answers"], list):
         answers = len(value["fields"]["answers"])
         _require(len(labels) == answers, f"{answers} answers want as many 'labels'")
@@ -122,7 +126,8 @@ def _labels(value: dict, form: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 def _metrics(given: Any, labels: tuple[str, ...]) -> tuple[str, ...]:
     known = CLASS_METRICS if labels else SCORE_METRICS
-    _require(isinstance(given, list) and bool(given) and all(each in known for each in given),
-             f"'metrics' must be a list of {', '.join(known)}")
+    _require(isinstance(given, list) and bool(given) and all(each in known for each in given)
+             and len(set(given)) == len(given),
+             f"'metrics' must be a list of some of {', '.join(known)}")
     _require("f1" not in given or len(labels) == 2, "f1 is for two labels")
     return tuple(given)

@@ -56,7 +56,8 @@ def make_run(folder, tokenizer, shape=SHAPES[1], task=None, **values):
     folder.mkdir(parents=True)
     write_json(folder / "model.json", dataclasses.asdict(config))
     if task:
-        write_json(folder / "task.json", {"task": dataclasses.asdict(task), "max_length": 20})
+        write_json(folder / "task.json", {"task": dataclasses.asdict(task),
+                                          "max_length": min(20, config.max_sequence_length)})
     tokenizer.save(folder)
     save = run_folder.best_folder if task else run_folder.checkpoint_folder
     Checkpoints(save(str(folder)), {"model": run_folder.model_variables(model)}).save(41)
@@ -333,10 +334,10 @@ def swap(folder, source):
     (lambda f: cut(f / "params_2.npy"), "params_2.npy is cut short"),
     (lambda f: cut(f / "params_2.npy", 0), "params_2.npy is cut short"),
     (lambda f: (f / "params_5.npy").write_bytes((f / "params_5.npy").read_bytes() + b"x"),
-     "params_5.npy is not one flat"),
+     "params_5.npy .* which is not what its header declares: take"),
     (lambda f: np.save(f / "params_1.npy", np.array([{}], object), allow_pickle=True),
-     "params_1.npy is .* no .npy file of numbers .*allow_pickle"),
-    (lambda f: swap(f, np.float64), "params_3.npy is not one flat float32 vector"),
+     "params_1.npy .* holds object of shape .1,. and not one flat float32 vector"),
+    (lambda f: swap(f, np.float64), "params_3.npy .* holds float64 .* not one flat float32 vec"),
     (lambda f: np.save(f / "params_3.npy", np.zeros(3, np.float32)), "hold [0-9,]+ values and"),
     (lambda f: damage_json(f / "params_shapes.json", lambda s: [[25, 12], [94, 12], *s[2:]]),
      "has rows for 94 tokens and the vocabulary in .* has 95"),

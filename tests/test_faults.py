@@ -136,10 +136,9 @@ def test_a_read_only_folder(tmp_path):
             Saved(disk / "run").save(1)
 
 
-def test_a_damaged_line_of_metrics_is_left_out(tmp_path, capsys):
+@pytest.mark.parametrize("line", [b'{"st\xffep": 2}', b"[]", b"{}", b'{"step": "2"}'])
+def test_a_damaged_line_of_metrics(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n{"st\xffep": 2}\n[]\n{"step": 3}\n{"step": 9}\n{"step"')
-    Reporter(str(tmp_path), resume_step=3).close()
-    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
-    said = capsys.readouterr().err
-    assert "line 2, is damaged" in said and "line 3, is damaged" in said
+    path.write_bytes(b'{"step": 1}\n' + line + b"\n")
+    with pytest.raises(UserError, match="metrics.jsonl, line 2 is no row of metrics: remove"):
+        Reporter(str(tmp_path), resume_step=3)

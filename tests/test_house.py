@@ -12,9 +12,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot", "convert",
             "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
-                      "ngram", "schedules", "wire", "manifest", "records", "transforms", "heuristics",
-                      "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2",
-                      "cluster_environment"}
+                      "ngram", "schedules", "wire", "manifest", "npy", "records", "transforms",
+                      "heuristics", "metrics", "pictures", "answers", "bag_of_words", "task_text",
+                      "re2", "cluster_environment"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
     "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "tokenizer_files": {"files", "text", "words"},
     "tokenizer": {"files", "text", "words", "tokenizer_files"},
     "cli": {"files"},
-    "transforms": set(), "heuristics": {"transforms"}, "manifest": {"files"},
-    "records": {"files", "manifest", "wire"}, "input": {"records", "files"},
+    "transforms": set(), "heuristics": {"transforms"}, "npy": set(),
+    "manifest": {"files", "heuristics", "metrics", "transforms"},
+    "records": {"files", "manifest", "npy", "wire"}, "input": {"records", "files"},
     "layers": {"config"}, "model": {"config", "layers", "losses"},
     "optimizer": {"config", "schedules"}, "distribution": {"checkpoint", "cluster_environment", "files"},
     "cluster_environment": {"files"},
@@ -41,11 +42,12 @@ MAY_IMPORT = {
     "task_model": {"config", "distribution", "layers", "losses", "model", "records", "training"},
     "generation": {"config", "layers", "model"},
     "writing": {"files", "generation", "tokenizer"},
-    "keras_backbone": {"config", "model", "run_folder", "tokenizer"},
+    "keras_preset": {"config", "files"},
+    "keras_backbone": {"config", "keras_preset", "model", "run_folder", "tokenizer"},
     "keras_optimizer": {"config", "optimizer"},
-    "keras_text": {"input", "keras_backbone", "tokenizer", "transforms"},
-    "keras_tasks": {"keras_backbone", "keras_optimizer", "keras_text", "layers", "losses",
-                    "records", "run_folder", "task_model", "transforms"},
+    "keras_text": {"input", "keras_preset", "keras_backbone", "tokenizer", "transforms"},
+    "keras_tasks": {"keras_backbone", "keras_optimizer", "keras_preset", "keras_text", "layers",
+                    "losses", "records", "run_folder", "task_model", "transforms"},
     "scoring": {"losses", "model"},
     "text_evaluation": {"files", "model", "scoring", "text", "tokenizer"},
     "zero_shot_evaluation": {"files", "input", "metrics", "records", "scoring", "task_evaluation"},

@@ -117,6 +117,17 @@ def test_blank_lines_take_no_time(small):
     assert small.encode("the" + "\n \n" * 200_000 + "sea") == small.encode("the\nsea")
 
 
+def test_long_runs_of_affixes_are_spacys():
+    """Around the widths at which a chunk's ends are looked at, and where n * n steps would hang."""
+    splitter = WordSplitter("en")
+    for size in (1, 47, 48, 49, 63, 64, 65, 127, 128, 129, 300):
+        for sign in (".", "'", "$", "#", "km", "\u2026", "\U0001f600"):
+            for chunk in (sign * size, "a" + sign * size, sign * size + "1km", f"({sign * size}a)."):
+                words = splitter.split_chunk(chunk)
+                assert words is None or words == splitter.split_line(chunk), chunk
+    assert splitter.split_chunk("$" * 50_000) == ["$"] * 50_000
+
+
 def test_no_cut_where_a_line_break_is_lost(small, released):
     """ftfy repairs this mojibake and takes the line break after it for a part of it."""
     text = "Before.\n" * 3 + "Sea\u00e2\u20ac\u0153\u00c0\n" + "After.\n" * 3

@@ -131,7 +131,7 @@ def _read_config(path: str) -> ModelConfig:
 def _number(values: dict[str, Any], name: str, default: int | float, path: str) -> int | float:
     """A setting, of the type of its default."""
     value = values.get(name, values.get(_SECOND_NAMES.get(name), default))
-    if type(value) not in (int, type(default)):
+    if type(value) not in (int, type(default)) or abs(value) >= 1 << 31:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"{path} says {name} {value!r:.40} where {kind} is wanted: take the folder "
                         "from its source again.")
@@ -164,7 +164,9 @@ def _without_buffers(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     def is_computed(name, array):
         if name == "position_ids":
             return np.array_equal(array.ravel(), np.arange(array.size))
-        return array.ndim == 4 and np.array_equal(array, np.tri(array.shape[-1])[None, None])
+        size = array.shape[-1] if array.ndim == 4 else 0
+        # An array without values may say that it is as wide as it likes.
+        return array.size == size * size > 0 and np.array_equal(array, np.tri(size)[None, None])
 
     return {name: array for name, array in arrays.items()
             if not (_BUFFER.fullmatch(name) and is_computed(name, array))}

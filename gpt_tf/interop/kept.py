@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError
+from gpt_tf.files import UserError, parse_json
 from gpt_tf.interop import tensors
 from gpt_tf.records import Task
 
@@ -60,7 +60,7 @@ class Kept:
         arrays, metadata = tensors.read(path)
         arrays, _ = tensors.to_float32(arrays, path)
         try:
-            values = json.loads(metadata[_KEY])
+            values = parse_json(metadata[_KEY])
             kept = cls(**values, arrays=arrays)
             is_ours = kept._has_right_types()
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -76,5 +76,6 @@ class Kept:
 
     def _has_right_types(self) -> bool:
         fields = {field.name: type(field.default) for field in dataclasses.fields(ModelConfig)}
-        return type(self.step) is type(self.max_length) is int and all(
+        return all(type(number) is int and 0 <= number < 1 << 31
+                   for number in (self.step, self.max_length)) and all(
             type(value) is fields.get(name) for name, value in self.settings.items())

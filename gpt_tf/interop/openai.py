@@ -6,12 +6,14 @@ program and not in the folder.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import os
 
 import numpy as np
 
+from gpt_tf import npy
 from gpt_tf.config import ModelConfig
 from gpt_tf.files import UserError, atomic_write, read_json
 from gpt_tf.interop.kept import Kept
@@ -174,7 +176,7 @@ def _cut(folder: str, shapes: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
         raise UserError(f"{folder} holds {extra[0]}, which is none of the pieces {_PIECES[0]} .. "
                         f"{_PIECES[-1]}: take the folder from its source again.")
     flat = np.concatenate([_read_piece(os.path.join(folder, name)) for name in _PIECES])
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    ends = list(itertools.accumulate(map(math.prod, shapes)))  # Python's numbers never overflow
     if len(flat) != ends[-1]:
         raise UserError(f"The pieces in {folder} hold {len(flat):,} values and {_SHAPES} wants "
                         f"{ends[-1]:,}: take all files from one folder again.")
@@ -185,14 +187,10 @@ def _cut(folder: str, shapes: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
 def _read_piece(path: str) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
-            piece = np.lib.format.read_array(stream, allow_pickle=False)
-            rest = stream.read(1)
+            count = npy.vector_length(stream, os.path.getsize(path), np.dtype(np.float32))
+            return np.fromfile(stream, np.float32, count)
     except OSError as error:
         raise UserError(f"Cannot read the piece {path}: {error.strerror}.") from error
-    except (ValueError, EOFError, MemoryError) as error:
-        raise UserError(f"{path} is cut short or no .npy file of numbers ({error}): copy it "
-                        "again.") from error
-    if rest or piece.dtype != np.float32 or piece.ndim != 1:
-        raise UserError(f"{path} is not one flat float32 vector: take the folder from its source "
-                        "again.")
-    return piece
+    except ValueError as error:
+        raise UserError(f"{path} is cut short or no piece of a model, {error}: take the folder "
+                        "from its source again.") from error
