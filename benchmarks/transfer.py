@@ -48,7 +48,7 @@ _TASKS_DIR = flags.DEFINE_string("tasks_dir", None, "Folder with CoLA/, RTE/, MR
 _WORK_DIR = flags.DEFINE_string("work_dir", "transfer", "Data folders and runs go here.")
 _TASKS = flags.DEFINE_list("tasks", list(RECIPES), "Which tasks.")
 _VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "Which variants.")
-_RUN_FLAGS = flags.DEFINE_string("flagfile_for_runs", "gpt_tf/flagfiles/books_small_finetune.flags",
+_RUN_FLAGS = flags.DEFINE_string("flagfile_for_runs", "gpt_tf/flagfiles/books_tiny_finetune.flags",
                                  "Flagfile of all fine-tunings.")
 _MAX_MINUTES = flags.DEFINE_float("max_minutes", 150, "No run is started after this time.")
 
