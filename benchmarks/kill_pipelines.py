@@ -5,9 +5,9 @@
 Each trial starts `pipelines.build_corpus` or `pipelines.build_task` (in turn; the task is which book
 a few words are of), sends SIGKILL to its whole process group at a random instant, starts the same command
 again, and compares every file with an unbroken build's. The instants are of its whole life, and in
-every other pair of trials of the part in which it writes, which start-up would leave few for. Shards
-that were finished at the kill should not be made again: those whose file is another one afterwards
-are counted. With --flags the commands get more, such as --flags=--runner=DirectRunner.
+every other pair of trials between two of its shards, for which start-up would leave few. Shards that
+were finished at the kill should not be made again: those whose file is another one afterwards are
+counted. With --flags the commands get more, such as --flags=--runner=DirectRunner.
 """
 
 import collections
@@ -64,10 +64,12 @@ def start(command: list[str], folder: str) -> subprocess.Popen:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_writing(process: subprocess.Popen, folder: str) -> None:
-    """Waits until the build of `folder` has begun to write, or is over."""
-    while process.poll() is None and not os.path.isdir(os.path.join(folder, notes.FOLDER)):
-        time.sleep(0.005)
+def wait_for_units(process: subprocess.Popen, folder: str, units: int) -> None:
+    """Waits until the build of `folder` writes and has finished some units, or is over."""
+    place = os.path.join(folder, notes.FOLDER)
+    while process.poll() is None and not (
+            os.path.isdir(place) and len(glob.glob(f"{place}/*.json")) >= units):
+        time.sleep(0.002)
 
 
 def build(command: list[str], folder: str) -> tuple[float, float]:
@@ -78,7 +80,7 @@ def build(command: list[str], folder: str) -> tuple[float, float]:
     """
     began = time.monotonic()
     with start(command, folder) as process:
-        wait_for_writing(process, folder)
+        wait_for_units(process, folder, 0)
         silent = time.monotonic() - began
         errors = process.communicate()[1]
     if process.returncode and "holds a finished data folder" not in errors:
@@ -86,15 +88,15 @@ def build(command: list[str], folder: str) -> tuple[float, float]:
     return time.monotonic() - began, silent
 
 
-def kill(command: list[str], folder: str, seconds: float, writing: bool) -> bool:
-    """Starts a build and kills its group `seconds` later, or after it began to write.
+def kill(command: list[str], folder: str, seconds: float, units: int) -> bool:
+    """Starts a build and kills its group `seconds` later, or after it finished some units.
 
     Returns:
       Whether it was alive.
     """
     with start(command, folder) as process:
-        if writing:
-            wait_for_writing(process, folder)
+        if units:
+            wait_for_units(process, folder, units)
         time.sleep(seconds)
         alive = process.poll() is None
         if alive:
@@ -135,16 +137,24 @@ class Command:
         return sum(name.endswith(".tfrecord") for name in self.files)
 
 
-def attempt(command: Command, folder: str, part: float, writing: bool) -> collections.Counter:
-    """One kill, after a part of the build's life or of its writing, and one restart."""
-    instant = part * (command.seconds - command.silent_seconds * writing)
-    alive = kill(command.arguments, folder, instant, writing)
+def attempt(command: Command, folder: str, units: int, part: float) -> collections.Counter:
+    """One kill and one restart.
+
+    Args:
+      command: what is killed.
+      folder: where it builds.
+      units: how many it has finished when the clock starts; 0: from its start.
+      part: when it is killed: a share of its life, or of its time for one shard.
+    """
+    writing = command.seconds - command.silent_seconds
+    instant = part * (writing / command.shards if units else command.seconds)
+    alive = kill(command.arguments, folder, instant, units)
     before = finished(folder) if os.path.isdir(folder) else {}
     build(command.arguments, folder)
     after = finished(folder)
     again = sum(after.get(name) != file for name, file in before.items())
     same = contents(folder) == command.files
-    print(f"{command.arguments[0]} killed after {instant:5.2f} s{' of writing' * writing}"
+    print(f"{command.arguments[0]} killed {instant:5.2f} s after {units or 'its start'}"
           f"{'' if alive else ' (it had ended)'}: {len(before):2d} of {command.shards} shards were "
           f"finished, {len(after) - len(before) + again} made after it, {again} of them again: "
           f"{'identical' if same else 'DIFFERENT'}", flush=True)
@@ -168,8 +178,9 @@ def main() -> None:
             print(f"{arguments[0]} unbroken: {seconds[0]:.1f} s, of them {seconds[1]:.1f} before it "
                   f"writes; {commands[-1].shards} shards", flush=True)
         for trial in range(_KILLS.value):
-            total += attempt(commands[trial % 2], f"{folder}/{trial}", instants.random(),
-                             writing=trial % 4 > 1)
+            command = commands[trial % 2]
+            units = instants.randrange(1, command.shards) if trial % 4 > 1 else 0
+            total += attempt(command, f"{folder}/{trial}", units, instants.random())
     print(f"{total['identical']} of {_KILLS.value} ended bit-identical; {total['finished']} of "
           f"{total['shards']} shards were finished at the kills, {total['again']} of them made "
           f"again; {total['between']} kills fell between the first and the last shard.")
