@@ -26,8 +26,8 @@ def check_state(folder: str) -> None:
     for number, line in enumerate(lines, 1):
         found = _PATH.fullmatch(line)
         if not found and not _TIME.fullmatch(line):
-            raise UserError(f"{path}, line {number}: {line!r:.80} names no checkpoint ckpt-<update> "
-                            f"of this folder. {_mend(folder)}")
+            raise UserError(f"{path}, line {number}: {line!r:.80} names no checkpoint "
+                            f"ckpt-<update> of this folder. {_mend(folder)}")
         kept += [found[1]] if found else []
     if kept[:1] != ["model_checkpoint_path"] or len(set(kept)) < 2 or kept.count(kept[0]) > 1:
         raise UserError(f"{path} does not name the newest checkpoint and then all. {_mend(folder)}")

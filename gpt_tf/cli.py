@@ -147,8 +147,8 @@ def run(main: Callable[[], None]) -> None:
               "it.", file=sys.stderr)
         sys.exit(2)
     if rest:
-        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try --help.",
-              file=sys.stderr)
+        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "
+              "--help.", file=sys.stderr)
         sys.exit(2)
     try:
         main()

@@ -19,6 +19,7 @@ from gpt_tf.files import UserError, parse_json
 from pipelines import catalogue
 
 BLOCK_BYTES = 1 << 20
+LONGEST_LINE = 1 << 28
 _ROWS_AT_ONCE = 512
 _ELEMENTS_AHEAD = 4
 
@@ -55,6 +56,14 @@ def _read_compressed(path: str, read: Callable[[BinaryIO], Iterable[bytes]]) -> 
 
 def _blocks_of(stream: BinaryIO) -> Iterator[bytes]:
     return iter(functools.partial(stream.read, BLOCK_BYTES), b"")
+
+
+def _lines_of(path: str, stream: BinaryIO) -> Iterator[bytes]:
+    """Lines with their ends. A small compressed file may hold one without end."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise UserError(f"{path} has a line of more than {LONGEST_LINE:,} bytes: break it.")
+        yield line
 
 
 class _NotUtf8(UserError):
@@ -225,7 +234,7 @@ def read_lines(paths: list[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
     """
     if paths[0].endswith(".gz"):
         for path in paths:
-            yield path, _read_compressed(path, iter)
+            yield path, _read_compressed(path, functools.partial(_lines_of, path))
         return
     rows = iterate(_row_dataset(paths), paths)
     for number, group in itertools.groupby(rows, lambda element: element[0]):

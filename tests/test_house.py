@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMANDS = {"pretrain", "finetune", "evaluate", "generate", "predict", "zero_shot", "convert",
             "export"}
 WITHOUT_TENSORFLOW = {"config", "files", "cli", "text", "words", "tokenizer", "tokenizer_files",
-                      "ngram", "schedules", "wire", "manifest", "npy", "checkpoint_state", "records", "transforms", "heuristics",
-                      "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2"}
+                      "ngram", "schedules", "wire", "manifest", "npy", "checkpoint_state", "records",
+                      "transforms", "heuristics", "metrics", "pictures", "answers", "bag_of_words", "task_text", "re2"}
 # What each module of gpt_tf may import of gpt_tf; commands may import anything.
 MAY_IMPORT = {
     "config": set(), "files": set(), "schedules": set(), "losses": set(), "ngram": set(),
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "manifest": {"files", "heuristics", "metrics", "transforms"},
     "records": {"files", "manifest", "npy", "wire"}, "input": {"records", "files"},
     "layers": {"config"}, "model": {"config", "layers", "losses"},
-    "optimizer": {"config", "schedules"}, "distribution": {"files"}, "checkpoint": {"checkpoint_state", "files"}, "checkpoint_state": {"files"},
+    "optimizer": {"config", "schedules"}, "distribution": {"files"},
+    "checkpoint": {"checkpoint_state", "files"}, "checkpoint_state": {"files"},
     "reporting": {"files"},
     "metrics": set(), "pictures": set(), "answers": {"records"},
     "bag_of_words": {"files", "records", "transforms"},
