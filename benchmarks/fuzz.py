@@ -12,6 +12,7 @@ so that what never ends or takes all memory is found, too.
 """
 
 import collections
+from collections.abc import Iterator
 import multiprocessing
 import os
 import pathlib
@@ -34,32 +35,37 @@ _MINUTES = flags.DEFINE_float("max_minutes", 0, "Time for all targets together, 
 _OUTPUT = flags.DEFINE_string("output_dir", "fuzz", "Folder for the inputs that show defects.")
 _REPLAY = flags.DEFINE_string("replay", None, "An input to try again.")
 
+_START_SECONDS = 600  # imports and the first valid files, on a busy machine
 _MOST_SECONDS = 60  # for an input that does not even hear its alarm
 _MOST_BYTES = 8 << 30  # resident
 _CURRENT = "current.json"  # the input being read
-_DEFECT, _CRASH = "defect", "the process died"
+_DEFECT, _READY, _FINISHED = "defect", "ready", "finished"
 
 
-def _work(name: str, first: int, count: int, seed: int, seconds: float, folder: str,
+def _work(first: dict[str, int], counts: dict[str, int], seed: int, seconds: float, folder: str,
           pipe) -> None:
-    """Reads inputs first .. count - 1 of a target, and tells of each."""
+    """Reads the inputs first .. count - 1 of each target, and tells of each."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     cli.import_tensorflow()
     from tests import fuzzing
 
-    output, end = pathlib.Path(folder), time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as place:
-        seeds = fuzzing.Seeds(name, pathlib.Path(place))
-        pipe.send((first, "ready"))
-        for number in range(first, count):
-            if time.monotonic() > end:
-                break
-            changed = seeds.spoil(seed, number)
-            fuzzing.save_input(output / _CURRENT, name, changed, _CRASH)
-            verdict = seeds.read(changed)
-            if verdict.kind == _DEFECT:
-                fuzzing.save_input(output / f"{name}-{number}.json", name, changed, verdict.what)
-            pipe.send((number + 1, verdict.kind))
+    output = pathlib.Path(folder)
+    for name, start in first.items():
+        with tempfile.TemporaryDirectory() as place:
+            seeds = fuzzing.Seeds(name, pathlib.Path(place))
+            pipe.send((name, start, _READY))
+            end = time.monotonic() + seconds
+            for number in range(start, counts[name]):
+                if time.monotonic() > end:
+                    break
+                changed = seeds.spoil(seed, number)
+                fuzzing.save_input(output / _CURRENT, name, changed, "the process died")
+                verdict = seeds.read(changed)
+                if verdict.kind == _DEFECT:
+                    fuzzing.save_input(output / f"{name}-{number}.json", name, changed,
+                                       verdict.what)
+                pipe.send((name, number + 1, verdict.kind))
+            pipe.send((name, counts[name], _FINISHED))
 
 
 def _resident(pid: int) -> int:
@@ -71,43 +77,49 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _watch(process, pipe, counts: collections.Counter, done: int) -> int:
-    """Counts what the process tells until it ends or must be ended; returns the next input."""
-    last = time.monotonic()
+def _messages(process, pipe) -> Iterator[tuple[str, int, str]]:
+    """What the process tells until it ends, or must be ended."""
+    last, limit = time.monotonic(), _START_SECONDS
     while True:
         try:
             if pipe.poll(0.2):
-                done, kind = pipe.recv()
-                counts[kind] += kind != "ready"
+                yield (message := pipe.recv())
                 last = time.monotonic()
+                limit = _START_SECONDS if message[2] == _FINISHED else _MOST_SECONDS
                 continue
         except EOFError:
             process.join()
-            return done
-        if time.monotonic() - last > _MOST_SECONDS or _resident(process.pid) > _MOST_BYTES:
+            return
+        if time.monotonic() - last > limit or _resident(process.pid) > _MOST_BYTES:
             process.kill()
 
 
-def _fuzz(name: str, count: int, seconds: float) -> collections.Counter:
-    """Verdicts of a target's inputs; a process that dies of one is started again behind it."""
-    counts: collections.Counter = collections.Counter()
-    context, done, start = multiprocessing.get_context("spawn"), 0, time.monotonic()
-    while done < count and (left := seconds - (time.monotonic() - start)) > 0:
+def _fuzz(counts: dict[str, int], seconds: float) -> dict[str, collections.Counter]:
+    """Verdicts of the targets' inputs; a process that dies of one is started again behind it."""
+    verdicts = {name: collections.Counter() for name in counts}
+    context, left = multiprocessing.get_context("spawn"), dict.fromkeys(counts, 0)
+    while left:
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(
-            name, done, count, _SEED.value, left, _OUTPUT.value, theirs))
+            left, counts, _SEED.value, seconds, _OUTPUT.value, theirs))
         process.start()
         theirs.close()
-        done = _watch(process, ours, counts, done)
-        if process.exitcode == 0:
-            break
-        current = os.path.join(_OUTPUT.value, _CURRENT)
-        if not os.path.exists(current):
-            raise RuntimeError(f"{name}: the valid files could not be read.")
-        os.replace(current, os.path.join(_OUTPUT.value, f"{name}-{done}.json"))
-        counts[_DEFECT] += 1
-        done += 1
-    return counts
+        name, kind = next(iter(left)), _FINISHED
+        for name, number, kind in _messages(process, ours):
+            left[name] = number
+            if kind == _FINISHED:
+                del left[name]
+                print(f"{name}: {dict(verdicts[name])}", file=sys.stderr, flush=True)
+            elif kind != _READY:
+                verdicts[name][kind] += 1
+        if left and kind == _FINISHED:
+            raise RuntimeError(f"The valid files of {next(iter(left))} could not be read.")
+        if left:
+            os.replace(os.path.join(_OUTPUT.value, _CURRENT),
+                       os.path.join(_OUTPUT.value, f"{name}-{left[name]}.json"))
+            verdicts[name][_DEFECT] += 1
+            left[name] += 1
+    return verdicts
 
 
 def _replay(path: str) -> None:
@@ -137,17 +149,14 @@ def main() -> None:
     if unknown:
         raise UserError(f"--targets names {unknown[0]}, which is none of {', '.join(TARGETS)}.")
     make_folder(_OUTPUT.value)
-    seconds = _MINUTES.value * 60 / len(names) if _MINUTES.value else float("inf")
-    rows, total = [], collections.Counter()
-    for name in names:
-        count = max(1, round(_INPUTS.value * TARGETS[name].share))
-        counts = _fuzz(name, count, seconds)
-        total += counts
-        rows.append([name, *_columns(counts)])
-        print(f"{rows[-1]}", file=sys.stderr, flush=True)
+    verdicts = _fuzz(
+        {name: max(1, round(_INPUTS.value * TARGETS[name].share)) for name in names},
+        _MINUTES.value * 60 / len(names) if _MINUTES.value else float("inf"))
+    total = sum(verdicts.values(), collections.Counter())
+    rows = [[name, *_columns(counts)] for name, counts in (*verdicts.items(), ("all", total))]
     pathlib.Path(_OUTPUT.value, _CURRENT).unlink(missing_ok=True)
     print(report.markdown_table(["target", "inputs", "refused", "accepted", "defects"],
-                                [*rows, ["all", *_columns(total)]]))
+                                rows))
     if total[_DEFECT]:
         print(f"Defects are saved in {_OUTPUT.value}: try them again with --replay.")
     sys.exit(total[_DEFECT] > 0)

@@ -171,9 +171,13 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
         print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
         sys.exit(2)
+    except RecursionError:  # absl looks for names like an unknown one, a sign at a time
+        print("error: the name of a flag here or in a --flagfile is hundreds of signs long: mend "
+              "it.", file=sys.stderr)
+        sys.exit(2)
     if rest and not (passes_on and flags.FLAGS[passes_on].value):
-        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try --help.",
-              file=sys.stderr)
+        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "
+              "--help.", file=sys.stderr)
         sys.exit(2)
     try:
         main(*([rest] if passes_on else []))

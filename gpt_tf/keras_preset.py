@@ -46,7 +46,8 @@ def explain(preset: str) -> Iterator[None]:
         raise
     except Exception as error:  # pylint: disable=broad-except  # Keras and HDF5 raise all kinds
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
+        raise UserError(
+            f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
 
 
 def _check_part(value: Any, name: str, path: str, size: int) -> None:
@@ -70,5 +71,5 @@ def _check_size(values: dict[str, Any], path: str, size: int) -> None:
     except ValueError as error:
         raise UserError(f"{path} does not describe a model: {error}") from error
     if size and parameters > size:  # a value takes a byte or more
-        raise UserError(f"{path} describes a model of {parameters:,} parameters, and {_WEIGHTS} has "
-                        f"{size:,} bytes: save the preset again.")
+        raise UserError(f"{path} describes a model of {parameters:,} parameters, and {_WEIGHTS} "
+                        f"has {size:,} bytes: save the preset again.")

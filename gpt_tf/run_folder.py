@@ -180,9 +180,15 @@ def _read_config(model_dir: str) -> ModelConfig:
     if not os.path.exists(path):
         raise UserError(f"No {_MODEL} in {model_dir}: it is not a run folder; make one with "
                         f"python -m gpt_tf.pretrain --model_dir={model_dir} ...")
+    values = read_json(path, "the model's shape")
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    if not isinstance(values, dict) or set(values) != known:
+        odd = ", ".join(sorted(known ^ set(values))) if isinstance(values, dict) else "all"
+        raise UserError(f"{path} does not describe a model: {odd} missing or not known. Take the "
+                        "file from a copy of the run.")
     try:
-        return ModelConfig(**read_json(path, "the model's shape"))
-    except (TypeError, ValueError) as error:
+        return ModelConfig(**values)
+    except ValueError as error:
         raise UserError(f"{path} does not describe a model: {error}") from error
 
 

@@ -105,9 +105,10 @@ def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) 
     for name, here in library_versions().items():
         made_with = info.get(name)
         if made_with != here:
+            made_with = f"{made_with!s:.40}"
             warnings.warn(
-                f"The tokenizer in {folder} was made with {name} {made_with!s:.40}, here is {here}: "
-                f"some words may split differently. Install {name}=={made_with!s:.40} to be exact.",
+                f"The tokenizer in {folder} was made with {name} {made_with}, here is {here}: some "
+                f"words may split differently. Install {name}=={made_with} to be exact.",
                 stacklevel=3)
 
 

@@ -51,6 +51,7 @@ def _never(text: str) -> None:
 
 # Far more signs than a rule of an affix has; none sees more than so many signs around its own.
 _AFFIX, _CONTEXT = 64, 16
+_LONGEST_CHUNK = 2_000
 
 
 class WordSplitter:
@@ -121,9 +122,14 @@ class WordSplitter:
         return None if len(words) > 1 and self._has_special_inside(words) else words
 
     def split_line(self, line: str) -> list[str]:
-        """Words of one standardised line, by spaCy itself: right whatever the neighbours do."""
+        """Words of one standardised line, by spaCy itself: right whatever the neighbours do.
+
+        spaCy may take n * n steps for a chunk of n signs, so parts of longer ones stand alone.
+        """
+        parts = [chunk[start:start + _LONGEST_CHUNK] for chunk in line.split()
+                 for start in range(0, len(chunk), _LONGEST_CHUNK)]
         with self._spacy.memory_zone():
-            return [word.text for word in self._spacy.tokenizer(" ".join(line.split()))]
+            return [word.text for word in self._spacy.tokenizer(" ".join(parts))]
 
     def _has_special_inside(self, words: list[str]) -> bool:
         for start in range(len(words)):

@@ -15,6 +15,7 @@ import zlib
 from gpt_tf.files import UserError
 
 BLOCK_BYTES = 1 << 20
+LONGEST_LINE = 1 << 28
 _ROWS_AT_ONCE = 512
 _ELEMENTS_AHEAD = 4
 
@@ -32,6 +33,21 @@ def read_compressed(path: str, read: Callable[[BinaryIO], Iterable[bytes]]) -> I
 def blocks_of(stream: BinaryIO) -> Iterator[bytes]:
     """The file in blocks of BLOCK_BYTES, the last what is left."""
     return iter(functools.partial(stream.read, BLOCK_BYTES), b"")
+
+
+def read_compressed_lines(path: str) -> Iterator[bytes]:
+    """Lines with their ends. A small compressed file may hold one without end.
+
+    Raises:
+      UserError: the file cannot be read, or has a line of more than LONGEST_LINE bytes.
+    """
+    def lines(stream):
+        while line := stream.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise UserError(f"{path} has a line of more than {LONGEST_LINE:,} bytes: break it.")
+            yield line
+
+    return read_compressed(path, lines)
 
 
 def iterate(dataset: Any, paths: list[str]) -> Iterator[tuple[int, Any]]:
@@ -105,7 +121,7 @@ def read_lines(paths: list[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
     """
     if paths[0].endswith(".gz"):
         for path in paths:
-            yield path, read_compressed(path, iter)
+            yield path, read_compressed_lines(path)
         return
     rows = iterate(_row_dataset(paths), paths)
     for number, group in itertools.groupby(rows, lambda element: element[0]):

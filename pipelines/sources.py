@@ -180,7 +180,7 @@ class RowFiles:
         if self.paths[0].endswith(".gz"):
             for number in range(start.file, len(self.paths)):
                 first = start.row if number == start.file else 0
-                rows = enumerate(reading.read_compressed(self.paths[number], iter))
+                rows = enumerate(reading.read_compressed_lines(self.paths[number]))
                 for row, line in itertools.islice(rows, first, None):
                     yield Position(file=number, row=row), line
             return

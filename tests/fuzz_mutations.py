@@ -12,8 +12,8 @@ _VALUES = (0, 1, -1, 2, 3, 255, 2**31, -2**31, 2**63, -2**63 - 1, 10**18, 10**40
            "~", "a" * 5000, "\ud800", "\ufeff", "\u202e", "\U0001f600", "e\u0301", "NaN", "1",
            [], {}, [[]], [0], {"": 0}, [None], ["../x"], list(range(300)))
 _PIECES = (b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n", b"\t",
-           b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"-", b"\x80NUMPY", b"\xe2\x80\xa8",
-           b"\xf0\x9f\x98\x80", b"\\ud800", b"NaN", b"1e999", b"../", b"/", b"'" * 3)
+           b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"-", b"\x80NUMPY",
+           b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"\\ud800", b"NaN", b"1e999", b"../", b"/", b"'" * 3)
 
 
 def mutate(rng: random.Random, name: str, data: bytes) -> bytes:
@@ -43,7 +43,7 @@ def _flip(rng, data):
 
 
 def _replace(rng, data):
-    place, piece = _place(rng, data), bytes(rng.randrange(256) for _ in range(rng.choice((1, 4, 8))))
+    place, piece = _place(rng, data), rng.randbytes(rng.choice((1, 4, 8)))
     return data[:place] + piece + data[place + len(piece):]
 
 
@@ -82,7 +82,8 @@ def _mark(rng, data):
 
 
 def _long_line(rng, data):
-    return data + rng.choice((b"x", b"(", b"[", b"1", b"\0", b" ", b"'", b"$", b"\xc3\xa9")) * 30_000
+    signs = (b"x", b"(", b"[", b"1", b"\0", b" ", b"'", b"$", b"\xc3\xa9")
+    return data + rng.choice(signs) * 30_000
 
 
 def _number(rng, data):

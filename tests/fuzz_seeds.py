@@ -180,7 +180,8 @@ _DPR = {"train.c.txt": b"The bee landed on the flower because it had pollen.\nit
 
 def text_files(folder: pathlib.Path) -> None:
     (folder / "one.txt").write_text(TEXT * 3)
-    (folder / "two.txt").write_text("\u201cIt\u2019s a dark \u00e9t\u00e9,\u201d &amp; so on\u2026\n")
+    (folder / "two.txt").write_text(
+        "\u201cIt\u2019s a dark \u00e9t\u00e9,\u201d &amp; so on\u2026\n")
 
 
 def row_files(folder: pathlib.Path) -> None:

@@ -176,7 +176,7 @@ def _read_preset(folder: pathlib.Path) -> Any:
 @functools.cache
 def _define_flags() -> None:
     for each in (config.ModelConfig, config.OptimizerConfig, config.TrainingConfig):
-        cli.define_flags(each)
+        cli.define_flags(each, omit=list(flags.FLAGS))  # the fuzzer's command has a seed, too
 
 
 def _read_flagfile(folder: pathlib.Path) -> Any:

@@ -3,6 +3,11 @@
 A longer run: python -m benchmarks.fuzz --inputs=2000 --seed=0
 """
 
+import os
+import pathlib
+import pickle
+import re
+
 import numpy as np
 import pytest
 
@@ -56,3 +61,37 @@ def test_no_altered_shard_is_trained_on(tmp_path):
                 next(iter(train_batches(tmp_path, 6, number)))  # an epoch is one batch of all six
         path.write_bytes(good)
     next(iter(train_batches(tmp_path, 6, 0)))
+
+
+def _unpickles(folder):
+    (folder / "file").write_bytes(pickle.dumps(np.zeros(2)))
+    np.load(folder / "file", allow_pickle=True)
+
+
+def _refuses(message):
+    raise UserError(message)
+
+
+@pytest.mark.parametrize("call, what", [
+    (lambda folder: 1 / 0, "ZeroDivisionError"),
+    (lambda folder: _refuses("Something in this file is wrong."), "does not say where"),
+    (lambda folder: _refuses(str(folder) + "x" * 10), None),
+    (lambda folder: (folder / "inside").write_text("x"), None),
+    (lambda folder: (folder.parent / "beside").write_text("x"), "open of .*beside"),
+    (lambda folder: pathlib.Path("/etc/hostname").exists() and open("/etc/hostname").close(),
+     "open of /etc/hostname"),
+    (lambda folder: (folder / "nothing").rename(folder.parent / "there"), "os.rename of .*there"),
+    (_unpickles, "pickle.find_class"),
+    (lambda folder: os.system("true"), "os.system"),
+    (lambda folder: np.ones(1 << 34), "MemoryError"),
+    (lambda folder: [None for _ in iter(int, 1)], "more than 0.3 s"),
+])
+def test_what_is_a_defect(tmp_path, monkeypatch, call, what):
+    monkeypatch.setattr(fuzzing, "MOST_SECONDS", 0.3)
+    folder = tmp_path / "input"
+    folder.mkdir()
+    verdict, _ = fuzzing.judge(call, folder)
+    if what is None:
+        assert verdict.kind != fuzzing.DEFECT, verdict.what
+    else:
+        assert verdict.kind == fuzzing.DEFECT and re.search(what, verdict.what), verdict

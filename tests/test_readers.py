@@ -151,6 +151,13 @@ def test_damaged_gzip_is_named(tmp_path, name, damage, message):
         read([tmp_path / name])
 
 
+def test_a_compressed_line_without_end_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST_LINE", 20)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "short"}\n' + b" " * 21))
+    with pytest.raises(UserError, match="a.jsonl.gz has a line of more than 20 bytes"):
+        read([tmp_path / "a.jsonl.gz"])
+
+
 @pytest.mark.parametrize("pattern, message", [
     ("", "--input is empty"), (" , ", "--input is empty"),
     ("nowhere/*.txt", r"no file matches 'nowhere/\*.txt'.*quotes"),

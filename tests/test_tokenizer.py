@@ -125,6 +125,7 @@ def test_long_runs_of_affixes_are_spacys():
             for chunk in (sign * size, "a" + sign * size, sign * size + "1km", f"({sign * size}a)."):
                 words = splitter.split_chunk(chunk)
                 assert words is None or words == splitter.split_line(chunk), chunk
+    assert "".join(splitter.split_line("'" * 6000)) == "'" * 6000
     assert splitter.split_chunk("$" * 50_000) == ["$"] * 50_000
 
 
