@@ -103,7 +103,7 @@ quickstart-export: quickstart-finetune
 	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
 	@head -n 3 $(QUICKSTART)/served.tsv
 
-# Two processes, which stay below 8 GiB together; a file's tests share what its fixtures made.
+# Two processes of up to 5 GiB each; a file's tests share what its fixtures made.
 test: $(VENV)/.complete
 	$(RUN) -m pytest -n 2 --dist loadfile
 
