@@ -340,8 +340,8 @@ def test_every_task_of_section_5_has_its_row():
 
 @pytest.mark.parametrize("change, message", [
     ({"decision": "lowest"}, "does not say how scores become classes"),
-    ({"score": "max"}, "does not say how"), ({"num_sequences": 1}, "does not say how"),
-    ({"decision": "threshold"}, "does not say how"), ({"words": "a"}, "words cannot be 'a'"),
+    ({"score": "max"}, "does not say how"), ({"num_sequences": 1}, "has other sequences than 1"),
+    ({"decision": "threshold"}, "has other sequences than 2"), ({"words": "a"}, "words cannot be 'a'"),
     ({"prompt": None}, "prompt cannot be None")])
 def test_altered_manifest_is_refused(build, tmp_path, change, message):
     build("dpr")
