@@ -6,6 +6,8 @@ import dataclasses
 import os
 from typing import Any
 
+import keras
+
 from gpt_tf.config import ModelConfig
 from gpt_tf.files import UserError, read_json
 
@@ -55,6 +57,11 @@ def _check_part(value: Any, name: str, path: str, size: int) -> None:
     if not isinstance(values, dict) or value.get("registered_name") not in _CLASSES[name]:
         raise UserError(f"{path} describes no {name.removesuffix('.json')} of a model of gpt_tf: "
                         "save the preset again with save_to_preset.")
+    dtype = values.get("dtype")
+    if isinstance(dtype, dict) and not isinstance(
+            getattr(keras.dtype_policies, str(dtype.get("class_name")), None), type):
+        # Keras would keep the description in place of a policy, and fail when texts come.
+        raise UserError(f"{path} has a dtype that is no policy of Keras: save the preset again.")
     if name == _BACKBONE:
         _check_size(values, path, size)
     for argument, part in _PARTS[name].items():

@@ -14,10 +14,11 @@ import json
 import os
 import pathlib
 import random
+import re
 import resource
-import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from typing import Any
 import warnings
@@ -38,6 +39,8 @@ _NEVER = {"pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.p
 _CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.link",
             "os.symlink", "os.chmod", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
 # Where libraries read what is theirs.
+_TRACING = re.compile(  # what TensorFlow writes of a function that it compiles
+    re.escape(os.path.realpath(tempfile.gettempdir())) + "(/__pycache__)?/__autograph_generated_")
 _LIBRARIES = tuple(map(os.path.realpath, (
     sys.prefix, sys.base_prefix, pathlib.Path(__file__).parent.parent, "/proc", "/sys",
     "/dev/null", "/dev/urandom", "/usr", "/etc/localtime", "/etc/ssl")))
@@ -82,7 +85,7 @@ class _Watch:
         writes = event != "open" or bool(arguments[2] and arguments[2] & (os.O_WRONLY | os.O_RDWR))
         if real.startswith(folder) or not writes and real.startswith(_LIBRARIES):
             return
-        if real != "/dev/null":
+        if real != "/dev/null" and not _TRACING.match(real):
             self.seen.append(f"{event} of {real}")
 
 
@@ -293,8 +296,3 @@ def load_input(path: str | os.PathLike) -> tuple[str, dict[str, bytes | None]]:
     value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     return value["target"], {file: None if data is None else base64.b64decode(data)
                              for file, data in value["files"].items()}
-
-
-def clear(folder: pathlib.Path) -> None:
-    """Removes what `Seeds` made."""
-    shutil.rmtree(folder, ignore_errors=True)
