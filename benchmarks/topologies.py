@@ -113,10 +113,9 @@ def compare_all(folder: str) -> str:
             table.append([f"{module}, {topology}", f"{train[0]:.6f}", f"{train[-1]:.6f}",
                           *(f"{compare(found[topology], found[_ONE], prefix):.1e}"
                             for prefix in ("train/loss", "train/gradient_norm", "validation/"))])
-            print(report.markdown_table(["run", "first loss", "last loss"], [table[-1][:3]]),
-                  file=sys.stderr, flush=True)
+            print(*table[-1], sep=", ", file=sys.stderr, flush=True)
     return report.markdown_table(
-        ["run", f"loss, update {1}", f"loss, update {_UPDATES.value}",
+        ["run", "loss, update 1", f"loss, update {_UPDATES.value}",
          "loss, relative difference", "gradient norm", "validation"], table)
 
 

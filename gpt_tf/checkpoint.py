@@ -109,7 +109,7 @@ class Checkpoints:
             stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
 
     def _delete(self, step: int) -> None:
-        # The index first: without it nobody takes the rest for a checkpoint.
+        # The index first: a part that a kill leaves is damaged, and the next save deletes it.
         for name in sorted(self._files(), reverse=True):
             if int(_FILE.fullmatch(name)[1]) == step:
                 os.remove(os.path.join(self._folder, name))
@@ -154,7 +154,9 @@ class Checkpoints:
                         f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
 
     def remove_unfinished(self) -> None:
-        """Deletes what a save that was cut off has left."""
+        """Deletes what a save that was cut off has left; on the worker that saves alone."""
+        if not self._writes:
+            return
         for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
             if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
                 shutil.rmtree(path)
@@ -188,6 +190,7 @@ class BestCheckpoint:
         self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
         self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
                                         writes=writes)
+        self._checkpoints.remove_unfinished()
 
     @property
     def step(self) -> int | None:

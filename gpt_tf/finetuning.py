@@ -172,7 +172,6 @@ def finetune(job: Job, cluster: Cluster) -> Outcome:
     with cluster.together():
         if cluster.is_chief:
             run_folder.begin(job.model_dir, job.flags_text, job.resumable, job.model, job.data_dir)
-    with cluster.together():
         best = BestCheckpoint(run_folder.best_folder(job.model_dir), variables,
                               _score_names(manifest), writes=cluster.is_chief)
     start = cluster.restore_latest(checkpoints)

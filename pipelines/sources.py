@@ -133,7 +133,8 @@ def _is_utf8(path: str) -> bool:
     """Looks through the whole file, so that no part of it is used when a later part is bad."""
     try:
         if path.endswith(".gz"):
-            collections.deque(_decode(path, reading.read_compressed(path, reading.blocks_of)), maxlen=0)
+            blocks = reading.read_compressed(path, reading.blocks_of)
+            collections.deque(_decode(path, blocks), maxlen=0)
         else:
             with open(path, "rb") as stream:
                 collections.deque(_decode(path, reading.blocks_of(stream)), maxlen=0)

@@ -5,10 +5,11 @@ of workers: so are the shards.
 """
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import hashlib
 import itertools
+from typing import Any
 
 from gpt_tf.files import Progress, UserError
 from gpt_tf.text import Piece, split_text
@@ -113,6 +114,29 @@ class _Gathering:
                     tuple(self._pieces), tuple(self._ends))
 
 
+def take_same(items: Iterator[Any], count: int, digest_of: Callable[[Any], bytes], expected: str,
+              where: str = "") -> Iterator[Any]:
+    """The next `count` items of a plan, whose digests together must be what was planned.
+
+    Args:
+      items: each is to be used before the next is taken.
+      count: how many of them.
+      digest_of: of an item that was used.
+      expected: hexadecimal, of all digests.
+      where: what the items are, for the error.
+
+    Raises:
+      UserError: they are not the ones that were seen when the work was planned.
+    """
+    seen = hashlib.blake2b(digest_size=16)
+    for item in itertools.islice(items, count):
+        yield item
+        seen.update(digest_of(item))
+    if seen.hexdigest() != expected:
+        raise UserError(f"--input has changed since it was first read{where}, or is another one on "
+                        "another machine; run the same command again.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Slice:
     """Consecutive whole documents: what the shards train-k and validation-k are made of.
@@ -134,13 +158,8 @@ class Slice:
         Raises:
           UserError: they are not the ones that were seen when the slice was planned.
         """
-        seen = hashlib.blake2b(digest_size=16)
-        for document in itertools.islice(documents, self.documents):
-            yield document
-            seen.update(document.digest)
-        if seen.hexdigest() != self.digest:
-            raise UserError(f"--input has changed since it was first read (slice {self.number}), or "
-                            "is another one on another machine; run the same command again.")
+        return take_same(documents, self.documents, lambda document: document.digest, self.digest,
+                         f" (slice {self.number})")
 
 
 def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:

@@ -14,7 +14,6 @@ import os
 
 import numpy as np
 
-from gpt_tf.files import UserError
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import notes, splitting, task_readers
 from pipelines.encoding import load_tokenizer
@@ -46,13 +45,7 @@ class ShardRows:
         Raises:
           UserError: they are not the ones that were seen when the shard was planned.
         """
-        seen = hashlib.blake2b(digest_size=16)
-        for row in itertools.islice(rows, self.rows):
-            seen.update(_digest(row))
-            yield row
-        if seen.hexdigest() != self.digest:
-            raise UserError("--input has changed since it was first read, or is another one on "
-                            "another machine; run the same command again.")
+        return splitting.take_same(rows, self.rows, _digest, self.digest)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 from gpt_tf import records
 from gpt_tf.files import UserError, lock_folder
 from pipelines import build_corpus, encoding, writer
-from tests import corpora
+from tests import corpora, disks
 from tests.conftest import REPOSITORY
 from tests.corpora import contents, make_text
 
@@ -121,23 +121,9 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
     assert contents(tmp_path / "data") == contents(tmp_path / "whole")
 
 
-@contextlib.contextmanager
-def small_disk(folder, size):
-    """A file system of `size` bytes; skips where mounting is not allowed."""
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
-                          capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot mount a small tmpfs: {made.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_full_disk(build, tmp_path):
     texts = {f"{number}.txt": make_text(number, 90, []) for number in range(30)}
-    with small_disk(tmp_path / "disk", 256 * 1024):
+    with disks.mounted(tmp_path / "disk", "size=256k"):
         with pytest.raises(UserError, match="Cannot write .*No space left on device"):
             build(texts, output_dir=str(tmp_path / "disk" / "data"), shard_megabytes=0.02)
         data = tmp_path / "disk" / "data"
@@ -155,7 +141,7 @@ def test_full_disk(build, tmp_path):
 def test_read_only_folder(build, tmp_path):
     """A disk that lets nobody write: an empty place, and a build that was to go on."""
     texts = {f"{number}.txt": make_text(number, 9) for number in range(3)}
-    with small_disk(tmp_path / "disk", 256 * 1024):
+    with disks.mounted(tmp_path / "disk", "size=256k"):
         data = tmp_path / "disk" / "data"
         (tmp_path / "disk" / "stopped").mkdir()
         (tmp_path / "disk" / "stopped" / "UNFINISHED").write_bytes(b"")
