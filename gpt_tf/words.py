@@ -52,6 +52,9 @@ def _never(text: str) -> None:
 # Far more signs than a rule of an affix has; none sees more than so many signs around its own.
 _AFFIX, _CONTEXT = 64, 16
 _LONGEST_CHUNK = 2_000
+# A URL's user and password, and the same texts by a pattern that does not try every colon with
+# every sign after it: n * n steps for a chunk of n signs.
+_USER, _PLAIN_USER = r"(?:\S+(?::\S*)?@)?", r"(?:\S+@)?"
 
 
 class WordSplitter:
@@ -74,7 +77,9 @@ class WordSplitter:
         self._suffix = rules.suffix_search or _never
         self._infixes = rules.infix_finditer or (lambda text: ())
         self._token_match = rules.token_match or _never
-        self._url_match = rules.url_match or _never
+        self._url = rules.url_match and re.compile(
+            rules.url_match.__self__.pattern.replace(_USER, _PLAIN_USER))
+        self._url_match = self._url.match if self._url else _never
         orth = self._spacy.vocab.strings["ORTH"]  # the key of a rule token's text
         self._special = {rule: [token[orth] for token in tokens]
                          for rule, tokens in rules.rules.items()}
@@ -102,7 +107,7 @@ class WordSplitter:
         # Others can only come out of the first pass as special cases.
         sought = [rule for rule in self._special
                   if self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule))]
-        return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
+        return WordRules(self._special, sought, *affixes, self._url.pattern)
 
     def split_chunk(self, chunk: str) -> list[str] | None:
         """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.

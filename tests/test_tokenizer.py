@@ -1,6 +1,7 @@
 """The tokenizer with a small vocabulary of its own: exact, in pieces, saved, loaded, decoded."""
 
 import json
+import random
 import re
 import string
 
@@ -127,6 +128,18 @@ def test_long_runs_of_affixes_are_spacys():
                 assert words is None or words == splitter.split_line(chunk), chunk
     assert "".join(splitter.split_line("'" * 6000)) == "'" * 6000
     assert splitter.split_chunk("$" * 50_000) == ["$"] * 50_000
+
+
+def test_urls_are_spacys():
+    """Real ones, what is made of their signs, and a chunk at which spaCy's pattern takes minutes."""
+    splitter, rng = WordSplitter("en"), random.Random(0)
+    for chunk in ("http://a:b@c.com/?d", "a:@b.org", "a@b:c@d.net:80", "@a.com", ":@a.com",
+                  "ftp://1.2.3.4", "http://10.1.2.3", "a:b:c@d", "http://a@b@c.co.uk/e@f",
+                  *("".join(rng.choices(("a", ".", ":", "@", "/", "://", "com", "1"), k=8))
+                    for _ in range(3000))):
+        words = splitter.split_chunk(chunk)
+        assert words is None or words == splitter.split_line(chunk), chunk
+    assert "".join(splitter.split_chunk("http://" + "a:" * 100_000)) == "http://" + "a:" * 100_000
 
 
 def test_no_cut_where_a_line_break_is_lost(small, released):
