@@ -5,16 +5,15 @@
 A version is written under another name and renamed: it is whole or absent.
 """
 
-import contextlib
 import os
 import re
-import shutil
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from gpt_tf import run_folder
-from gpt_tf.files import UserError, explain_disk_errors, lock_folder
+from gpt_tf.files import (
+    UserError, atomic_folder, explain_disk_errors, lock_folder, tidy_folder)
 from gpt_tf.graph_tokenizer import LANGUAGE
 from gpt_tf.serving import Signature, TextTables
 from gpt_tf.serving_language_model import LanguageModelServing
@@ -23,7 +22,6 @@ from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.transforms import SpecialTokens
 
-_UNFINISHED = ".unfinished-"
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
@@ -91,22 +89,16 @@ def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
       UserError: it is there already, another process writes there, or the place cannot be written.
     """
     with lock_folder(output_dir):
+        tidy_folder(output_dir)
         target = os.path.join(output_dir, str(version))
         check_free(target, overwrite)
-        _remove_unfinished(output_dir)
-        temporary = os.path.join(output_dir, f"{_UNFINISHED}{version}")
         try:
-            tf.saved_model.save(served.root, temporary, signatures=served.signatures)
-            with explain_disk_errors(target):
-                _to_disk(temporary)
-                _replace(temporary, target)
+            with atomic_folder(target) as folder:
+                tf.saved_model.save(served.root, folder, signatures=served.signatures)
         except (tf.errors.OpError, OSError) as error:
             reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
             raise UserError(f"Cannot write {target}: {reason}; make room or choose another folder, "
                             "then run the same command again.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                _remove_unfinished(output_dir)
     return target
 
 
@@ -115,23 +107,3 @@ def check_free(target: str, overwrite: bool) -> None:
     if os.path.exists(target) and not overwrite:
         raise UserError(f"{target} holds an exported model: give another --version, or replace "
                         "this one with --overwrite.")
-
-
-def _remove_unfinished(output_dir: str) -> None:
-    for name in os.listdir(output_dir):
-        if name.startswith(_UNFINISHED):
-            shutil.rmtree(os.path.join(output_dir, name))
-
-
-def _to_disk(folder: str) -> None:
-    """The bytes reach the disk before the folder takes its name."""
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(path, name), "rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _replace(temporary: str, target: str) -> None:
-    if os.path.exists(target):
-        os.rename(target, f"{temporary}-before")  # removed with what is unfinished
-    os.rename(temporary, target)

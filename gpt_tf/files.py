@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -205,7 +206,8 @@ def make_folder(path: str | os.PathLike) -> None:
 def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
     """Makes a folder that takes the name `path` only when the block ends without an error.
 
-    One that stands there is replaced, and stays as it was if the block fails.
+    One that stands there is replaced, and stays as it was if the block fails. The bytes reach the
+    disk before the name does. What a kill may leave beside it, `tidy_folder` takes away.
 
     Returns:
       The folder to write into.
@@ -219,6 +221,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
     try:
         yield new
         with explain_disk_errors(path):
+            _to_disk(new)
             if os.path.isdir(path):
                 os.rename(path, old)
             os.rename(new, path)
@@ -227,6 +230,32 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
             os.rename(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _to_disk(folder: str) -> None:
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(path)
+
+
+def tidy_folder(parent: str) -> None:
+    """Takes away what `atomic_folder` left in `parent` when it was killed; call as its one owner.
+
+    A folder that was about to be replaced takes its name back.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    with explain_disk_errors(parent):
+        for name in sorted(os.listdir(parent)):
+            if left := re.fullmatch(r"(.+)\.(part|old)-\d+", name):
+                path, whole = os.path.join(parent, name), os.path.join(parent, left[1])
+                if left[2] == "old" and not os.path.exists(whole):
+                    os.rename(path, whole)
+                else:
+                    shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -280,7 +280,6 @@ def test_whole_or_absent(built, tmp_path, monkeypatch, error):
 
     def half_a_model(root, path, signatures):
         del root, signatures
-        os.makedirs(path)
         pathlib.Path(path, "saved_model.pb").write_bytes(b"half")
         raise error
 
@@ -294,10 +293,15 @@ def test_whole_or_absent(built, tmp_path, monkeypatch, error):
     assert sorted(os.listdir(out)) == [".lock", "1"]
 
 
-def test_what_a_kill_left_is_removed(built, tmp_path):
-    (tmp_path / "out" / ".unfinished-4").mkdir(parents=True)
-    save(built, tmp_path / "out")
-    assert sorted(os.listdir(tmp_path / "out")) == [".lock", "1"]
+def test_what_a_kill_left_is_tidied(built, tmp_path):
+    """Killed while it was written; with 3 in its place and not yet removed; 2 not yet in it."""
+    out = tmp_path / "out"
+    for name in ("4.part-1", "3", "3.old-2", "2.old-3", "2.part-3"):
+        (out / name).mkdir(parents=True)
+        (out / name / "mark").write_text(name)
+    save(built, out)
+    assert sorted(os.listdir(out)) == [".lock", "1", "2", "3"]
+    assert [(out / name / "mark").read_text() for name in ("2", "3")] == ["2.old-3", "3"]
 
 
 def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
