@@ -112,6 +112,19 @@ def test_a_stopped_and_a_lost_worker(data, tmp_path):
         assert our == pytest.approx(their, rel=1e-5)
 
 
+def test_a_worker_that_hangs(data, tmp_path):
+    newest = tmp_path / "run" / "checkpoints" / "checkpoint"
+    chief, hanging = running = start(data, tmp_path / "run", 2, *LONG)
+    until(running, newest.exists)
+    hanging.send_signal(signal.SIGSTOP)
+    try:
+        code = chief.wait(timeout=120)
+    finally:
+        hanging.kill()
+    [(_, said), _] = wait(running)
+    assert code == 1 and "Another worker of this run was lost" in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("value", [
     "", "[]", "{", '{"cluster": {"worker": ["a:1"]}}', '{"task": {"type": "worker", "index": 0}}',
     '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
