@@ -15,6 +15,7 @@ import tensorflow as tf
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.cluster_environment import find_workers
 from gpt_tf.files import UserError, lock_folder
+from gpt_tf.input import Share
 
 
 @functools.cache  # two of the same devices number their collectives alike, and these mix
@@ -50,27 +51,25 @@ class Cluster:
 
     Attributes:
       strategy: a `tf.distribute.Strategy`.
-      index: number of this worker, from 0.
-      count: workers.
+      share: number of this worker, from 0, and of all: the part of each batch that it reads.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
         self.strategy = strategy
-        self.index, self.count = 0, 1
+        self.share = Share()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
-            self.index = resolver.task_id
-            self.count = resolver.cluster_spec().num_tasks("worker")
+            self.share = Share(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
         self._replica_sum = tf.function(self._sum_over_replicas)
 
     @property
     def is_chief(self) -> bool:
         """Whether this worker writes for all."""
-        return self.index == 0
+        return self.share.index == 0
 
     def total(self, value: int) -> int:
         """The sum of every worker's `value`; waits until all have called it."""
-        if self.count == 1:
+        if self.share.count == 1:
             return value
         replicas = len(self.strategy.extended.worker_devices)
         sums = self._replica_sum(tf.constant(value, tf.int64))
@@ -135,7 +134,7 @@ class Cluster:
             try:
                 yield
             except tf.errors.OpError as error:
-                if self.count == 1:
+                if self.share.count == 1:
                     raise
                 raise UserError(
                     f"Another worker of this run was lost ({type(error).__name__}): run the same "

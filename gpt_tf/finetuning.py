@@ -10,10 +10,10 @@ from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.distribution import Cluster
 from gpt_tf.files import UserError, write_json
-from gpt_tf.input import Share, evaluation_batches, task_batches
+from gpt_tf.input import evaluation_batches, task_batches
 from gpt_tf.optimizer import Adam
 from gpt_tf.records import TASK, Manifest, Task
-from gpt_tf.reporting import Reporter, Silence
+from gpt_tf.reporting import Reporter, Silence, reporting
 from gpt_tf.task_model import Predictions, Predictor, TaskModel, joint_loss, loss_names
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import Trainer, TrainStep
@@ -113,8 +113,7 @@ class Validation:
                  reporter: Reporter | Silence, best: BestCheckpoint):
         self._task = model.task
         self._splits = {
-            name: evaluation_batches(job.data_dir, name, job.training.batch_size,
-                                     Share(cluster.index, cluster.count))
+            name: evaluation_batches(job.data_dir, name, job.training.batch_size, cluster.share)
             for name in validation_splits(Manifest.load(job.data_dir))}
         self._predict = Predictor(model, cluster.strategy, job.training.jit_compile)
         self._reporter = reporter
@@ -184,16 +183,11 @@ def finetune(job: Job, cluster: Cluster) -> Outcome:
         step = TrainStep(strategy, model.trainable_variables,
                          joint_loss(model, options.lm_coef, training.seed), optimizer, training,
                          loss_names(options.lm_coef))
-        reporter = Reporter(job.model_dir, start) if cluster.is_chief else Silence()
-        try:
-            reporter.text(start, "flags", "".join(
-                f"    {line}\n" for line in job.flags_text.splitlines()))
+        with reporting(job.model_dir, start, job.flags_text, cluster.is_chief) as reporter:
             Trainer(cluster, step, optimizer, checkpoints, reporter, _cadence(job, rows)).train(
                 task_batches(job.data_dir, training.batch_size, training.seed, total, start,
-                             Share(cluster.index, cluster.count)),
+                             cluster.share),
                 start, total, Validation(job, model, cluster, reporter, best))
-        finally:
-            reporter.close()
     return Outcome(total, best.step, best.scores)
 
 

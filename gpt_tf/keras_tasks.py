@@ -21,7 +21,7 @@ from gpt_tf.layers import Cache, make_dropout_keys
 from gpt_tf.losses import weighted_lm_loss
 from gpt_tf.records import MOST_CLASSES, Task
 from gpt_tf.task_model import TaskModel, joint_loss
-from gpt_tf.transforms import CLASSIFICATION, SIMILARITY
+from gpt_tf.transforms import CLASSIFICATION, num_sequences
 
 # The paper's fine-tuning (section 4.1), at a constant rate: `fit` does not say how long it is.
 _FINE_TUNING = dict(learning_rate=6.25e-5, schedule="constant", warmup_steps=0.0)
@@ -289,7 +289,7 @@ class GPTTextClassifier(_PaperTraining, keras_nlp.models.TextClassifier):
         self.form = form
         self.lm_coef = lm_coef
         self.dropout = dropout
-        count = 2 if form == SIMILARITY else 1
+        count = num_sequences(form, num_classes)
         task = Task("text", form, count, tuple(map(str, range(num_classes))), (), ("accuracy",))
         model = TaskModel(backbone.config, task, dropout, backbone.seed, backbone.gpt.dtype_policy,
                           gpt=backbone.gpt)

@@ -13,7 +13,7 @@ from gpt_tf.input import batch_width
 from gpt_tf.keras_backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.transforms import (
-    CLASSIFICATION, FIELDS, MULTIPLE_CHOICE, SIMILARITY, SpecialTokens, build)
+    CLASSIFICATION, FIELDS, MULTIPLE_CHOICE, SpecialTokens, build, num_sequences)
 
 _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
 
@@ -148,8 +148,9 @@ class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor)
         is_one = texts.shape.rank == 1
         token_ids, mask = tf.numpy_function(
             self._sequences, [texts[None] if is_one else texts], [tf.int32] * 2, stateful=False)
+        count = num_sequences(self.form, num_answers=0)  # multiple choice is not among the forms
         for value in (token_ids, mask):
-            value.set_shape([None, 2 if self.form == SIMILARITY else 1, None])
+            value.set_shape([None, count, None])
         x = {"token_ids": token_ids, "padding_mask": mask}
         if is_one:
             x = {name: value[0] for name, value in x.items()}

@@ -1,6 +1,5 @@
 """Language modelling with a `GPT`: its training loss, and its measure on held-out text."""
 
-import math
 from typing import Callable, Iterable
 
 import tensorflow as tf
@@ -8,6 +7,7 @@ import tensorflow as tf
 from gpt_tf import distribution
 from gpt_tf.layers import make_dropout_keys
 from gpt_tf.losses import shift_targets, token_losses, weighted_lm_loss
+from gpt_tf.metrics import language_scores
 from gpt_tf.model import GPT
 from gpt_tf.records import Split
 from gpt_tf.training import LossSums
@@ -63,10 +63,7 @@ class Evaluator:
           split: its totals turn the loss of a token into bits per byte.
 
         Returns:
-          loss: mean negative log-likelihood of the predicted tokens, in nats;
-          perplexity: its exponential;
-          bits_per_byte: bits of the split's predicted tokens at this loss, over the raw UTF-8
-            bytes of its documents;
+          `metrics.language_scores`, with the loss of what was measured for that of the split;
           predicted_tokens: how many were measured.
         """
         loss = weight = 0.0
@@ -74,10 +71,8 @@ class Evaluator:
             sums = distribution.first_replica(self._strategy, self._global_sums(batch))
             loss += float(sums[0])
             weight += float(sums[1])
-        mean = loss / weight
-        bits = mean / math.log(2) * split.predicted_tokens
-        return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)),
-                "bits_per_byte": bits / split.text_bytes, "predicted_tokens": weight}
+        return language_scores(loss / weight, split.predicted_tokens,
+                               split.text_bytes) | {"predicted_tokens": weight}
 
     def _run_replicas(self, batch):
         return self._strategy.run(self._replica_step, args=(batch,))

@@ -10,7 +10,7 @@ from typing import Any
 from gpt_tf.files import UserError, read_json, write_json
 from gpt_tf.heuristics import HEURISTICS, NEXT_WORD, PRONOUN
 from gpt_tf.metrics import METRICS
-from gpt_tf.transforms import FORMS, MULTIPLE_CHOICE, SIMILARITY
+from gpt_tf.transforms import FORMS, MULTIPLE_CHOICE, num_sequences
 
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -129,8 +129,8 @@ class Task:
         return task
 
     def _has_known_form(self) -> bool:
-        sequences = {SIMILARITY: 2, MULTIPLE_CHOICE: self.num_classes}.get(self.form, 1)
-        return (self.form in FORMS and self.num_sequences == sequences
+        return (self.form in FORMS
+                and self.num_sequences == num_sequences(self.form, self.num_classes)
                 and not (self.is_score and self.form == MULTIPLE_CHOICE))
 
 

@@ -1,10 +1,11 @@
-"""The paper's measures of a task (Radford et al. 2018, tables 2 - 4), in numpy.
+"""The paper's measures of a task (Radford et al. 2018, tables 2 - 4), in numpy; and of a text.
 
-Each takes labels and predictions, both [N], and returns a Python float. Where a measure has no
+Each of a task takes labels and predictions, both [N], and returns a Python float. Where a measure has no
 value, because only one class or one number occurs, it is 0 and a `MetricWarning` says so.
 """
 
 from collections.abc import Callable, Sequence
+import math
 import statistics
 import warnings
 
@@ -104,3 +105,24 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 def summarize(values: Sequence[float]) -> dict[str, float]:
     """Median, lowest and highest of one measure over several runs, as the paper reports medians."""
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean negative log-likelihood in nats; a diverging one stays a number."""
+    return math.exp(min(loss, 700.0))
+
+
+def language_scores(loss: float, predicted_tokens: int, text_bytes: int) -> dict[str, float]:
+    """How well a text is predicted, whatever its tokens.
+
+    Args:
+      loss: mean negative log-likelihood of its predicted tokens, in nats.
+      predicted_tokens: how many these are in the whole text.
+      text_bytes: of the raw text in UTF-8.
+
+    Returns:
+      loss; perplexity: its exponential; bits_per_byte: bits of all predicted tokens at this loss,
+      over the bytes.
+    """
+    return {"loss": loss, "perplexity": perplexity(loss),
+            "bits_per_byte": loss / math.log(2) * predicted_tokens / text_bytes}

@@ -11,12 +11,12 @@ from gpt_tf.config import (
     GenerationConfig, ModelConfig, OptimizerConfig, SamplingConfig, TrainingConfig)
 from gpt_tf.files import UserError
 from gpt_tf.generation import Generator
-from gpt_tf.input import Share, evaluation_batches, train_batches
+from gpt_tf.input import evaluation_batches, train_batches
 from gpt_tf.language_model import Evaluator, training_loss
 from gpt_tf.model import GPT
 from gpt_tf.optimizer import Adam
 from gpt_tf.records import LANGUAGE_MODEL, Manifest
-from gpt_tf.reporting import Reporter, Silence
+from gpt_tf.reporting import Reporter, Silence, reporting
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import Trainer, TrainStep
 
@@ -88,7 +88,7 @@ class Validation:
     def __init__(self, job: Job, model: GPT, cluster: Cluster, reporter: Reporter | Silence):
         self._limit = job.training.evaluation_batches or None
         self._batches = evaluation_batches(job.data_dir, "validation", job.training.batch_size,
-                                           Share(cluster.index, cluster.count))
+                                           cluster.share)
         self._evaluate = Evaluator(model, cluster.strategy, job.training.jit_compile)
         self._is_chief = cluster.is_chief
         self._tokenizer = Tokenizer.load(job.data_dir)
@@ -156,16 +156,11 @@ def pretrain(job: Job, cluster: Cluster) -> int:
         _announce(job, manifest, strategy.num_replicas_in_sync, start, total)
         step = TrainStep(strategy, model.trainable_variables,
                          training_loss(model, job.training.seed), optimizer, job.training)
-        reporter = Reporter(job.model_dir, start) if cluster.is_chief else Silence()
-        try:
-            reporter.text(start, "flags", "".join(
-                f"    {line}\n" for line in job.flags_text.splitlines()))
+        with reporting(job.model_dir, start, job.flags_text, cluster.is_chief) as reporter:
             Trainer(cluster, step, optimizer, checkpoints, reporter, job.training).train(
                 train_batches(job.data_dir, job.training.batch_size, job.training.seed, start,
-                              Share(cluster.index, cluster.count)),
+                              cluster.share),
                 start, total, Validation(job, model, cluster, reporter))
-        finally:
-            reporter.close()
     return total
 
 

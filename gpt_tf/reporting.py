@@ -130,3 +130,20 @@ class Silence:
 
     def close(self) -> None:
         """Nothing."""
+
+
+@contextlib.contextmanager
+def reporting(folder: str, step: int, flags_text: str, writes: bool) -> Iterator[Reporter | Silence]:
+    """The reporter of a run that begins, or goes on, at `step`; its flags are the first text.
+
+    Args:
+      folder, step: of `Reporter`.
+      flags_text: the resolved flagfile.
+      writes: whether this worker tells for all; if not, all calls do nothing.
+    """
+    reporter = Reporter(folder, step) if writes else Silence()
+    try:
+        reporter.text(step, "flags", "".join(f"    {line}\n" for line in flags_text.splitlines()))
+        yield reporter
+    finally:
+        reporter.close()

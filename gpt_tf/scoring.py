@@ -5,7 +5,6 @@ model's special tokens are in no text, and get no share of the probability.
 """
 
 from collections.abc import Mapping
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from gpt_tf.losses import packed_token_losses, shift_targets
 from gpt_tf.model import GPT
+from gpt_tf.tracing import FunctionByShape
 
 
 class Scores(NamedTuple):
@@ -40,9 +40,7 @@ class Scorer:
 
     def __init__(self, model: GPT, jit_compile: bool = True):
         self._model = model
-        # One function a shape: of a single one TensorFlow would warn that it is traced so often.
-        self._function_of = functools.cache(
-            lambda shape: tf.function(self._run, jit_compile=jit_compile))
+        self._scores = FunctionByShape(self._run, jit_compile)
 
     def __call__(self, batch: Mapping[str, tf.Tensor]) -> Scores:
         """Scores a batch.
@@ -54,7 +52,7 @@ class Scorer:
         """
         inputs = [tf.convert_to_tensor(batch[name], tf.int32)
                   for name in ("token_ids", "lengths", "starts")]
-        scores = self._function_of(tuple(inputs[0].shape))(*inputs)
+        scores = self._scores(*inputs)
         return Scores(*(value.numpy() for value in scores))
 
     def _run(self, token_ids, lengths, starts):

@@ -17,6 +17,7 @@ from gpt_tf.layers import make_dropout_keys
 from gpt_tf.losses import class_losses, packed_lm_loss, shift_targets, soft_classes
 from gpt_tf.model import GPT, TaskHead
 from gpt_tf.records import Task
+from gpt_tf.tracing import FunctionByShape
 from gpt_tf.training import LossSums
 
 _COLUMNS = ("records", "indices", "labels")  # of a batch, in the order of `Predictor`
@@ -185,7 +186,7 @@ class Predictor:
         self._model = model
         self._strategy = strategy
         self._logits = tf.function(self._replica_logits, jit_compile=jit_compile)
-        self._global_columns = tf.function(self._run_replicas)
+        self._global_columns = FunctionByShape(self._run_replicas)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> Predictions:
         """Every row of `batches` once, by its place in the split; filling rows are dropped.

@@ -18,6 +18,8 @@ import ftfy
 from ftfy import chardata
 from ftfy.badness import is_bad
 
+from gpt_tf.files import UserError
+
 # Stands for a line break once whitespace is gone; `clean` leaves no such character in a text.
 NEWLINE = "\0"
 
@@ -43,6 +45,8 @@ _MAYBE_BAD = re.compile("[^\0-\x7f](?:(?<=[\u00c2\u00c3\u0152\u0153])|[^\0-\x7f]
 _REPAIRABLE = re.compile("[\x80-\x9f\ud800-\udfff\u2028\u2029" + "".join(
     f"\\U{character:08x}" for table in (chardata.CONTROL_CHARS, chardata.WIDTH_MAP,
                                         chardata.LIGATURES) for character in table) + "]")
+# Characters of a line, which is held in memory: text8, a known corpus, is one of 10**8.
+LONGEST_HELD_LINE = 1 << 27
 # ftfy breaks longer lines, and so may find mojibake where a part begins.
 _LONGEST_LINE = ftfy.TextFixerConfig().max_decode_length
 
@@ -128,6 +132,24 @@ def html_changes() -> dict[str, str]:
     numbered = [name for code in western for name in (f"&#{code};", f"&#{code:03d};",
                                                       f"&#x{code:x};", f"&#x{code:X};")]
     return {entity: clean(entity) for entity in [*chardata.HTML_ENTITIES, *numbered]}
+
+
+def check_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
+    """The blocks of the document `name` as they are; a small compressed file may hold one line
+    without end.
+
+    Raises:
+      UserError: a line has more than `LONGEST_HELD_LINE` characters.
+    """
+    length = 0  # of a line that the last block did not end
+    for block in blocks:
+        lengths = list(map(len, block.split("\n")))
+        lengths[0] += length
+        if max(lengths) > LONGEST_HELD_LINE:
+            raise UserError(f"{name} has a line of more than {LONGEST_HELD_LINE:,} characters: break it "
+                            "into lines.")
+        length = lengths[-1]
+        yield block
 
 
 def split_text(blocks: Iterable[str], piece_size: int = 1_000_000) -> Iterator[Piece]:

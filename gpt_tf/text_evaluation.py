@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator
 import functools
 import glob
 import itertools
-import math
 import os
 
 import numpy as np
 
 from gpt_tf.files import Progress, UserError
+from gpt_tf.metrics import language_scores
 from gpt_tf.model import GPT
 from gpt_tf.scoring import Scorer
-from gpt_tf.text import split_text
+from gpt_tf.text import check_lines, split_text
 from gpt_tf.tokenizer import Tokenizer
 
 _BLOCK_BYTES = 1 << 16  # read, and about as many characters encoded, at a time
@@ -117,9 +117,7 @@ class TextEvaluator:
         """Measures files, each a document of its own; prints how far it is.
 
         Returns:
-          loss: mean negative log-likelihood of the predicted tokens, in nats;
-          perplexity: its exponential;
-          bits_per_byte: bits of the predicted tokens over the raw bytes of the files;
+          `metrics.language_scores` of all files together;
           predicted_tokens: all tokens but the first of each file.
 
         Raises:
@@ -137,13 +135,12 @@ class TextEvaluator:
         if not predicted:
             raise UserError(f"{', '.join(paths[:3])}: there is nothing to predict, as no file has "
                             "two tokens; give more text.")
-        mean = total / predicted
-        return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)),
-                "bits_per_byte": total / math.log(2) / size, "predicted_tokens": predicted}
+        return language_scores(total / predicted, predicted, size) | {
+            "predicted_tokens": predicted}
 
     def _parts(self, path: str, progress: Progress) -> Iterator[np.ndarray]:
         return map(self._tokenizer.encode_piece,
-                   split_text(read_text(path, progress), _BLOCK_BYTES))
+                   split_text(check_lines(read_text(path, progress), path), _BLOCK_BYTES))
 
     def _batches(self, found: Iterator[tuple[np.ndarray, int]]) -> Iterator[dict]:
         """Batches for `Scorer`, all of one shape, which is smaller where there are few windows."""

@@ -14,12 +14,13 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 import keras
 import tensorflow as tf
 
-from gpt_tf import distribution
+from gpt_tf import distribution, metrics
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import TrainingConfig
 from gpt_tf.files import Interrupted, Progress, UserError
 from gpt_tf.optimizer import Adam
 from gpt_tf.reporting import Reporter
+from gpt_tf.tracing import FunctionByShape
 
 
 class LossSums(NamedTuple):
@@ -67,7 +68,7 @@ class TrainStep:
         self._optimizer = optimizer
         self._config = config
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
-        self._global_step = tf.function(self._run_replicas)
+        self._global_step = FunctionByShape(self._run_replicas)
 
     def __call__(self, batch: dict[str, tf.Tensor], step: int,
                  flag: bool = False) -> dict[str, tf.Tensor]:
@@ -216,7 +217,7 @@ class Trainer:
 
         Each worker sees its own at once, and all see everybody's at the same update.
         """
-        if self._cluster.count == 1:
+        if self._cluster.share.count == 1:
             return bool(signals)  # nothing waits for the device
         return float(self._pending[-1]["flags"]) > 0
 
@@ -229,15 +230,17 @@ class Trainer:
         waited = self._waited / seconds
         self._clock, self._waited = time.perf_counter(), 0.0
         means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
-        loss, perplexity = means["loss"], math.exp(min(means["loss"], 700.0))
+        losses = {name: mean for name, mean in means.items() if name.endswith("loss")}
+        if len(losses) == 1:  # the exponential of a joint loss is no perplexity
+            losses["perplexity"] = metrics.perplexity(losses["loss"])
         rate = sum(row["tokens"] for row in values) / seconds
         self._reporter.scalars(step, {
-            "train/loss": loss, "train/perplexity": perplexity,
-            **{f"train/{name}": value for name, value in means.items() if name.endswith("_loss")},
+            **{f"train/{name}": value for name, value in losses.items()},
             "train/learning_rate": self._optimizer.learning_rate(step),
             "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate,
             "train/input_wait": waited})
-        return {"loss": f"{loss:.3f}", "ppl": f"{perplexity:.1f}", "tokens/s": f"{rate:.0f}"}
+        return {**{name: f"{value:.4g}" for name, value in losses.items()},
+                "tokens/s": f"{rate:.0f}"}
 
     def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
         for step, row in enumerate(values, start=first_step):

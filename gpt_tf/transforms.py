@@ -29,6 +29,11 @@ FORMS = tuple(FIELDS)
 Ids = Sequence[int]
 
 
+def num_sequences(form: str, num_answers: int) -> int:
+    """K of an example; `num_answers` is that of multiple choice, and no matter elsewhere."""
+    return {SIMILARITY: 2, MULTIPLE_CHOICE: num_answers}.get(form, 1)
+
+
 class SpecialTokens(NamedTuple):
     """The ids of the three tokens that fine-tuning adds."""
 

@@ -10,6 +10,7 @@ import os
 from typing import NamedTuple
 
 from gpt_tf.files import UserError, parse_json
+from gpt_tf.text import check_lines
 from pipelines import catalogue, reading
 
 
@@ -47,7 +48,14 @@ class Document:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def blocks(self) -> Iterator[str]:
-        """The text in parts of at most about a MiB (a row is one part); can be taken once."""
+        """The text in parts of at most about a MiB (a row is one part); can be taken once.
+
+        Raises:
+          UserError: a line of more than `gpt_tf.text.LONGEST_HELD_LINE` characters.
+        """
+        return check_lines(self._counted_blocks(), self.name)
+
+    def _counted_blocks(self) -> Iterator[str]:
         for text, source_bytes in self._blocks:
             data = text.encode("utf-8")
             self._hash.update(data)

@@ -155,9 +155,9 @@ class TaskRow:
 
     def task(self) -> records.Task:
         """What the manifest says of the task."""
-        sequences = {transforms.SIMILARITY: 2, transforms.MULTIPLE_CHOICE: len(self.labels)}
-        return records.Task(self.name, self.form, sequences.get(self.form, 1), self.labels,
-                            self.score_range, self.metrics)
+        sequences = transforms.num_sequences(self.form, len(self.labels))
+        return records.Task(self.name, self.form, sequences, self.labels, self.score_range,
+                            self.metrics)
 
     def zero_shot_task(self) -> records.ZeroShotTask:
         """What the manifest of zero-shot data says of the task, which must have a heuristic."""

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 import numpy as np
 import pytest
 
-from gpt_tf import evaluate, text_evaluation
+from gpt_tf import evaluate, text, text_evaluation
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.files import Progress, UserError
 from gpt_tf.text_evaluation import TextEvaluator, find_files, read_text, windows
@@ -123,6 +123,13 @@ def test_files_are_documents_of_their_own(tmp_path, tokenizer):
 
 
 # Reading.
+
+def test_a_line_without_end_is_named(path, tokenizer, monkeypatch):
+    model = runs.make_model(tokenizer.vocabulary_size, max_sequence_length=LENGTH)
+    monkeypatch.setattr(text, "LONGEST_HELD_LINE", 4)
+    with pytest.raises(UserError, match="text.txt has a line of more than 4 characters"):
+        TextEvaluator(model, tokenizer, jit_compile=False)([path])
+
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 1 << 16])
 def test_tokens_are_those_of_the_text_however_it_is_read(tmp_path, tokenizer, monkeypatch,

@@ -208,7 +208,7 @@ def test_validations_are_counted_in_epochs(tmp_path, data, tokenizer, per_epoch,
     finetune(job)
     rows = rows_of(job.model_dir)
     assert [row["step"] for row in rows if "validation/loss" in row] == steps
-    assert "train/lm_loss" not in rows[0]
+    assert "train/lm_loss" not in rows[0] and "train/perplexity" not in rows[0]
 
 
 def test_warmup_is_a_share_of_the_updates(tmp_path, data, tokenizer):

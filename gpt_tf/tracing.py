@@ -1,0 +1,27 @@
+"""Functions that are meant to be traced again for each shape of their inputs."""
+
+from typing import Any, Callable
+
+import tensorflow as tf
+
+
+class FunctionByShape:
+    """A `tf.function` with a program for each shape of its inputs, as for each width of batches.
+
+    Called directly, TensorFlow warns of the fifth trace: it takes them for a mistake.
+
+    Args:
+      function: of nested structures of tensors.
+      jit_compile: whether to compile with XLA.
+    """
+
+    def __init__(self, function: Callable, jit_compile: bool = False):
+        self._function = tf.function(function, jit_compile=jit_compile)
+        self._programs: dict[tuple[tf.TensorShape, ...], Any] = {}
+
+    def __call__(self, *inputs: Any) -> Any:
+        """What the function returns; the dtypes of one place must never change."""
+        shapes = tuple(tensor.shape for tensor in tf.nest.flatten(inputs))
+        if shapes not in self._programs:
+            self._programs[shapes] = self._function.get_concrete_function(*inputs)
+        return self._programs[shapes](*inputs)
