@@ -2,12 +2,14 @@
 
   python -m benchmarks.kill_and_resume --data_dir=quickstart/data --kills=50
   python -m benchmarks.kill_and_resume --data_dir=quickstart/feeling-data --kills=50
+  python -m benchmarks.kill_and_resume --data_dir=quickstart/data --kills=20 --inside_saves
   python -m benchmarks.kill_and_resume --data_dir=quickstart/data --kills=20 --workers=2
 
 Each trial starts `gpt_tf.pretrain`, or `gpt_tf.finetune` on a task's data, in a folder of its own,
 sends SIGKILL at a random instant of its life (start-up, training, saving, validation; a run that
-ended before is no trial), starts the same command again, and compares every variable and both moments bit for bit with a run that was
-never killed. Of several workers a random one is killed; the others must end by themselves, not
+ended before is no trial), or in the first save after it, starts the same command again, and
+compares every variable and both moments bit for bit with a run that was never killed. Of several
+workers a random one is killed; the others must end by themselves, not
 with 0, within two minutes, before all start again.
 """
 
@@ -32,6 +34,8 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Data folder of pipelines.buil
                                                   "build_task.", required=True)
 _KILLS = flags.DEFINE_integer("kills", 10, "Instants tried.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", 1, "Processes that train together.", lower_bound=1)
+_INSIDE_SAVES = flags.DEFINE_bool("inside_saves", False, "Whether to wait at each instant until a "
+                                  "checkpoint is being written, and kill then.")
 _SEED = flags.DEFINE_integer("seed", 1, "Decides the instants.")
 
 _RUN = ["--num_layers=2", "--num_heads=2", "--hidden_dim=64", "--intermediate_dim=128",
@@ -72,6 +76,8 @@ def _kill(model_dir: str, seconds: float, victim: int) -> tuple[float, bool] | N
     """
     processes = _start(model_dir)
     time.sleep(seconds)
+    while _INSIDE_SAVES.value and not _is_saving(model_dir) and processes[victim].poll() is None:
+        time.sleep(1e-4)
     if processes[victim].poll() is not None:
         for process in processes:
             process.wait()
@@ -90,12 +96,16 @@ def _kill(model_dir: str, seconds: float, victim: int) -> tuple[float, bool] | N
     return time.monotonic() - killed, ended_well
 
 
+def _is_saving(model_dir: str) -> bool:
+    return bool(glob.glob(f"{glob.escape(model_dir)}/*/part[._]*"))
+
+
 def _newest(model_dir: str) -> str:
     """The newest checkpoint's step, and whether the kill met a save."""
     names = os.listdir(folder) if os.path.isdir(folder := f"{model_dir}/checkpoints") else []
     steps = sorted(int(name[5:-6]) for name in names if name.endswith(".index"))
-    in_save = glob.glob(f"{glob.escape(model_dir)}/*/part[._]*")
-    return f"{steps[-1] if steps else 'none'}{', inside a save' if in_save else ''}"
+    in_save = ", inside a save" if _is_saving(model_dir) else ""
+    return f"{steps[-1] if steps else 'none'}{in_save}"
 
 
 def _weights(model_dir: str) -> dict[str, bytes]:

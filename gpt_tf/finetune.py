@@ -14,7 +14,6 @@ from absl import flags
 
 from gpt_tf import cli
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import UserError
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
 _OPTIMIZER_OMITS = ("warmup_steps",)

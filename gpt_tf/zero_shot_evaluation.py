@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import os
 import warnings
 
 import numpy as np

@@ -1,126 +1,30 @@
-"""Weights of the published layouts in and out: nothing lost, and what is refused."""
+"""Weights of the published layouts in and out: nothing lost, and what is not replaced."""
 
-import dataclasses
-import json
 import os
-import pathlib
 import re
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import tensorflow as tf
 
 from gpt_tf import conversion, run_folder
 from gpt_tf import predict as predict_command
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, write_json
+from gpt_tf.files import UserError
 from gpt_tf.interop import huggingface, openai
 from gpt_tf.model import GPT
 from gpt_tf.predict import PredictionConfig
-from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, task_data
+from tests.converted import (
+    LAYOUTS, SHAPES, assert_same_run, change_weights, damage_json, from_run, make_config, make_run,
+    read_released, to_run, weights, write_released)
 from tests.test_commands import run
 from tests.test_finetuning import finetune, make_job
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
-# L, H, D, F, T: the last is none of Hugging Face's.
-SHAPES = [(1, 1, 4, 16, 8), (2, 3, 12, 48, 24), (3, 2, 8, 32, 5), (2, 2, 8, 20, 24)]
-LAYOUTS = ["openai", "huggingface"]
-# As the released program creates them: a block's arrays, and their shapes in D and F.
-BLOCK = {"attn/c_attn/w": (1, "D", "3D"), "attn/c_attn/b": ("3D",), "attn/c_proj/w": (1, "D", "D"),
-         "attn/c_proj/b": ("D",), "ln_1/g": ("D",), "ln_1/b": ("D",), "mlp/c_fc/w": (1, "D", "F"),
-         "mlp/c_fc/b": ("F",), "mlp/c_proj/w": (1, "F", "D"), "mlp/c_proj/b": ("D",),
-         "ln_2/g": ("D",), "ln_2/b": ("D",)}
-
-
-def make_config(tokenizer, shape=SHAPES[1], **values):
-    layers, heads, width, inner, positions = shape
-    return ModelConfig(vocabulary_size=tokenizer.vocabulary_size, num_layers=layers,
-                       num_heads=heads, hidden_dim=width, intermediate_dim=inner,
-                       max_sequence_length=positions, **values)
-
-
-def make_run(folder, tokenizer, shape=SHAPES[1], task=None, **values):
-    """A run folder of random weights, biases and gains too, as a training command leaves it."""
-    values = dict(dropout=0.25, attention_dropout=0.0, layer_norm_epsilon=1e-6,
-                  initializer_range=0.3) | values
-    config = make_config(tokenizer, shape, num_special_tokens=3 if task else 0, **values)
-    model = TaskModel(config, task, seed=5) if task else GPT(config, seed=5)
-    rng = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign_add(rng.normal(0, 0.1, variable.shape).astype(np.float32))
-    folder.mkdir(parents=True)
-    write_json(folder / "model.json", dataclasses.asdict(config))
-    if task:
-        write_json(folder / "task.json", {"task": dataclasses.asdict(task),
-                                          "max_length": min(20, config.max_sequence_length)})
-    tokenizer.save(folder)
-    save = run_folder.best_folder if task else run_folder.checkpoint_folder
-    Checkpoints(save(str(folder)), {"model": run_folder.model_variables(model)}).save(41)
-    (folder / ("finetune.flags" if task else "pretrain.flags")).write_text("--seed=5\n")
-    return str(folder)
-
-
-def weights(folder):
-    """Name -> value of everything that is restored, and the update."""
-    if run_folder.is_fine_tuned(folder):
-        model, _, step = run_folder.load_task_model(folder)
-    else:
-        model, step = run_folder.load_model(folder)
-    return {variable.path: variable.numpy() for variable in model.trainable_variables}, step
-
-
-def assert_same_run(one, two):
-    for name in ("model.json", "task.json", "tokenizer_info.json"):
-        paths = [pathlib.Path(folder, name) for folder in (one, two)]
-        assert paths[0].exists() == paths[1].exists()
-        assert not paths[0].exists() or paths[0].read_bytes() == paths[1].read_bytes()
-    (first, step), (second, other_step) = weights(one), weights(two)
-    assert step == other_step and first.keys() == second.keys()
-    for name, value in first.items():
-        assert value.tobytes() == second[name].tobytes(), name
-
-
-def released_arrays(vocabulary_size, shape, seed=0):
-    """[(name, array)] in the order of the released files, by hand."""
-    layers, _, width, inner, positions = shape
-    sizes = {1: 1, "D": width, "3D": 3 * width, "F": inner}
-    rng = np.random.default_rng(seed)
-    shapes = [("positions", (positions, width)), ("tokens", (vocabulary_size, width))]
-    shapes += [(f"h{index}/{name}", tuple(sizes[size] for size in sizes_of))
-               for index in range(layers) for name, sizes_of in BLOCK.items()]
-    return [(name, rng.normal(0, 0.3, size).astype(np.float32)) for name, size in shapes]
-
-
-def write_released(folder, tokenizer, shape=SHAPES[1], seed=0):
-    """The released folder, its pieces cut anywhere; returns the arrays by name."""
-    arrays = released_arrays(tokenizer.vocabulary_size, shape, seed)
-    flat = np.concatenate([array.ravel() for _, array in arrays])
-    cuts = np.sort(np.random.default_rng(seed).integers(0, len(flat) + 1, 9))
-    folder.mkdir(parents=True)
-    for index, piece in enumerate(np.split(flat, cuts)):
-        np.save(folder / f"params_{index}.npy", piece)
-    (folder / "params_shapes.json").write_text(json.dumps([a.shape for _, a in arrays]))
-    tokenizer.save(folder)
-    (folder / "tokenizer_info.json").unlink()  # the published folder has none
-    return dict(arrays)
-
-
-def read_released(folder):
-    pieces = [np.load(folder / f"params_{index}.npy") for index in range(10)]
-    return np.concatenate(pieces), json.loads((folder / "params_shapes.json").read_text())
-
-
-def to_run(layout, source, target, num_heads=None):
-    return conversion.import_run(layout, str(source), str(target), num_heads, "--from=x\n")
-
-
-def from_run(layout, source, target):
-    return conversion.export_run(layout, str(source), str(target))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -306,151 +210,6 @@ def test_a_failure_leaves_nothing(tmp_path, tokenizer, monkeypatch):
             from_run("openai", source, tmp_path / target)
     assert sorted(os.listdir(tmp_path)) == ["out", "run"]
     assert corpora.contents(tmp_path / "out") == before
-
-
-def damage_json(path, change):
-    value = json.loads(path.read_text())
-    value = change(value) or value
-    path.write_text(json.dumps(value))
-
-
-def cut(path, part=0.5):
-    os.truncate(path, int(path.stat().st_size * part))
-
-
-def swap(folder, source):
-    np.save(folder / "params_3.npy", np.load(folder / "params_3.npy").astype(source))
-
-
-@pytest.mark.parametrize("damage, message", [
-    (lambda f: (f / "params_shapes.json").unlink(), "Cannot read .*params_shapes.json"),
-    (lambda f: (f / "params_shapes.json").write_text("[[2, 0]]"), "shapes.json is not a list of"),
-    (lambda f: (f / "params_shapes.json").write_text("{"), "shapes.json .* not valid JSON"),
-    (lambda f: damage_json(f / "params_shapes.json", lambda s: s[:-1]), "has 25 shapes; .* 12 arr"),
-    (lambda f: damage_json(f / "params_shapes.json", lambda s: s[2:4] + s[2:]),
-     "does not begin with two tables"),
-    (lambda f: (f / "params_4.npy").unlink(), "Cannot read the piece .*params_4.npy: No such"),
-    (lambda f: np.save(f / "params_10.npy", np.zeros(3, np.float32)), "params_10.npy, which is no"),
-    (lambda f: cut(f / "params_2.npy"), "params_2.npy is cut short"),
-    (lambda f: cut(f / "params_2.npy", 0), "params_2.npy is cut short"),
-    (lambda f: (f / "params_5.npy").write_bytes((f / "params_5.npy").read_bytes() + b"x"),
-     "params_5.npy .* which is not what its header declares: take"),
-    (lambda f: np.save(f / "params_1.npy", np.array([{}], object), allow_pickle=True),
-     "params_1.npy .* holds object of shape .1,. and not one flat float32 vector"),
-    (lambda f: swap(f, np.float64), "params_3.npy .* holds float64 .* not one flat float32 vec"),
-    (lambda f: np.save(f / "params_3.npy", np.zeros(3, np.float32)), "hold [0-9,]+ values and"),
-    (lambda f: damage_json(f / "params_shapes.json", lambda s: [[25, 12], [94, 12], *s[2:]]),
-     "has rows for 94 tokens and the vocabulary in .* has 95"),
-    (lambda f: damage_json(f / "params_shapes.json", lambda s: s[3].__setitem__(
-        slice(None), [6, 6])), r"c_attn/b has shape \(6, 6\); the model wants \(36,\)"),
-    (lambda f: damage_json(f / "params_shapes.json", lambda s: s[2].pop(0) and None),
-     r"model/h0/attn/c_attn/w has shape \(12, 36\); the model wants \(1, 12, 36\)"),
-    (lambda f: next(f.glob("vocab_*")).unlink(), "Half a tokenizer in"),
-    (lambda f: [path.unlink() for path in (*f.glob("vocab_*"), *f.glob("encoder*"))],
-     "No tokenizer in"),
-])
-def test_damaged_released_folders(tmp_path, tokenizer, damage, message):
-    write_released(tmp_path / "model", tokenizer)
-    damage(tmp_path / "model")
-    with pytest.raises(UserError, match=message) as error:
-        to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=3)
-    assert "\n" not in str(error.value) and os.listdir(tmp_path) == ["model"]
-
-
-def test_heads_that_do_not_fit(tmp_path, tokenizer):
-    write_released(tmp_path / "model", tokenizer)
-    with pytest.raises(UserError, match="multiple of --num_heads=5. Give the model's own"):
-        to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=5)
-    source = make_run(tmp_path / "source", tokenizer)
-    from_run("openai", source, tmp_path / "out")
-    with pytest.raises(UserError, match="--num_heads=4, but the model in .*out has 3"):
-        to_run("openai", tmp_path / "out", tmp_path / "run", num_heads=4)
-    from_run("huggingface", source, tmp_path / "hf")
-    with pytest.raises(UserError, match="config.json says how many heads"):
-        to_run("huggingface", tmp_path / "hf", tmp_path / "run", num_heads=3)
-
-
-def change_weights(folder, change, name="model.safetensors", metadata=None):
-    arrays = safetensors.numpy.load_file(folder / name)
-    arrays = change(arrays) or arrays
-    safetensors.numpy.save_file(arrays, folder / name, metadata)
-
-
-def config_says(**values):
-    return lambda f: damage_json(f / "config.json", lambda config: config.update(values))
-
-
-def renamed(old, new):
-    return lambda f: change_weights(f, lambda a: a.__setitem__(new, a.pop(old)))
-
-
-QUERY = "transformer.h.0.attn.c_attn.weight"
-
-
-@pytest.mark.parametrize("damage, message", [
-    (lambda f: (f / "config.json").unlink(), "Cannot read .*config.json"),
-    (lambda f: (f / "config.json").write_text("[1]"), "config.json is not a group of named values"),
-    (lambda f: (f / "model.safetensors").unlink(), "No model.safetensors in .*hf.$"),
-    (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
-     "No model.safetensors .*pytorch_model.bin, is not read here: load it with transformers"),
-    (lambda f: cut(f / "model.safetensors"), "model.safetensors is damaged"),
-    (lambda f: cut(f / "model.safetensors", 0), "model.safetensors is damaged"),
-    (config_says(model_type="gpt2"), "says model_type 'gpt2' and only 'openai-gpt'"),
-    (lambda f: damage_json(f / "config.json", lambda c: c.pop("model_type") and None),
-     "says model_type None"),
-    (config_says(afn="relu"), "says afn 'relu' and only 'gelu' is GPT-1"),
-    (config_says(tie_word_embeddings=False), "says tie_word_embeddings False"),
-    (config_says(n_ctx=12), "n_ctx 12 and n_positions 24"),
-    (config_says(n_head=5), "config.json: .*multiple of"),
-    (config_says(n_head="3"), "says n_head '3' where a whole number"),
-    (config_says(resid_pdrop=None), "says resid_pdrop None where a number"),
-    (config_says(resid_pdrop=1.5), "config.json: .*1.5 must be at least 0"),
-    (config_says(n_layer=3), "says n_layer 3 and .*model.safetensors has 2"),
-    (config_says(n_embd=24), r"says vocab_size and n_embd \(95, 24\) and .* has \(95, 12\)"),
-    (config_says(vocab_size=94), r"says vocab_size and n_embd \(94, 12\)"),
-    (config_says(n_positions=25), r"says n_positions and n_embd \(25, 12\)"),
-    (config_says(n_special=3), "has rows for 92 tokens and the vocabulary in .* has 95"),
-    (config_says(n_special=2), "has 2 rows of special tokens: there are 3 or none"),
-    (renamed(QUERY, "transformer.h.0.attn.c_attn.kernel"), "lacks h.0.attn.c_attn.weight:"),
-    (lambda f: change_weights(f, lambda a: {name: a[name] for name in a if "c_fc" not in name}),
-     "lacks h.0.mlp.c_fc.bias and 3 more:"),
-    (lambda f: change_weights(f, lambda a: a.update({"score.weight": np.zeros((2, 12), "f")})),
-     "no place for: score.weight: take"),
-    (lambda f: change_weights(f, lambda a: a.update({QUERY: a[QUERY].T.copy()})),
-     r"c_attn.weight has shape \(36, 12\); the model wants \(12, 36\)"),
-    (lambda f: change_weights(f, lambda a: a.update({QUERY: a[QUERY].astype(np.float64)})),
-     "c_attn.weight is of type float64"),
-    (lambda f: change_weights(f, lambda a: a.update({QUERY[12:]: a[QUERY]})),
-     "holds transformer.h.0.attn.c_attn.weight with and without its prefix"),
-    (lambda f: change_weights(f, lambda a: a.update({"lm_head.weight": np.zeros((95, 12), "f")})),
-     "lm_head.weight is not the token table"),
-    (lambda f: change_weights(f, lambda a: a.update({
-        "transformer.h.0.attn.bias": np.ones((1, 1, 24, 24), "f")})), "for: h.0.attn.bias"),
-    (lambda f: (f / "merges.txt").unlink(), "Half a tokenizer"),
-    (lambda f: cut(f / "gpt_tf.safetensors"), "gpt_tf.safetensors is damaged"),
-    (lambda f: change_weights(f, lambda a: None, "gpt_tf.safetensors"),
-     "gpt_tf.safetensors is not what python -m gpt_tf.convert writes"),
-    (lambda f: change_weights(f, lambda a: None, "gpt_tf.safetensors", {"gpt_tf": json.dumps({
-        "layout": "openai", "settings": {}, "step": 1, "task": None, "max_length": 0})}),
-     "written with --to=openai and this is --from=huggingface"),
-])
-def test_damaged_huggingface_folders(tmp_path, tokenizer, damage, message):
-    from_run("huggingface", make_run(tmp_path / "run", tokenizer), tmp_path / "hf")
-    damage(tmp_path / "hf")
-    with pytest.raises(UserError, match=message) as error:
-        to_run("huggingface", tmp_path / "hf", tmp_path / "back")
-    assert "\n" not in str(error.value) and sorted(os.listdir(tmp_path)) == ["hf", "run"]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_fine_tuned_runs_parts_belong_together(tmp_path, tokenizer, layout):
-    task = task_data.TASKS["classification"]
-    from_run(layout, make_run(tmp_path / "tuned", tokenizer, task=task), tmp_path / "tuned-out")
-    from_run(layout, make_run(tmp_path / "run", tokenizer, SHAPES[0]), tmp_path / "out")
-    (tmp_path / "tuned-out" / "gpt_tf.safetensors").rename(
-        tmp_path / "out" / "gpt_tf.safetensors")
-    with pytest.raises(UserError, match="take all files from one conversion"):
-        to_run(layout, tmp_path / "out", tmp_path / "back")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, tf.bfloat16.as_numpy_dtype])

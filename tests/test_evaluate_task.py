@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from gpt_tf import evaluate, run_folder, task_evaluation, task_model
+from gpt_tf import run_folder, task_evaluation, task_model
 from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.config import ModelConfig
 from gpt_tf.evaluate import EvaluationConfig, evaluate_task

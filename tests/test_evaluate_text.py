@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 import numpy as np
 import pytest
 
-from gpt_tf import evaluate, text, text_evaluation
+from gpt_tf import evaluate, text_evaluation
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.files import Progress, UserError
 from gpt_tf.text_evaluation import TextEvaluator, find_files, read_text, windows
@@ -126,7 +126,7 @@ def test_files_are_documents_of_their_own(tmp_path, tokenizer):
 
 def test_a_line_without_end_is_named(path, tokenizer, monkeypatch):
     model = runs.make_model(tokenizer.vocabulary_size, max_sequence_length=LENGTH)
-    monkeypatch.setattr(text, "LONGEST_HELD_LINE", 4)
+    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", 4)
     with pytest.raises(UserError, match="text.txt has a line of more than 4 characters"):
         TextEvaluator(model, tokenizer, jit_compile=False)([path])
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
-from gpt_tf import text
 from gpt_tf.files import UserError
+from gpt_tf.text import check_lines
 from pipelines import readers, reading, sources
 
 
@@ -162,15 +162,15 @@ def test_a_compressed_line_without_end_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("blocks, longest", [
     (["abc", "de\nf"], 5), (["a\nbcdef\n", "g"], 5), (["\n", "abcde", "\nab"], 5), (["abcde"], 5)])
 def test_a_line_without_end_is_named(blocks, longest, monkeypatch):
-    monkeypatch.setattr(text, "LONGEST_HELD_LINE", longest)
-    assert list(text.check_lines(blocks, "a.txt.gz")) == blocks
-    monkeypatch.setattr(text, "LONGEST_HELD_LINE", longest - 1)
+    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", longest)
+    assert list(check_lines(blocks, "a.txt.gz")) == blocks
+    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", longest - 1)
     with pytest.raises(UserError, match="a.txt.gz has a line of more than 4 characters: break it"):
-        list(text.check_lines(blocks, "a.txt.gz"))
+        list(check_lines(blocks, "a.txt.gz"))
 
 
 def test_files_and_rows_with_a_line_without_end_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "LONGEST_HELD_LINE", 4)
+    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", 4)
     (tmp_path / "a.txt").write_text("the\nanthem")
     write_rows(tmp_path / "a.jsonl", [{"text": "the\nanthem"}])
     for name, where in (("a.txt", "a.txt"), ("a.jsonl", "a.jsonl, row 1")):
