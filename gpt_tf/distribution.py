@@ -8,6 +8,7 @@ that. So there is one global batch whatever the number of replicas and workers.
 import contextlib
 import functools
 import os
+import sys
 from typing import Iterator
 
 import tensorflow as tf
@@ -33,6 +34,9 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     """
     if name == "multi_worker" or (name == "auto" and "TF_CONFIG" in os.environ):
         addresses, index = find_workers(os.environ)
+        if index == 0:
+            print(f"Waiting for all {len(addresses)} workers: {', '.join(addresses)}.",
+                  file=sys.stderr, flush=True)
         return tf.distribute.MultiWorkerMirroredStrategy(
             tf.distribute.cluster_resolver.SimpleClusterResolver(
                 tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index,

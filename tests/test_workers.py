@@ -74,6 +74,7 @@ def rows(model_dir):
 def test_three_workers_train_as_one_device_does(data, tmp_path):
     found = wait(start(data, tmp_path / "three", 3))
     assert [code for code, _ in found] == [0, 0, 0], found
+    assert "Waiting for all 3 workers: 127.0.0.1:" in found[0][1]
     assert "is finished: 21 updates" in found[0][1]
     assert found[1][1] == "" == found[2][1]  # the chief alone speaks
     run_one_device(data, tmp_path / "one")
