@@ -38,7 +38,7 @@ _PRETRAIN = ["--warmup_steps=10", "--learning_rate=1e-3", "--evaluate_every=25",
              "--evaluation_batches=3"]
 _FINETUNE = ["--init_from=none", "--learning_rate=1e-3", "--warmup_fraction=0.2"]
 _TIMED = ["--num_layers=4", "--num_heads=4", "--hidden_dim=256", "--intermediate_dim=1024",
-          "--max_sequence_length=256", "--batch_size=16", "--log_every=1", "--save_every=1000",
+          "--max_sequence_length=256", "--batch_size=12", "--log_every=1", "--save_every=1000",
           "--evaluate_every=0", "--warmup_steps=10"]
 # A process with so many logical devices, then the command.
 _ENTRY = """
@@ -134,7 +134,7 @@ def time_topology(folder: str, topology: str) -> dict:
     sent = (_loopback_bytes() - before) / _TIMED_UPDATES.value / 1e6
     # The first updates compile.
     timed = [row for row in rows(model_dir) if "train/loss" in row][5:]
-    tokens = 16 * 256
+    tokens = 12 * 256
     return {"seconds": statistics.median(tokens / row["train/tokens_per_second"] for row in timed),
             "wait": statistics.median(row["train/input_wait"] for row in timed),
             "mib": peak, "sent": sent}

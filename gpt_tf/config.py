@@ -146,6 +146,9 @@ class TrainingConfig:
         "all processes that TF_CONFIG or Slurm name); or auto: multi_worker where TF_CONFIG is "
         "set, mirrored when there is more than one GPU.",
         choices=("auto", "one_device", "mirrored", "multi_worker"), resumable=True)
+    worker_timeout: float = option(
+        100.0, "Seconds for which a worker of multi_worker waits for all others to start; 0: "
+        "without end.", resumable=True)
     log_every: int = option(10, "Updates between lines of metrics.", resumable=True)
     evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
                                  resumable=True)

@@ -6,6 +6,7 @@ that. So there is one global batch whatever the number of replicas and workers.
 """
 
 import contextlib
+import faulthandler
 import functools
 import os
 import sys
@@ -17,6 +18,10 @@ from gpt_tf.checkpoint import Checkpoints
 from gpt_tf.cluster_environment import find_workers
 from gpt_tf.files import UserError, lock_folder
 from gpt_tf.input import Share
+
+
+def _has_workers(name: str) -> bool:
+    return name == "multi_worker" or (name == "auto" and "TF_CONFIG" in os.environ)
 
 
 @functools.cache  # two of the same devices number their collectives alike, and these mix
@@ -32,11 +37,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     Raises:
       UserError: multi_worker, and neither TF_CONFIG nor Slurm name this process and the others.
     """
-    if name == "multi_worker" or (name == "auto" and "TF_CONFIG" in os.environ):
+    if _has_workers(name):
         addresses, index = find_workers(os.environ)
-        if index == 0:
-            print(f"Waiting for all {len(addresses)} workers: {', '.join(addresses)}.",
-                  file=sys.stderr, flush=True)
         return tf.distribute.MultiWorkerMirroredStrategy(
             tf.distribute.cluster_resolver.SimpleClusterResolver(
                 tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index,
@@ -148,13 +150,31 @@ class Cluster:
             self.total(0)
 
 
-def join(name: str) -> Cluster:
+def join(name: str, worker_timeout: float = 0.0) -> Cluster:
     """The cluster of `--strategy`; call before TensorFlow has computed anything.
+
+    Args:
+      name: of `make_strategy`.
+      worker_timeout: seconds after which this process ends with 1 if another worker has not
+        started, for TensorFlow waits without end; 0: so does this.
 
     Raises:
       UserError: as `make_strategy`.
     """
-    return Cluster(make_strategy(name))
+    if not _has_workers(name):
+        return Cluster(make_strategy(name))
+    addresses, _ = find_workers(os.environ)
+    limit = f" for at most {worker_timeout:g} seconds (--worker_timeout)" if worker_timeout else ""
+    print(f"Waiting{limit} for all {len(addresses)} workers: {', '.join(addresses)}.",
+          file=sys.stderr, flush=True)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        if worker_timeout:
+            # TensorFlow waits with Python's lock held: no exception, timer or handler gets through.
+            faulthandler.dump_traceback_later(worker_timeout, exit=True, file=nowhere)
+        try:
+            return Cluster(make_strategy(name))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int, micro_batch_size: int):

@@ -58,7 +58,7 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import distribution, finetuning
 
-    cluster = distribution.join(flags.FLAGS.strategy)
+    cluster = distribution.join(flags.FLAGS.strategy, flags.FLAGS.worker_timeout)
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
     model = model_config(finetuning.check_data(data_dir).vocabulary_size)

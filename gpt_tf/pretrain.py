@@ -28,7 +28,7 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import distribution, pretraining, run_folder
 
-    cluster = distribution.join(flags.FLAGS.strategy)
+    cluster = distribution.join(flags.FLAGS.strategy, flags.FLAGS.worker_timeout)
     init_from = flags.FLAGS.init_from
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)

@@ -4,6 +4,7 @@ Real processes over the loopback address.
 """
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -74,9 +75,10 @@ def rows(model_dir):
 def test_three_workers_train_as_one_device_does(data, tmp_path):
     found = wait(start(data, tmp_path / "three", 3))
     assert [code for code, _ in found] == [0, 0, 0], found
-    assert "Waiting for all 3 workers: 127.0.0.1:" in found[0][1]
     assert "is finished: 21 updates" in found[0][1]
-    assert found[1][1] == "" == found[2][1]  # the chief alone speaks
+    for _, said in found[1:]:  # when all are there, the chief alone speaks
+        [line] = said.splitlines()
+        assert line.startswith("Waiting for at most 100 seconds (--worker_timeout) for all 3 work")
     run_one_device(data, tmp_path / "one")
     ours, theirs = rows(tmp_path / "three"), rows(tmp_path / "one")
     assert len(ours) == len(theirs) == 24 and sum("validation/f1" in row for row in ours) == 3
@@ -111,6 +113,18 @@ def test_a_stopped_and_a_lost_worker(data, tmp_path):
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     for our, their in list(zip(ours, theirs))[:saved + 50]:
         assert our == pytest.approx(their, rel=1e-5)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_never_starts(data, tmp_path, index):
+    config = {"cluster": {"worker": workers.free_addresses(2)},
+              "task": {"type": "worker", "index": index}}
+    done = subprocess.run(
+        command(data, tmp_path / "run", "--strategy=multi_worker", "--worker_timeout=2"),
+        env=os.environ | {"TF_CONFIG": json.dumps(config)}, capture_output=True, text=True,
+        timeout=120, check=False)
+    assert done.returncode == 1 and not (tmp_path / "run").exists()
+    assert done.stderr.startswith("Waiting for at most 2 seconds (--worker_timeout) for all 2 wor")
 
 
 def test_a_worker_that_hangs(data, tmp_path):
