@@ -22,6 +22,7 @@ from gpt_tf.task_model import TaskModel
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.transforms import SpecialTokens
 
+_VERSION = r"\d+"  # a folder's name
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
@@ -76,10 +77,11 @@ def _trace(signature: Signature):
 
 
 def next_version(output_dir: str) -> int:
-    """One more than the highest number there is."""
+    """One more than the highest number there is, one that a kill has moved away among them."""
     with explain_disk_errors(output_dir):
         names = os.listdir(output_dir) if os.path.isdir(output_dir) else []
-    return 1 + max((int(name) for name in names if re.fullmatch(r"\d+", name)), default=0)
+    found = [re.fullmatch(rf"({_VERSION})(\.old-\d+)?", name) for name in names]
+    return 1 + max((int(match[1]) for match in found if match), default=0)
 
 
 def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
@@ -89,7 +91,7 @@ def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
       UserError: it is there already, another process writes there, or the place cannot be written.
     """
     with lock_folder(output_dir):
-        tidy_folder(output_dir)
+        tidy_folder(output_dir, _VERSION)
         target = os.path.join(output_dir, str(version))
         check_free(target, overwrite)
         try:

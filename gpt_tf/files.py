@@ -207,7 +207,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
     """Makes a folder that takes the name `path` only when the block ends without an error.
 
     One that stands there is replaced, and stays as it was if the block fails. The bytes reach the
-    disk before the name does. What a kill may leave beside it, `tidy_folder` takes away.
+    disk before the name does. A kill may leave `path.part-N` or `path.old-N` beside it.
 
     Returns:
       The folder to write into.
@@ -216,7 +216,9 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
       UserError: the place cannot be written.
     """
     path = os.path.abspath(path)
-    new, old = f"{path}.part-{os.getpid()}", f"{path}.old-{os.getpid()}"
+    # In containers every process may have the same number: what a killed one left is not ours.
+    number = f"{os.getpid()}{secrets.randbelow(10**9):09}"
+    new, old = f"{path}.part-{number}", f"{path}.old-{number}"
     make_folder(new)
     try:
         yield new
@@ -240,22 +242,30 @@ def _to_disk(folder: str) -> None:
         sync_folder(path)
 
 
-def tidy_folder(parent: str) -> None:
-    """Takes away what `atomic_folder` left in `parent` when it was killed; call as its one owner.
+def tidy_folder(parent: str, names: str) -> None:
+    """Takes away what `atomic_folder` left in `parent` when it was killed; call as the one who
+    makes folders of these names there.
 
     A folder that was about to be replaced takes its name back.
+
+    Args:
+      parent: the folder above.
+      names: pattern of the names.
 
     Raises:
       UserError: the place cannot be written.
     """
     with explain_disk_errors(parent):
         for name in sorted(os.listdir(parent)):
-            if left := re.fullmatch(r"(.+)\.(part|old)-\d+", name):
-                path, whole = os.path.join(parent, name), os.path.join(parent, left[1])
-                if left[2] == "old" and not os.path.exists(whole):
-                    os.rename(path, whole)
-                else:
-                    shutil.rmtree(path)
+            path = os.path.join(parent, name)
+            left = re.fullmatch(rf"({names})\.(part|old)-\d+", name)
+            if not left or os.path.islink(path) or not os.path.isdir(path):
+                continue
+            whole = os.path.join(parent, left[1])
+            if left[2] == "old" and not os.path.exists(whole):
+                os.rename(path, whole)
+            else:
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager

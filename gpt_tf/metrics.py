@@ -1,7 +1,7 @@
-"""The paper's measures of a task (Radford et al. 2018, tables 2 - 4), in numpy; and of a text.
+"""The paper's measures of a task (Radford et al. 2018, tables 2 - 4), and those of a text.
 
-Each of a task takes labels and predictions, both [N], and returns a Python float. Where a measure has no
-value, because only one class or one number occurs, it is 0 and a `MetricWarning` says so.
+Each of a task takes labels and predictions, both [N], and returns a Python float. Where a measure
+has no value, because only one class or one number occurs, it is 0 and a `MetricWarning` says so.
 """
 
 from collections.abc import Callable, Sequence

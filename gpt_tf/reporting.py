@@ -133,7 +133,8 @@ class Silence:
 
 
 @contextlib.contextmanager
-def reporting(folder: str, step: int, flags_text: str, writes: bool) -> Iterator[Reporter | Silence]:
+def reporting(folder: str, step: int, flags_text: str,
+              writes: bool) -> Iterator[Reporter | Silence]:
     """The reporter of a run that begins, or goes on, at `step`; its flags are the first text.
 
     Args:

@@ -146,8 +146,8 @@ def check_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
         lengths = list(map(len, block.split("\n")))
         lengths[0] += length
         if max(lengths) > LONGEST_HELD_LINE:
-            raise UserError(f"{name} has a line of more than {LONGEST_HELD_LINE:,} characters: break it "
-                            "into lines.")
+            raise UserError(f"{name} has a line of more than {LONGEST_HELD_LINE:,} characters: "
+                            "break it into lines.")
         length = lengths[-1]
         yield block
 

@@ -17,11 +17,11 @@ class FunctionByShape:
 
     def __init__(self, function: Callable, jit_compile: bool = False):
         self._function = tf.function(function, jit_compile=jit_compile)
-        self._programs: dict[tuple[tf.TensorShape, ...], Any] = {}
+        self._programs: dict[tuple[tuple[tf.TensorShape, tf.DType], ...], Any] = {}
 
     def __call__(self, *inputs: Any) -> Any:
-        """What the function returns; the dtypes of one place must never change."""
-        shapes = tuple(tensor.shape for tensor in tf.nest.flatten(inputs))
-        if shapes not in self._programs:
-            self._programs[shapes] = self._function.get_concrete_function(*inputs)
-        return self._programs[shapes](*inputs)
+        """What the function returns."""
+        kinds = tuple((tensor.shape, tensor.dtype) for tensor in tf.nest.flatten(inputs))
+        if kinds not in self._programs:
+            self._programs[kinds] = self._function.get_concrete_function(*inputs)
+        return self._programs[kinds](*inputs)

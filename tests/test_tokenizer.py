@@ -131,7 +131,7 @@ def test_long_runs_of_affixes_are_spacys():
 
 
 def test_urls_are_spacys():
-    """Real ones, what is made of their signs, and a chunk at which spaCy's pattern takes minutes."""
+    """Real ones, what is made of their signs, and one at which spaCy's pattern takes minutes."""
     splitter, rng = WordSplitter("en"), random.Random(0)
     for chunk in ("http://a:b@c.com/?d", "a:@b.org", "a@b:c@d.net:80", "@a.com", ":@a.com",
                   "ftp://1.2.3.4", "http://10.1.2.3", "a:b:c@d", "http://a@b@c.co.uk/e@f",
