@@ -154,9 +154,17 @@ class Checkpoints:
                         f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
 
     def remove_unfinished(self) -> None:
-        """Deletes what a save that was cut off has left; on the worker that saves alone."""
+        """Deletes what a save that was cut off has left; on the worker that saves alone.
+
+        Cut off between its two renames it leaves data without an index, which without this would
+        look like a damaged checkpoint: the run's only one, if it was the first.
+        """
         if not self._writes:
             return
+        if os.path.exists(os.path.join(self._folder, f"{_UNFINISHED}.index")):
+            for step in self.steps:
+                if not os.path.exists(f"{self._prefix(step)}.index"):
+                    self._delete(step)
         for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
             if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
                 shutil.rmtree(path)

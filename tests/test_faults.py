@@ -103,6 +103,20 @@ def test_what_a_kill_inside_a_save_leaves(folder):
         "ckpt-9.data-00000-of-00001", "ckpt-9.index"]
 
 
+def test_what_a_kill_inside_the_first_save_leaves(tmp_path):
+    """Between its two renames; a lost index is another matter, and no reason to begin anew."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "ckpt-5.data-00000-of-00001").write_bytes(b"x")
+    saved = Saved(folder)
+    saved.checkpoints.remove_unfinished()
+    with pytest.raises(UserError, match="ckpt-5 are damaged"):
+        saved.restore()
+    (folder / "part.index").write_bytes(b"x")
+    saved.checkpoints.remove_unfinished()
+    assert saved.checkpoints.restore_latest() is None and not list(folder.iterdir())
+
+
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
     with disks.mounted(tmp_path / "disk", "size=40k") as disk:
         saved = Saved(disk, keep=1)
