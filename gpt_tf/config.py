@@ -165,7 +165,7 @@ class TrainingConfig:
         for name in ("batch_size", "log_every", "save_every", "keep_checkpoints"):
             _require(getattr(self, name) > 0, f"--{name}={getattr(self, name)} must be positive.")
         for name in ("micro_batch_size", "num_steps", "evaluate_every", "evaluation_batches",
-                     "profile_step"):
+                     "profile_step", "worker_timeout"):
             _require(getattr(self, name) >= 0,
                      f"--{name}={getattr(self, name)} must not be negative.")
         _require(0 <= self.seed < 2**31, f"--seed={self.seed} must be at least 0 and below 2**31.")

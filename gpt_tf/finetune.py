@@ -40,17 +40,16 @@ def model_config(vocabulary_size: int) -> ModelConfig:
                      flags.FLAGS.init_from, free=ModelConfig.NOT_SHAPE)
 
 
-def _job(model: ModelConfig, model_dir: str, seed: int):
+def _job(model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int):
     from gpt_tf import finetuning
 
-    training = cli.from_flags(TrainingConfig, seed=seed)
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
     return finetuning.Job(
         flags.FLAGS.data_dir, model_dir, flags.FLAGS.init_from, model,
-        cli.from_flags(FineTuningConfig), cli.from_flags(OptimizerConfig), training, text,
-        _RESUMABLE)
+        cli.from_flags(FineTuningConfig), cli.from_flags(OptimizerConfig),
+        dataclasses.replace(training, seed=seed), text, _RESUMABLE)
 
 
 def main() -> None:
@@ -58,18 +57,19 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import distribution, finetuning
 
-    cluster = distribution.join(flags.FLAGS.strategy, flags.FLAGS.worker_timeout)
+    training = cli.from_flags(TrainingConfig)
+    cluster = distribution.join(training.strategy, training.worker_timeout)
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
     first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
     model = model_config(finetuning.check_data(data_dir).vocabulary_size)
     with cluster.owning(model_dir):
         if count > 1:
-            jobs = {seed: _job(model, os.path.join(model_dir, f"run-{seed}"), seed)
+            jobs = {seed: _job(model, training, os.path.join(model_dir, f"run-{seed}"), seed)
                     for seed in range(first, first + count)}
             print(finetuning.finetune_all(jobs, cluster, model_dir))
             model_dir = jobs[first].model_dir
         else:
-            outcome = finetuning.finetune(_job(model, model_dir, first), cluster)
+            outcome = finetuning.finetune(_job(model, training, model_dir, first), cluster)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")

@@ -28,10 +28,10 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf import distribution, pretraining, run_folder
 
-    cluster = distribution.join(flags.FLAGS.strategy, flags.FLAGS.worker_timeout)
+    training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
+    cluster = distribution.join(training.strategy, training.worker_timeout)
     init_from = flags.FLAGS.init_from
     data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
-    training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     if init_from == run_folder.FROM_SCRATCH:
         vocabulary_size = pretraining.check_data(data_dir).vocabulary_size
         model = cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size)
