@@ -9,8 +9,8 @@ Each trial starts `gpt_tf.pretrain`, or `gpt_tf.finetune` on a task's data, in a
 sends SIGKILL at a random instant of its life (start-up, training, saving, validation; a run that
 ended before is no trial), or in the first save after it, starts the same command again, and
 compares every variable and both moments bit for bit with a run that was never killed. Of several
-workers a random one is killed; the others must end by themselves, not
-with 0, within two minutes, before all start again.
+workers a random one is killed; the others must end by themselves, not with 0, within two minutes,
+before all start again.
 """
 
 import glob
@@ -68,7 +68,7 @@ def _run(model_dir: str) -> float:
 
 
 def _kill(model_dir: str, seconds: float, victim: int) -> tuple[float, bool] | None:
-    """Kills one process after so many seconds.
+    """Kills one process after so many seconds, or in the first save after them (--inside_saves).
 
     Returns:
       How long the others lived on, and whether all of them ended by themselves, not with 0. None

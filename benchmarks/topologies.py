@@ -4,7 +4,7 @@
 
 Pre-training and fine-tuning of a small model, dropout, clipping, micro-batches of one sequence and
 the joint loss on, on every topology; all workers on this machine, over the loopback address. Each
-value of `metrics.jsonl` is compared with the one device's. A batch of 12 divides by 2, 3 and 4.
+value of `metrics.jsonl` is compared with the one device's.
 
 Then, with --timed_updates, the cost: a larger model's median time per update, peak memory of a
 process and bytes sent over the loopback device, where nothing else is to use it.
@@ -31,15 +31,16 @@ TOPOLOGIES = {"one device": ("one_device", 1, 1), "2 replicas": ("mirrored", 2, 
               "3 workers": ("multi_worker", 1, 3)}
 _ONE = "one device"
 _TIMES = {"train/tokens_per_second", "train/input_wait"}
+_BATCH = 12  # divides by 2, 3 and 4
 _SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=64", "--intermediate_dim=128",
-          "--max_sequence_length=256", "--batch_size=12", "--micro_batch_size=1", "--log_every=1",
+          "--max_sequence_length=256", f"--batch_size={_BATCH}", "--micro_batch_size=1", "--log_every=1",
           "--save_every=1000", "--clip_norm=0.5"]
 _PRETRAIN = ["--warmup_steps=10", "--learning_rate=1e-3", "--evaluate_every=25",
              "--evaluation_batches=3"]
 _FINETUNE = ["--init_from=none", "--learning_rate=1e-3", "--warmup_fraction=0.2"]
 _TIMED = ["--num_layers=4", "--num_heads=4", "--hidden_dim=256", "--intermediate_dim=1024",
-          "--max_sequence_length=256", "--batch_size=12", "--log_every=1", "--save_every=1000",
-          "--evaluate_every=0", "--warmup_steps=10"]
+          "--max_sequence_length=256", f"--batch_size={_BATCH}", "--log_every=1",
+          "--save_every=1000", "--evaluate_every=0", "--warmup_steps=10"]
 # A process with so many logical devices, then the command.
 _ENTRY = """
 import runpy, sys
@@ -134,7 +135,7 @@ def time_topology(folder: str, topology: str) -> dict:
     sent = (_loopback_bytes() - before) / _TIMED_UPDATES.value / 1e6
     # The first updates compile.
     timed = [row for row in rows(model_dir) if "train/loss" in row][5:]
-    tokens = 12 * 256
+    tokens = _BATCH * 256
     return {"seconds": statistics.median(tokens / row["train/tokens_per_second"] for row in timed),
             "wait": statistics.median(row["train/input_wait"] for row in timed),
             "mib": peak, "sent": sent}

@@ -72,6 +72,12 @@ def explain_disk_errors(path: str) -> Iterator[None]:
             "make room or choose another folder, then run the same command again.") from error
 
 
+def _number() -> str:
+    """Digits that no other writer has: processes of two machines, or of two containers one after
+    the other, may have the same number."""
+    return f"{os.getpid()}{secrets.randbelow(10**9):09}"
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a binary file that takes the name `path` only when the block ends without an error.
@@ -82,8 +88,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
       UserError: the disk is full or the place cannot be written.
     """
     path = os.fspath(path)
-    # Two machines may write one file, and their processes have the same numbers.
-    temporary = f"{path}.part-{os.getpid()}{secrets.randbelow(10**9):09}"
+    temporary = f"{path}.part-{_number()}"
     with explain_disk_errors(path):
         try:
             with open(temporary, "wb") as stream:
@@ -216,8 +221,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
       UserError: the place cannot be written.
     """
     path = os.path.abspath(path)
-    # In containers every process may have the same number: what a killed one left is not ours.
-    number = f"{os.getpid()}{secrets.randbelow(10**9):09}"
+    number = _number()
     new, old = f"{path}.part-{number}", f"{path}.old-{number}"
     make_folder(new)
     try:

@@ -77,9 +77,8 @@ class WordSplitter:
         self._suffix = rules.suffix_search or _never
         self._infixes = rules.infix_finditer or (lambda text: ())
         self._token_match = rules.token_match or _never
-        self._url = rules.url_match and re.compile(
-            rules.url_match.__self__.pattern.replace(_USER, _PLAIN_USER))
-        self._url_match = self._url.match if self._url else _never
+        url = rules.url_match.__self__.pattern  # every language has one
+        self._url_match = re.compile(url.replace(_USER, _PLAIN_USER)).match
         orth = self._spacy.vocab.strings["ORTH"]  # the key of a rule token's text
         self._special = {rule: [token[orth] for token in tokens]
                          for rule, tokens in rules.rules.items()}
@@ -107,7 +106,7 @@ class WordSplitter:
         # Others can only come out of the first pass as special cases.
         sought = [rule for rule in self._special
                   if self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule))]
-        return WordRules(self._special, sought, *affixes, self._url.pattern)
+        return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
 
     def split_chunk(self, chunk: str) -> list[str] | None:
         """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+import spacy
 
 from benchmarks.encoders import ReleasedEncoder
 from gpt_tf import tokenizer as tokenizer_module
@@ -133,6 +134,7 @@ def test_long_runs_of_affixes_are_spacys():
 def test_urls_are_spacys():
     """Real ones, what is made of their signs, and one at which spaCy's pattern takes minutes."""
     splitter, rng = WordSplitter("en"), random.Random(0)
+    assert splitter.rules.url != spacy.blank("en").tokenizer.url_match.__self__.pattern
     for chunk in ("http://a:b@c.com/?d", "a:@b.org", "a@b:c@d.net:80", "@a.com", ":@a.com",
                   "ftp://1.2.3.4", "http://10.1.2.3", "a:b:c@d", "http://a@b@c.co.uk/e@f",
                   *("".join(rng.choices(("a", ".", ":", "@", "/", "://", "com", "1"), k=8))
