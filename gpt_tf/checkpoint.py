@@ -52,12 +52,24 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """The updates of the checkpoints that are kept, whole or damaged, oldest first."""
-        return sorted({int(_FILE.fullmatch(name)[1]) for name in self._files()})
+        """The updates of the checkpoints that are kept, whole or damaged, oldest first.
+
+        Data whose index has not taken its name yet is none: a save is, or was cut off, between its
+        two renames.
+        """
+        names = self._files()
+        found = {_step_of(name) for name in names}
+        if [os.path.basename(path) for path in self._unfinished()] == [f"{_UNFINISHED}.index"]:
+            found = {_step_of(name) for name in names if name.endswith(".index")}
+        return sorted(found)
 
     def _files(self) -> list[str]:
         names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
         return [name for name in names if _FILE.fullmatch(name)]
+
+    def _unfinished(self) -> list[str]:
+        """Files of a save on its way, in the order in which they take their names."""
+        return sorted(glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}.*")))
 
     def _prefix(self, step: int) -> str:
         return os.path.join(self._folder, f"ckpt-{step}")
@@ -100,7 +112,7 @@ class Checkpoints:
 
     def _write(self, step: int) -> None:
         self._checkpoint.write(os.path.join(self._folder, _UNFINISHED))
-        for path in sorted(glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}.*"))):
+        for path in self._unfinished():
             with open(path, "rb") as stream:  # "data-..." before "index"
                 os.fsync(stream.fileno())
             os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(_UNFINISHED))
@@ -111,7 +123,7 @@ class Checkpoints:
     def _delete(self, step: int) -> None:
         # The index first: a part that a kill leaves is damaged, and the next save deletes it.
         for name in sorted(self._files(), reverse=True):
-            if int(_FILE.fullmatch(name)[1]) == step:
+            if _step_of(name) == step:
                 os.remove(os.path.join(self._folder, name))
 
     def restore_latest(self) -> int | None:
@@ -143,7 +155,10 @@ class Checkpoints:
         status.expect_partial()
 
     def _check_shapes(self, prefix: str) -> None:
-        saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        try:
+            saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        except MemoryError as error:  # an index is small
+            raise ValueError("its index declares a size that no memory holds") from error
         for group, variables in self._groups.items():
             for name, variable in variables.items():
                 escaped = name.replace(".", "..").replace("/", ".S")
@@ -154,17 +169,11 @@ class Checkpoints:
                         f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
 
     def remove_unfinished(self) -> None:
-        """Deletes what a save that was cut off has left; on the worker that saves alone.
-
-        Cut off between its two renames it leaves data without an index, which without this would
-        look like a damaged checkpoint: the run's only one, if it was the first.
-        """
+        """Deletes what a save that was cut off has left; on the worker that saves alone."""
         if not self._writes:
             return
-        if os.path.exists(os.path.join(self._folder, f"{_UNFINISHED}.index")):
-            for step in self.steps:
-                if not os.path.exists(f"{self._prefix(step)}.index"):
-                    self._delete(step)
+        for step in {_step_of(name) for name in self._files()} - set(self.steps):
+            self._delete(step)  # before the unfinished index, which tells what it is
         for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
             if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
                 shutil.rmtree(path)
@@ -217,6 +226,10 @@ class BestCheckpoint:
                 value.assign(scores[name])
             self._checkpoints.save(step)
             self._step = step
+
+
+def _step_of(name: str) -> int:
+    return int(_FILE.fullmatch(name)[1])
 
 
 def _first_line(error: BaseException) -> str:

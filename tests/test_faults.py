@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.files import UserError
 from gpt_tf.reporting import Reporter
 from tests import disks
@@ -113,8 +113,28 @@ def test_what_a_kill_inside_the_first_save_leaves(tmp_path):
     with pytest.raises(UserError, match="ckpt-5 are damaged"):
         saved.restore()
     (folder / "part.index").write_bytes(b"x")
-    saved.checkpoints.remove_unfinished()
-    assert saved.checkpoints.restore_latest() is None and not list(folder.iterdir())
+    assert saved.checkpoints.latest is None and saved.checkpoints.restore_latest() is None
+    best = BestCheckpoint(str(folder), saved.variables, ["validation/f1"], writes=False)
+    assert best.step is None and len(list(folder.iterdir())) == 2
+    BestCheckpoint(str(folder), saved.variables, ["validation/f1"])
+    assert not list(folder.iterdir())
+
+
+def test_a_lost_index_beside_a_save_that_was_cut_off_earlier(folder, capsys):
+    (folder / "part.data-00000-of-00001").write_bytes(b"x")
+    (folder / "part.index").write_bytes(b"x")
+    (folder / "ckpt-9.index").unlink()
+    assert Saved(folder).restore() == 6
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+
+
+def test_an_index_that_declares_a_size_without_bound(folder, capsys):
+    """Its last 48 bytes say where its own index begins and ends, as of LevelDB's tables."""
+    path = folder / "ckpt-9.index"
+    endless = b"\0\0\0" + b"\xff" * 8 + b"\x7f"
+    path.write_bytes(path.read_bytes()[:-48] + endless.ljust(40, b"\0") + path.read_bytes()[-8:])
+    assert Saved(folder).restore() == 6
+    assert "ckpt-9 is damaged (its index declares a size that no" in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
