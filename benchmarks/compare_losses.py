@@ -17,7 +17,9 @@ import time
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli, files
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of our finished (or running) run.")
@@ -43,7 +45,7 @@ class Run:
         Raises:
           UserError: one of them is missing.
         """
-        from gpt_tf import run_folder
+        from gpt_tf.runs import run_folder
         values = run_folder.load_flags(model_dir)
         return cls(run_folder.load_config(model_dir), from_strings(OptimizerConfig, values),
                    from_strings(TrainingConfig, values), values["data_dir"])
@@ -60,6 +62,7 @@ def from_strings(config_class: type, values: dict[str, str]):
 def to_torch(batch):
     """A batch of `gpt_tf.input` as token ids and labels, int64 [B, T]; padding is ignored."""
     import torch
+
     from benchmarks import peers
     token_ids = torch.from_numpy(batch["token_ids"].numpy()).long()
     lengths = torch.from_numpy(batch["lengths"].numpy())
@@ -70,8 +73,9 @@ def to_torch(batch):
 def validation_loss(model, run: Run, limit: int) -> float:
     """Nats per predicted token over `limit` batches of the validation split; 0: over all of it."""
     import torch
+
     from benchmarks import peers
-    from gpt_tf import input as data
+    from gpt_tf.data import batches as data
     total, count = 0.0, 0
     batches = data.evaluation_batches(run.data_dir, "validation", run.training.batch_size)
     model.eval()
@@ -98,16 +102,17 @@ def train(run: Run, total_updates: int, last_update: int, seconds: float) -> lis
       seconds: the most time it may take, validations included.
     """
     import torch
+
     from benchmarks import peers
-    from gpt_tf import input as data
-    from gpt_tf.model import GPT
+    from gpt_tf.data import batches as data
+    from gpt_tf.model.gpt import GPT
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(run.training.seed)
     trainer = peers.PeerTrainer(peers.torch_copy(GPT(run.model, seed=run.training.seed)),
                                 run.optimizer, total_updates, _COMPILED.value)
     batches = data.train_batches(run.data_dir, run.training.batch_size, run.training.seed)
     start, lines, losses = time.monotonic(), [], []
-    with open(_OUTPUT.value, "w", encoding="utf-8") as stream, files.Progress(
+    with open(_OUTPUT.value, "w", encoding="utf-8") as stream, Progress(
             last_update, "update", "PyTorch peer") as progress:
         for update, batch in zip(range(1, last_update + 1), batches):
             losses.append(trainer.update(*to_torch(batch)).item())
@@ -154,9 +159,9 @@ def make_table(ours: dict[int, float], lines: list[dict]) -> str:
 
 def main() -> None:
     """Trains the peer, then prints both courses of the validation loss."""
-    from gpt_tf.records import Manifest
+    from gpt_tf.data.manifest import Manifest
     if not _MODEL_DIR.value:
-        raise files.UserError("Name the folder of a gpt_tf.pretrain run with --model_dir.")
+        raise UserError("Name the folder of a gpt_tf.pretrain run with --model_dir.")
     run = Run.load(_MODEL_DIR.value)
     manifest = Manifest.load(run.data_dir)
     total = run.training.total_steps(manifest.splits["train"].records)

@@ -10,7 +10,7 @@ import glob
 import json
 import re
 
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
 
 _REPLACED = str.maketrans({"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...",
                            "\u00b4": "'"})

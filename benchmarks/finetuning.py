@@ -13,19 +13,19 @@ Compilation is outside the rate: every width is met once before the clock starts
 """
 
 import collections
+from collections.abc import Callable, Iterator
 import itertools
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
 
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import UserError
 
 _ALL_SIDES = ["ours", "ours_padded", "ours_no_lm", "transformers"]
 
@@ -64,7 +64,8 @@ def timed(update: Callable, warm_up: list, batches: list) -> float:
 def our_batches(padded: bool) -> tuple[list, list]:
     """(a batch of each width, the timed batches)."""
     import tensorflow as tf
-    from gpt_tf import input as data
+
+    from gpt_tf.data import batches as data
     batches = data.task_batches(_DATA.value, _BATCH.value, seed=0, total_steps=_TOTAL_UPDATES)
     longest = int(batches.reader.lengths.max())
     timed_batches = list(itertools.islice(batches, _STEPS.value))
@@ -79,15 +80,19 @@ def our_batches(padded: bool) -> tuple[list, list]:
 
 def measure_ours(padded: bool, lm_coef: float) -> float:
     """Examples per second of our step."""
-    from gpt_tf import distribution, records, task_model, training
-    from gpt_tf.optimizer import Adam
+    from gpt_tf.data import records
+    from gpt_tf.model import task_model
+    from gpt_tf.model.objectives import joint_loss
+    from gpt_tf.model.optimizer import Adam
+    from gpt_tf.training import distribution
+    from gpt_tf.training.train_step import TrainStep
     manifest = records.Manifest.load(_DATA.value)
     config = make_config(manifest.vocabulary_size, manifest.sequence_length)
     model = task_model.TaskModel(config, manifest.task)
     optimizer = Adam(model.trainable_variables, OptimizerConfig(), _TOTAL_UPDATES)
-    step = training.TrainStep(
+    step = TrainStep(
         distribution.make_strategy("one_device"), model.trainable_variables,
-        task_model.joint_loss(model, lm_coef, seed=0), optimizer, TrainingConfig())
+        joint_loss(model, lm_coef, seed=0), optimizer, TrainingConfig())
     numbers = itertools.count(1)
     return timed(lambda batch: float(step(batch, next(numbers))["loss"]), *our_batches(padded))
 
@@ -95,7 +100,8 @@ def measure_ours(padded: bool, lm_coef: float) -> float:
 def shuffled_rows() -> Iterator[tuple[list[list[int]], list[int]]]:
     """Batches of (token ids without padding, labels) in random order, without end."""
     import numpy as np
-    from gpt_tf import input as data
+
+    from gpt_tf.data import batches as data
     rows, labels = [], []
     for batch in data.evaluation_batches(_DATA.value, "train", 256):
         for ids, length, label in zip(batch["token_ids"][:, 0].numpy(),
@@ -115,7 +121,8 @@ def measure_transformers() -> float:
     """Examples per second of transformers' classifier, as one would write the loop straight."""
     import torch
     from transformers import OpenAIGPTConfig, OpenAIGPTForSequenceClassification
-    from gpt_tf import records
+
+    from gpt_tf.data import records
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     manifest = records.Manifest.load(_DATA.value)
@@ -168,7 +175,7 @@ def make_table(results: dict[str, list[dict]]) -> str:
 
 def main() -> None:
     """Runs the sides in turns and prints the table, or measures one side."""
-    from gpt_tf.records import Manifest
+    from gpt_tf.data.manifest import Manifest
     if not _DATA.value:
         raise UserError("Name a folder of pipelines.build_task with --data_dir.")
     if _SIDE.value:

@@ -23,8 +23,9 @@ import time
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
-from gpt_tf.files import UserError, make_folder
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import make_folder
 
 _INPUTS = flags.DEFINE_integer("inputs", 2000, "Inputs of each target; slow ones get their share.",
                                lower_bound=1)

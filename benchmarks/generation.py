@@ -8,15 +8,15 @@ float32, all cores, in a fresh process; the sides take turns. Both have the shap
 up (and compile, on our side) comes first and is shown apart.
 """
 
+from collections.abc import Callable
 import json
 import statistics
 import time
-from collections.abc import Callable
 
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
+from gpt_tf.common import cli
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
 
 _ALL_SIDES = ["ours", "transformers_gpt1", "transformers_gpt2"]
@@ -35,8 +35,8 @@ Continue = Callable[[list[list[int]], int], object]
 
 def _ours() -> Continue:
     cli.import_tensorflow()
-    from gpt_tf.generation import Generator
-    from gpt_tf.model import GPT
+    from gpt_tf.generation.generator import Generator
+    from gpt_tf.model.gpt import GPT
     model = GPT(ModelConfig())
     generators = {}
 

@@ -16,7 +16,9 @@ import unicodedata
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli, files, text
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer import cleaning
 
 _INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.")
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with a tokenizer's files.")
@@ -35,21 +37,21 @@ def read_paragraphs(pattern: str) -> list[str]:
         with open(path, encoding="utf-8") as stream:
             paragraphs += [each for each in stream.read().split("\n\n") if each.strip()]
     if not paragraphs:
-        raise files.UserError(f"--input={pattern} matches fewer than two files with text.")
+        raise UserError(f"--input={pattern} matches fewer than two files with text.")
     return paragraphs
 
 
 def kind_of(paragraph: str, splitter) -> str:
     """Why the graph may read a paragraph otherwise, as far as the text shows it."""
     def chunks(changed):
-        return text.standardise(changed).split()
+        return cleaning.standardise(changed).split()
 
     if not unicodedata.is_normalized("NFC", paragraph):
         return "marks that join letters"
-    changes = str.maketrans(text.character_changes())
-    if chunks(text.clean(paragraph)) != chunks(paragraph.translate(changes)):
+    changes = str.maketrans(cleaning.character_changes())
+    if chunks(cleaning.clean(paragraph)) != chunks(paragraph.translate(changes)):
         return "repairs of ftfy"
-    if any(splitter.split_chunk(chunk) is None for chunk in chunks(text.clean(paragraph))):
+    if any(splitter.split_chunk(chunk) is None for chunk in chunks(cleaning.clean(paragraph))):
         return "special cases that reach over chunks"
     return "others"
 
@@ -65,7 +67,7 @@ def first_difference(ours: list[int], theirs: list[int], tokenizer) -> str:
 
 def measure_agreement(paragraphs, encode, tokenizer) -> None:
     """Prints how many paragraphs come out the same, and what the others are."""
-    from gpt_tf.words import WordSplitter
+    from gpt_tf.tokenizer.words import WordSplitter
     splitter = WordSplitter(tokenizer.language)
     differing = collections.defaultdict(list)
     for start in range(0, len(paragraphs), 1000):
@@ -112,11 +114,12 @@ def _rate(paragraphs, start: float) -> str:
 def main() -> None:
     """Measures and prints."""
     if not _INPUT.value or not _TOKENIZER.value:
-        raise files.UserError("Name the text with --input='books/*.txt' and the tokenizer's "
+        raise UserError("Name the text with --input='books/*.txt' and the tokenizer's "
                               "folder with --tokenizer.")
     cli.import_tensorflow()
     import tensorflow as tf
-    from gpt_tf.graph_tokenizer import GraphTokenizer
+
+    from gpt_tf.serving.graph_tokenizer import GraphTokenizer
     from gpt_tf.tokenizer import Tokenizer
 
     paragraphs = read_paragraphs(_INPUT.value)

@@ -16,9 +16,9 @@ import time
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.files import UserError
 
 _SIDES = ("float32", "int8")
 
@@ -33,8 +33,9 @@ _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print 
 
 
 def _perplexity(gpt) -> float:
-    from gpt_tf import distribution, input as data
-    from gpt_tf.language_model import Evaluator
+    from gpt_tf.data import batches as data
+    from gpt_tf.training import distribution
+    from gpt_tf.training.evaluator import Evaluator
     batches = data.evaluation_batches(_DATA_DIR.value, "validation", 16)
     evaluate = Evaluator(gpt, distribution.make_strategy("one_device"))
     return evaluate(itertools.islice(batches, _BATCHES.value),
@@ -45,8 +46,9 @@ def measure(side: str) -> dict[str, float]:
     """Weights in MiB, perplexity, new tokens a second and peak memory of one side."""
     cli.import_tensorflow()
     import numpy as np
+
     from gpt_tf import GPTBackbone, GPTCausalLM
-    from gpt_tf.generation import Generator
+    from gpt_tf.generation.generator import Generator
     model = GPTCausalLM(GPTBackbone() if _PAPER_SIZE.value
                         else GPTBackbone.from_preset(_MODEL_DIR.value))
     if side == "int8":

@@ -25,9 +25,9 @@ import time
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
-from gpt_tf.files import UserError
-from gpt_tf.manifest import LANGUAGE_MODEL, Manifest
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
 from tests import workers
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus or "

@@ -25,9 +25,9 @@ import time
 
 from absl import flags
 
-from gpt_tf import cli
-from gpt_tf.files import UserError
-from pipelines import notes
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from pipelines.building import notes
 
 _INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.", required=True)
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Tokenizer's folder.", required=True)
@@ -59,7 +59,7 @@ def write_rows(folder: str) -> list[str]:
 
 def start(command: list[str], folder: str) -> subprocess.Popen:
     """Starts a build of `folder` as the leader of a group of processes."""
-    return subprocess.Popen(  # pylint: disable=consider-using-with
+    return subprocess.Popen(
         [sys.executable, "-m", *command, f"--output_dir={folder}"], start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 

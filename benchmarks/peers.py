@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from gpt_tf.config import ModelConfig, OptimizerConfig
 
 if TYPE_CHECKING:
-    from gpt_tf.model import GPT  # whoever measures PyTorch alone does not wait for TensorFlow
+    from gpt_tf.model.gpt import GPT  # whoever measures PyTorch alone does not wait for TensorFlow
 
 IGNORED = -100  # F.cross_entropy's mark of a position that predicts nothing
 

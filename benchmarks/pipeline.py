@@ -12,6 +12,7 @@ out of their time. MB are 10^6 bytes of UTF-8. Memory is the peak over time of t
 processes: resident (RSS), and with shared pages counted once (PSS).
 """
 
+from collections.abc import Callable, Iterator
 import glob
 import json
 import os
@@ -20,12 +21,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 
 from absl import flags
 
 from benchmarks import encoders, report
-from gpt_tf import cli, files
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 
 _ALL_SIDES = ["ours", "beam", "released", "tokenizers"]
 _BUILDS = {"ours": [], "beam": ["--runner=DirectRunner", f"--direct_num_workers={os.cpu_count()}",
@@ -168,7 +169,7 @@ def make_table(results: dict[str, list[dict]]) -> str:
 def main() -> None:
     """Runs the sides in turns and prints the table, or runs one straight script."""
     if not _INPUT.value or not _TOKENIZER.value:
-        raise files.UserError("Name the text with --input='books/*.txt' and the tokenizer's "
+        raise UserError("Name the text with --input='books/*.txt' and the tokenizer's "
                               "folder with --tokenizer.")
     if _SIDE.value:
         with tempfile.NamedTemporaryFile() as stream:

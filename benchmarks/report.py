@@ -1,5 +1,6 @@
 """What every benchmark shares: sides in fresh processes, the machine's description, tables."""
 
+from collections.abc import Callable, Iterable, Sequence
 import datetime
 import importlib.metadata
 import json
@@ -9,9 +10,8 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
 
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
 
 _MIB = 2**20
 

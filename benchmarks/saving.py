@@ -14,7 +14,7 @@ import time
 from absl import flags
 
 from benchmarks import report, training
-from gpt_tf import cli
+from gpt_tf.common import cli
 
 _FOLDER = flags.DEFINE_string("folder", None, "Where to save; by default a temporary folder.")
 _SAVES = flags.DEFINE_integer("saves", 5, "Saves that are timed.", lower_bound=1)
@@ -24,11 +24,11 @@ _SAVE_EVERY = flags.DEFINE_integer("save_every", 200, "Updates between saves.", 
 
 def time_saves(shape: training.Shape, folder: str) -> tuple[list[float], float]:
     """Seconds of each save, and megabytes of one."""
-    from gpt_tf import run_folder
-    from gpt_tf.checkpoint import Checkpoints
     from gpt_tf.config import OptimizerConfig
-    from gpt_tf.model import GPT
-    from gpt_tf.optimizer import Adam
+    from gpt_tf.model.gpt import GPT
+    from gpt_tf.model.optimizer import Adam
+    from gpt_tf.runs import run_folder
+    from gpt_tf.runs.checkpoint import Checkpoints
 
     model = GPT(shape.model)
     optimizer = Adam(model.trainable_variables, OptimizerConfig(), num_steps=1000)

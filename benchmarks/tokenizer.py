@@ -8,17 +8,18 @@ more. MB are 10^6 bytes of UTF-8. `tokenizers` splits words as BERT does: its id
 paper's, and the table says how many documents come out the same.
 """
 
+from collections.abc import Callable
 import hashlib
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable
 
 from absl import flags
 
 from benchmarks import encoders, report
-from gpt_tf import cli, files
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 
 _ALL_SIDES = ["ours", "released", "tokenizers"]
 
@@ -87,7 +88,7 @@ def make_table(results: dict[str, list[dict]]) -> str:
 def main() -> None:
     """Runs the sides in turns and prints the table, or measures one side."""
     if not _INPUT.value or not _TOKENIZER.value:
-        raise files.UserError("Name the text with --input='books/*.txt' and the tokenizer's "
+        raise UserError("Name the text with --input='books/*.txt' and the tokenizer's "
                               "folder with --tokenizer.")
     if _SIDE.value:
         print(json.dumps(measure_here(_SIDE.value)))

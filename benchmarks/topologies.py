@@ -21,8 +21,8 @@ import time
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
-from gpt_tf.files import UserError
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from tests import workers
 
 # Name -> (--strategy, logical CPU devices, processes).

@@ -8,18 +8,18 @@ fresh process, all cores, float32; the sides take turns. Building, compilation a
 are outside the rate and shown apart.
 """
 
+from collections.abc import Callable
 import dataclasses
 import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli
+from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 
 _ALL_SIDES = ["ours", "torch", "torch_compiled", "transformers", "transformers_compiled"]
@@ -74,14 +74,18 @@ def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
       (token_ids int [B, T], lengths int [B]) -> the loss, having trained on the batch.
     """
     import itertools
+
     import tensorflow as tf
-    from gpt_tf import distribution, language_model, training
-    from gpt_tf.optimizer import Adam
+
+    from gpt_tf.model.objectives import language_model_loss
+    from gpt_tf.model.optimizer import Adam
+    from gpt_tf.training import distribution
+    from gpt_tf.training.train_step import TrainStep
     strategy = distribution.make_strategy("one_device")
     variables = model.trainable_variables
     optimizer = Adam(variables, config, total_updates)
-    step_function = training.TrainStep(
-        strategy, variables, language_model.training_loss(model, seed=0), optimizer,
+    step_function = TrainStep(
+        strategy, variables, language_model_loss(model, seed=0), optimizer,
         TrainingConfig())
     steps = itertools.count(1)
 
@@ -96,7 +100,7 @@ def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
 
 def build_ours(shape: Shape) -> Callable[[], float]:
     """An update of ours on the random tokens; returns the loss."""
-    from gpt_tf.model import GPT
+    from gpt_tf.model.gpt import GPT
     update = make_update(GPT(shape.model), OptimizerConfig(), _TOTAL_UPDATES)
     token_ids = random_tokens(shape)
     lengths = [shape.model.max_sequence_length] * shape.batch_size
@@ -106,6 +110,7 @@ def build_ours(shape: Shape) -> Callable[[], float]:
 def build_peer(name: str, shape: Shape) -> Callable[[], float]:
     """An update of a PyTorch side; returns the loss."""
     import torch
+
     from benchmarks import peers
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)

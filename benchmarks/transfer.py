@@ -23,9 +23,11 @@ import warnings
 from absl import flags
 
 from benchmarks import report
-from gpt_tf import cli, metrics
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import read_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, read_json
+from gpt_tf.tasks import metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,8 @@ def best_scores(folder: str, names: tuple[str, ...]) -> list[float]:
 def majority_scores(data: str, names: tuple[str, ...]) -> list[float]:
     """Metrics of always saying the commonest class of the training rows, or their mean score."""
     import numpy as np
-    from gpt_tf.input import evaluation_batches
+
+    from gpt_tf.data.batches import evaluation_batches
     labels = {}
     for split in ("train", "validation"):
         labels[split] = np.concatenate([
@@ -168,7 +171,7 @@ def main() -> None:
         raise UserError(f"--tasks={','.join(unknown)} must name some of {', '.join(RECIPES)}.")
     report.check_sides(_VARIANTS.value, VARIANTS)
     cli.import_tensorflow()
-    from gpt_tf import run_folder as runs
+    from gpt_tf.runs import run_folder as runs
     shape = runs.load_config(_PRETRAINED.value)
     end = time.monotonic() + 60 * _MAX_MINUTES.value
     for task in _TASKS.value:

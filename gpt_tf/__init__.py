@@ -7,12 +7,12 @@ import importlib
 
 # Loaded when they are asked for: Keras takes seconds, and a command's --help does not want it.
 _KERAS_NAMES = {
-    "GPTBackbone": "keras_backbone", "GPTAdam": "keras_optimizer", "GPTTokenizer": "keras_text",
-    "GPTCausalLMPreprocessor": "keras_text", "GPTTextClassifierPreprocessor": "keras_text",
-    "GPTCausalLM": "keras_tasks", "GPTTextClassifier": "keras_tasks"}
+    "GPTBackbone": "backbone", "GPTAdam": "optimizer", "GPTTokenizer": "preprocessing",
+    "GPTCausalLMPreprocessor": "preprocessing", "GPTTextClassifierPreprocessor": "preprocessing",
+    "GPTCausalLM": "causal_lm", "GPTTextClassifier": "text_classifier"}
 
 
 def __getattr__(name: str):
     if name not in _KERAS_NAMES:
         raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gpt_tf.{_KERAS_NAMES[name]}"), name)
+    return getattr(importlib.import_module(f"gpt_tf.keras_models.{_KERAS_NAMES[name]}"), name)

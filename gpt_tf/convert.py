@@ -12,8 +12,8 @@ no place for, so that --from gives the run back.
 
 from absl import flags
 
-from gpt_tf import cli
-from gpt_tf.files import UserError
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 
 _LAYOUTS = ["openai", "huggingface"]
 
@@ -28,7 +28,7 @@ def main() -> None:
     if goal and values.num_heads is not None:
         raise UserError("--num_heads goes with --from=openai: a run says its own; leave it out.")
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import conversion
+    from gpt_tf.interop import conversion
 
     source, target = values.input, values.output_dir
     conversion.check_target(target, source, goal, values.overwrite)

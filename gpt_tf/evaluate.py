@@ -20,10 +20,11 @@ import os
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import make_folder
 from gpt_tf.config import option
-from gpt_tf.files import UserError, make_folder
-from gpt_tf.records import TASK, ZERO_SHOT, Manifest
+from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -74,11 +75,12 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
     Raises:
       UserError: the run, a file or the stride is not what is wanted.
     """
-    from gpt_tf import run_folder, text_evaluation
+    from gpt_tf.evaluation import text_perplexity
+    from gpt_tf.runs import run_folder
 
-    paths = text_evaluation.find_files(config.text)
+    paths = text_perplexity.find_files(config.text)
     model, step = run_folder.load_model(model_dir)
-    evaluate = text_evaluation.TextEvaluator(model, Tokenizer.load(model_dir), config.stride,
+    evaluate = text_perplexity.TextEvaluator(model, Tokenizer.load(model_dir), config.stride,
                                              config.batch_size, config.jit_compile)
     scores = evaluate(paths)
     print(f"{model_dir}, update {step}, {config.text}"
@@ -88,8 +90,8 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
     """Perplexity of the data's own Kneser-Ney trigram on the tokens that the model predicts."""
-    from gpt_tf import input as input_lib
-    from gpt_tf.ngram import TrigramModel
+    from gpt_tf.data import batches as input_lib
+    from gpt_tf.evaluation.trigram import TrigramModel
 
     def windows(name):
         batches = input_lib.evaluation_batches(data_dir, name, batch_size=256)
@@ -104,12 +106,13 @@ def trigram_perplexity(data_dir: str, split: str) -> float:
 
 def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
     """Prints the scores of a language model."""
-    from gpt_tf import distribution, language_model, run_folder
-    from gpt_tf.input import evaluation_batches
+    from gpt_tf.data.batches import evaluation_batches
+    from gpt_tf.runs import run_folder
+    from gpt_tf.training import distribution, evaluator
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     model, step = run_folder.load_model(model_dir)
-    evaluate = language_model.Evaluator(model, distribution.make_strategy("one_device"),
+    evaluate = evaluator.Evaluator(model, distribution.make_strategy("one_device"),
                                         config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
@@ -131,14 +134,16 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     Raises:
       UserError: run, data and options do not fit together.
     """
-    from gpt_tf import distribution, run_folder, task_evaluation
-    from gpt_tf.input import evaluation_batches
-    from gpt_tf.task_model import Predictor
+    from gpt_tf.data.batches import evaluation_batches
+    from gpt_tf.evaluation import task_scores
+    from gpt_tf.runs import run_folder
+    from gpt_tf.training import distribution
+    from gpt_tf.training.predictor import Predictor
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
     for run in (model_dir, *config.other_runs):
-        task_evaluation.check_task(run, data_dir, manifest)
+        task_scores.check_task(run, data_dir, manifest)
     if not split.labelled and not config.predictions:
         raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: ask "
                         "for the model's own with --predictions=FILE.tsv.")
@@ -151,7 +156,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         return predictor(batches), step
 
     def measure(found):
-        return task_evaluation.measure(manifest.task, found.labels,
+        return task_scores.measure(manifest.task, found.labels,
                                        found.predictions) | {"loss": found.loss}
 
     found, step = predict(model_dir)
@@ -160,16 +165,16 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         scores = {"fine-tuned": measure(found)}
         scores |= {run: measure(predict(run)[0]) for run in config.other_runs}
         if config.bag_of_words:
-            scores |= task_evaluation.baselines(data_dir, config.split)
+            scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
-        path = task_evaluation.save(model_dir, manifest, config.split, {
+        path = task_scores.save(model_dir, manifest, config.split, {
             "data_dir": data_dir, "split": config.split, "rows": split.records, "update": step,
             "scores": scores})
         print(f"Saved in {path}.")
     else:
         print("  no labels: predictions only")
     if config.predictions:
-        task_evaluation.write_predictions(config.predictions, manifest.task, found,
+        task_scores.write_predictions(config.predictions, manifest.task, found,
                                           config.probabilities)
         left_out = sum(split.left_out.values())
         print(f"Wrote {len(found.indices):,} predictions to {config.predictions}"

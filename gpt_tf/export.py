@@ -11,19 +11,19 @@ import os
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
 
 
 def main() -> None:
     """Exports, and says what to do with it."""
     cli.import_tensorflow()  # here, so that --help does not wait for it
-    from gpt_tf import exporting
+    from gpt_tf.serving import saved_model
 
     values = flags.FLAGS
-    version = values.version or exporting.next_version(values.output_dir)
-    exporting.check_free(os.path.join(values.output_dir, str(version)), values.overwrite)
-    served = exporting.build(values.model_dir)
-    target = exporting.save(served, values.output_dir, version, values.overwrite)
+    version = values.version or saved_model.next_version(values.output_dir)
+    saved_model.check_free(os.path.join(values.output_dir, str(version)), values.overwrite)
+    served = saved_model.build(values.model_dir)
+    target = saved_model.save(served, values.output_dir, version, values.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)
     print(f"{target}: update {served.step:,} of {values.model_dir}, {size / 2**20:,.1f} MiB.")

@@ -12,7 +12,7 @@ import os
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
@@ -29,7 +29,7 @@ def model_config(vocabulary_size: int) -> ModelConfig:
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
-    from gpt_tf import run_folder
+    from gpt_tf.runs import run_folder
     from gpt_tf.tokenizer import SPECIAL_TOKENS
 
     if flags.FLAGS.init_from == run_folder.FROM_SCRATCH:
@@ -41,7 +41,7 @@ def model_config(vocabulary_size: int) -> ModelConfig:
 
 
 def _job(model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int):
-    from gpt_tf import finetuning
+    from gpt_tf.training import finetuning
 
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
@@ -55,7 +55,7 @@ def _job(model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import distribution, finetuning
+    from gpt_tf.training import distribution, finetuning
 
     training = cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)

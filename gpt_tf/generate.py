@@ -22,9 +22,10 @@ from typing import BinaryIO, Iterator
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import STANDARD, open_input
 from gpt_tf.config import GenerationConfig, SamplingConfig, option
-from gpt_tf.files import STANDARD, UserError, open_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +86,10 @@ def _show(text: str) -> None:
 def main() -> None:
     """Continues the prompt, or those of a file or of standard input."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import run_folder
-    from gpt_tf.generation import Generator
+    from gpt_tf.generation.generator import Generator
+    from gpt_tf.generation.writer import Writer
+    from gpt_tf.runs import run_folder
     from gpt_tf.tokenizer import Tokenizer
-    from gpt_tf.writing import Writer
 
     values = flags.FLAGS
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)

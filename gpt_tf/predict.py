@@ -25,12 +25,14 @@ from typing import BinaryIO
 
 from absl import flags
 
-from gpt_tf import cli, task_text
-from gpt_tf.answers import answers, class_names, json_line, tsv_line
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
 from gpt_tf.config import option
-from gpt_tf.files import STANDARD, UserError, atomic_write, make_folder, open_input
-from gpt_tf.records import Task
-from gpt_tf.transforms import FIELDS
+from gpt_tf.tasks import lines as task_text
+from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
+from gpt_tf.tasks.forms import FIELDS
+from gpt_tf.tasks.task import Task
 
 _AUTO = "auto"
 _KINDS = {".txt": task_text.LINES, ".tsv": task_text.TSV, ".jsonl": task_text.JSONL}
@@ -55,7 +57,7 @@ class PredictionConfig:
             raise ValueError(f"--batch_size={self.batch_size} must be positive.")
 
     def input_kind(self, form: str) -> str:
-        """One of `task_text.FORMATS`, for a task of this form.
+        """One of `lines.FORMATS`, for a task of this form.
 
         Raises:
           UserError: the file's ending does not say.
@@ -88,7 +90,7 @@ def _open_output(path: str) -> Iterator[BinaryIO]:
 
 
 def lines_of(task: Task, found, config: PredictionConfig) -> str:
-    """The lines of output for `found`, a `task_model.Predictions`."""
+    """The lines of output for `found`, a `predictor.Predictions`."""
     lines = []
     for answer, shares in zip(answers(task, found.predictions), found.probabilities):
         shares = shares if config.probabilities else ()
@@ -106,8 +108,8 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
       UserError: the run, a file or a line is not what is wanted.
     """
     cli.import_tensorflow()  # here, so that --help does not wait for it
-    from gpt_tf import run_folder
-    from gpt_tf.answering import Answerer
+    from gpt_tf.evaluation.answering import Answerer
+    from gpt_tf.runs import run_folder
 
     task, _ = run_folder.load_task(model_dir)
     kind = config.input_kind(task.form)

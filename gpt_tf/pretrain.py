@@ -15,7 +15,7 @@ import dataclasses
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
@@ -26,7 +26,8 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf import distribution, pretraining, run_folder
+    from gpt_tf.runs import run_folder
+    from gpt_tf.training import distribution, pretraining
 
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)

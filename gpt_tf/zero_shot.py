@@ -15,9 +15,11 @@ import os
 
 from absl import flags
 
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.files import Progress, UserError, atomic_write, make_folder
 from gpt_tf.tokenizer import Tokenizer
 
 _NEWEST = "newest"
@@ -64,8 +66,8 @@ def open_data(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> d
     Raises:
       UserError: one is not, or has no labels to measure by.
     """
-    from gpt_tf import run_folder
-    from gpt_tf.zero_shot_evaluation import ZeroShotData
+    from gpt_tf.evaluation.zero_shot_scores import ZeroShotData
+    from gpt_tf.runs import run_folder
 
     fingerprint = Tokenizer.load(model_dir).fingerprint
     limit = run_folder.load_config(model_dir).max_sequence_length
@@ -96,7 +98,7 @@ class Course:
     """
 
     def __init__(self, model_dir: str, config: ZeroShotConfig):
-        from gpt_tf import run_folder
+        from gpt_tf.runs import run_folder
         self.model, newest = run_folder.load_model(model_dir)
         self.steps, self._kept = [newest], None
         if config.checkpoints != _NEWEST:
@@ -119,8 +121,8 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
     Raises:
       UserError: run, data and options do not fit together.
     """
-    from gpt_tf.scoring import Scorer
-    from gpt_tf.zero_shot_evaluation import write_answers
+    from gpt_tf.evaluation.scoring import Scorer
+    from gpt_tf.evaluation.zero_shot_scores import write_answers
 
     data = open_data(config, model_dir, data_dirs)
     course = Course(model_dir, config)
@@ -159,7 +161,7 @@ def _print_scores(data, scores: dict[str, float]) -> None:
 
 def _draw(path: str, data: dict) -> None:
     """Writes the picture; of a task the first metric, and its folder where two have one name."""
-    from gpt_tf.pictures import zero_shot_figure
+    from gpt_tf.runs.pictures import zero_shot_figure
 
     names = [each.task.name for each in data.values()]
     curves = {each.task.name if names.count(each.task.name) == 1 else folder: each.curve()

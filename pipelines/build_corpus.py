@@ -23,13 +23,21 @@ import functools
 import os
 import time
 
-from gpt_tf import cli, records
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.files import Progress, UserError
+from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import corpus_shards, notes, readers, splitting, with_beam, writer
-from pipelines.data_folder import DataFolder, FolderConfig
-from pipelines.encoding import Encoded, Encoders
+from pipelines.building import notes, with_beam
+from pipelines.building.data_folder import DataFolder, FolderConfig
+from pipelines.building.encoders import Encoders
+from pipelines.building.plan import TRAIN, VALIDATION
+from pipelines.corpus import corpus as readers
+from pipelines.corpus import shards as corpus_shards
+from pipelines.corpus import splitting
+from pipelines.corpus.encoding import Encoded, encode_task
+from pipelines.corpus.windows import ShardTotals, make_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +69,7 @@ class CorpusConfig(readers.InputConfig, FolderConfig):
                              f"--num_workers={self.num_workers} not negative.")
 
 
-def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> records.Manifest:
+def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:
     """Makes the data folder; prints how far it is, and in the end what it made.
 
     What an earlier call with the same values had finished before it was stopped stays as it is.
@@ -92,11 +100,11 @@ def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> records.Man
         unmade = folder.begin(units)
         make(settings, corpus, [each for each in zip(slices, units) if each[1] in unmade])
         shards = _shards_of(notes.collect(config.output_dir, units))
-        splits = {split: writer.make_split(shards[split]) for split in shards}
-        if not splits[splitting.TRAIN].records:
+        splits = {split: make_split(shards[split]) for split in shards}
+        if not splits[TRAIN].records:
             raise UserError("--input is too short: no document for training has two tokens.")
-        manifest = records.Manifest(
-            kind=records.LANGUAGE_MODEL, sequence_length=config.sequence_length,
+        manifest = Manifest(
+            kind=LANGUAGE_MODEL, sequence_length=config.sequence_length,
             vocabulary_size=tokenizer.vocabulary_size,
             tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
             flags=config.decisive_flags())
@@ -115,8 +123,9 @@ def _make_here(encoders: Encoders) -> _Make:
         slices = [slice_ for slice_, _ in work]
         total = sum(slice_.source_bytes for slice_ in slices)
         tasks = corpus_shards.cut_slices(settings.rule, corpus, slices)
+        encode = functools.partial(encode_task, settings.tokenizer)
         corpus_shards.write_slices(settings, {slice_.number: unit for slice_, unit in work},
-                                   _with_progress(encoders.encode(tasks), total))
+                                   _with_progress(encoders.map(encode, tasks), total))
     return make
 
 
@@ -129,11 +138,11 @@ def _make_with_beam(config: CorpusConfig, beam_options: Sequence[str]) -> _Make:
     return make
 
 
-def _shards_of(made: list[notes.Made]) -> dict[str, list[writer.ShardTotals]]:
+def _shards_of(made: list[notes.Made]) -> dict[str, list[ShardTotals]]:
     """All shards, by split and in order."""
-    return {split: [writer.ShardTotals(shard, **counts)
+    return {split: [ShardTotals(shard, **counts)
                     for each in made if split in each for shard, counts in [each[split]]]
-            for split in (splitting.TRAIN, splitting.VALIDATION)}
+            for split in (TRAIN, VALIDATION)}
 
 
 def _with_progress(encoded: Iterable[Encoded], total_bytes: int) -> Iterator[Encoded]:
@@ -143,9 +152,9 @@ def _with_progress(encoded: Iterable[Encoded], total_bytes: int) -> Iterator[Enc
             progress.update(each.place.source_bytes)
 
 
-def _print_summary(config: CorpusConfig, shards: dict[str, list[writer.ShardTotals]],
+def _print_summary(config: CorpusConfig, shards: dict[str, list[ShardTotals]],
                    skipped: dict[str, int], rule: splitting.SplitRule, seconds: float) -> None:
-    totals = {split: collections.Counter() for split in (splitting.TRAIN, splitting.VALIDATION)}
+    totals = {split: collections.Counter() for split in (TRAIN, VALIDATION)}
     for split, written in shards.items():
         for shard in written:
             totals[split].update(shard.counts)
@@ -162,7 +171,7 @@ def _print_summary(config: CorpusConfig, shards: dict[str, list[writer.ShardTota
     for reason, count in sorted(skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
-    if not totals[splitting.VALIDATION]["records"]:
+    if not totals[VALIDATION]["records"]:
         if config.validation_fraction:
             print("There is no validation: the text is too short or has no line to cut it at.")
     elif rule.tail_bytes:

@@ -4,9 +4,9 @@
   python -m pipelines.build_task --task=dpr --zero_shot --input=DPR/train.c.txt \\
       --tokenizer=runs/gpt1 --output_dir=data/dpr
 
---task is a task of the paper, or your own spec.json (see pipelines/task_spec.py). --input is the
+--task is a task of the paper, or your own spec.json (see pipelines/tasks/spec.py). --input is the
 folder of its original files, or tfds:NAME, a data set that tensorflow-datasets has prepared; your
-own files may be named one by one (see pipelines/task_readers.py). Each row becomes the sequences
+own files may be named one by one (see pipelines/tasks/rows.py). Each row becomes the sequences
 of Figure 1 of the paper; with --zero_shot those of its section 5, "Zero-shot Behaviors", which a
 pre-trained model answers as it is (cola, sst2, race_middle, race_high, story_cloze, and dpr, which
 also reads Winograd schemas). The folder is all that fine-tuning, or gpt_tf.zero_shot, needs; the
@@ -27,14 +27,22 @@ import functools
 import os
 import time
 
-from gpt_tf import cli, records, transforms
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.files import Progress, UserError
+from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest, Shard, TaskSplit
+from gpt_tf.tasks import forms
+from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import (
-    notes, splitting, task_encoding, task_readers, task_row, task_shards, tasks, with_beam)
-from pipelines.data_folder import DataFolder, FolderConfig
-from pipelines.encoding import Encoders
+from pipelines.building import notes, with_beam
+from pipelines.building.data_folder import DataFolder, FolderConfig
+from pipelines.building.encoders import Encoders
+from pipelines.building.plan import VALIDATION
+from pipelines.tasks import description, table
+from pipelines.tasks import encoding as task_encoding
+from pipelines.tasks import rows as task_readers
+from pipelines.tasks import shards as task_shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +82,7 @@ class TaskConfig(FolderConfig):
     @property
     def kind(self) -> str:
         """The kind of data folder that is made."""
-        return records.ZERO_SHOT if self.zero_shot else records.TASK
+        return ZERO_SHOT if self.zero_shot else TASK
 
     @property
     def shared_fraction(self) -> float:
@@ -90,33 +98,33 @@ def _with_progress(encoded: Iterable[task_encoding.EncodedChunk],
             progress.update(chunk.totals.counts["documents"])
 
 
-def _make_split(share: task_shards.Share, shards: list[records.Shard],
-                totals: task_encoding.Totals) -> records.TaskSplit:
+def _make_split(share: task_shards.Share, shards: list[Shard],
+                totals: task_encoding.Totals) -> TaskSplit:
     counts, left_out = totals.counts, totals.left_out + share.left_out
-    return records.TaskSplit(
+    return TaskSplit(
         shards=tuple(shards), documents=counts["documents"] + share.left_out.total(),
         labelled=None not in totals.labels, left_out=dict(sorted(left_out.items())),
         **{name: counts[name] for name in ("records", "tokens", "predicted_tokens", "text_bytes",
                                            "shortened")})
 
 
-def _describe_task(row: task_row.TaskRow, zero_shot: bool) -> records.Task:
+def _describe_task(row: description.TaskRow, zero_shot: bool) -> Task:
     """What the manifest says of the task.
 
     Raises:
       UserError: the paper does not fine-tune on it, or does not answer it zero-shot.
     """
     if zero_shot and row.zero_shot is None:
-        known = ", ".join(name for name, each in tasks.TASKS.items() if each.zero_shot)
+        known = ", ".join(name for name, each in table.TASKS.items() if each.zero_shot)
         raise UserError(f"--zero_shot: the paper has no heuristic for {row.name}, only for "
                         f"{known}; leave the flag out to make data for fine-tuning.")
-    if not zero_shot and row.form not in transforms.FORMS:
+    if not zero_shot and row.form not in forms.FORMS:
         raise UserError(f"--task={row.name} is only measured as it is: nothing is fine-tuned on "
                         "it; add --zero_shot.")
     return row.zero_shot_task() if zero_shot else row.task()
 
 
-def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> records.Manifest:
+def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     """Makes the data folder; prints how far it is, and in the end what it made.
 
     What an earlier call with the same values had finished before it was stopped stays as it is.
@@ -155,7 +163,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> records.Manif
                   for share in shares}
         if not any(split.records for split in splits.values()):
             raise UserError("--input holds no row with text in it.")
-        manifest = records.Manifest(
+        manifest = Manifest(
             kind=config.kind, sequence_length=config.max_length, task=settings.encoding.task,
             vocabulary_size=tokenizer.vocabulary_size, splits=splits,
             tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags())
@@ -166,7 +174,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> records.Manif
 
 def _make_settings(config: TaskConfig) -> task_shards.Settings:
     """What all shards have in common, with paths that any process finds."""
-    row = tasks.find_task(config.task)
+    row = table.find_task(config.task)
     encoding = task_encoding.RowEncoding(os.path.abspath(config.tokenizer), _describe_task(
         row, config.zero_shot), config.max_length, config.on_bad_row)
     return task_shards.Settings(row, config.input, config.tfds_dir, encoding,
@@ -199,7 +207,7 @@ def _make_with_beam(config: TaskConfig, beam_options: Sequence[str]) -> _Make:
 
 
 def _totals_of(work: list[task_shards.Parcel], made: list[notes.Made]
-               ) -> tuple[dict[str, list[records.Shard]], dict[str, task_encoding.Totals]]:
+               ) -> tuple[dict[str, list[Shard]], dict[str, task_encoding.Totals]]:
     """All shards and what they hold, by split and in order."""
     shards = collections.defaultdict(list)
     totals = collections.defaultdict(task_encoding.Totals)
@@ -212,7 +220,7 @@ def _totals_of(work: list[task_shards.Parcel], made: list[notes.Made]
     return shards, totals
 
 
-def _print_summary(config: TaskConfig, manifest: records.Manifest,
+def _print_summary(config: TaskConfig, manifest: Manifest,
                    totals: dict[str, task_encoding.Totals],
                    shares: list[task_shards.Share], seconds: float) -> None:
     task, splits = manifest.task, manifest.splits
@@ -238,14 +246,14 @@ def _print_summary(config: TaskConfig, manifest: records.Manifest,
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")
-    elif not any(name.startswith(splitting.VALIDATION) for name in splits):
+    elif not any(name.startswith(VALIDATION) for name in splits):
         print("There is no validation.")
     name = os.path.basename(os.path.normpath(config.output_dir))
     print(f"Next: python -m gpt_tf.finetune --data_dir={config.output_dir} --init_from=RUN "
           f"--model_dir=runs/{name}")
 
 
-def _describe_labels(task: records.Task, labels: collections.Counter) -> str:
+def _describe_labels(task: Task, labels: collections.Counter) -> str:
     """The classes' shares, or the scores' mean and range."""
     total = labels.total()
     if not total:

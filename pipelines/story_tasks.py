@@ -24,10 +24,12 @@ import os
 import random
 from typing import Any
 
-from gpt_tf import cli, transforms
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, make_folder, write_json
 from gpt_tf.config import option
-from gpt_tf.files import UserError, atomic_write, make_folder, write_json
-from pipelines.stories import OPPOSED, PLOTS, Story, draw_story, tell
+from gpt_tf.tasks import forms
+from pipelines.grammar.stories import OPPOSED, PLOTS, Story, draw_story, tell
 
 _TROUBLE = ("opening", "friend", "want", "cause")
 _STORY = (*_TROUBLE, "offer", "journey", "result")
@@ -89,17 +91,17 @@ class StoryTask:
 
     def spec(self, name: str) -> dict[str, Any]:
         """The spec.json that tells `pipelines.build_task` about the files."""
-        fields = {field: field for field in transforms.FIELDS[self.form] if field != "question"}
+        fields = {field: field for field in forms.FIELDS[self.form] if field != "question"}
         return {"name": name, "form": self.form, "fields": fields, "label": "label",
                 "labels": list(self.labels), "metrics": ["accuracy"]}
 
 
 TASKS = {
-    "feeling": StoryTask(transforms.CLASSIFICATION, ("sad", "angry", "worried", "sorry",
+    "feeling": StoryTask(forms.CLASSIFICATION, ("sad", "angry", "worried", "sorry",
                                                      "afraid", "jealous"), _feeling),
-    "follows": StoryTask(transforms.ENTAILMENT, ("entailment", "not_entailment"), _follows),
-    "retold": StoryTask(transforms.SIMILARITY, ("other", "same"), _retold),
-    "ending": StoryTask(transforms.MULTIPLE_CHOICE, ("first", "second"), _ending)}
+    "follows": StoryTask(forms.ENTAILMENT, ("entailment", "not_entailment"), _follows),
+    "retold": StoryTask(forms.SIMILARITY, ("other", "same"), _retold),
+    "ending": StoryTask(forms.MULTIPLE_CHOICE, ("first", "second"), _ending)}
 
 
 def draw_rows(task: str, count: int, seed: int) -> list[dict[str, Any]]:

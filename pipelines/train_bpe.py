@@ -15,15 +15,18 @@ import functools
 import os
 import time
 
-from gpt_tf import cli
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.files import Progress, UserError, atomic_folder
-from gpt_tf.text import NEWLINE, Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer_files import is_tokenizer_file
-from gpt_tf.words import WordSplitter
-from pipelines import bpe, readers
-from pipelines.workers import Workers
+from gpt_tf.tokenizer.cleaning import NEWLINE, Piece, chunks, clean, split_text, standardise
+from gpt_tf.tokenizer.files import is_tokenizer_file
+from gpt_tf.tokenizer.words import WordSplitter
+from pipelines.building.workers import Workers
+from pipelines.corpus import corpus as readers
+from pipelines.corpus import merges as bpe
 
 # Characters counted by a process at a time.
 _TASK_SIZE = 1 << 21

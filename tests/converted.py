@@ -7,12 +7,13 @@ import pathlib
 import numpy as np
 import safetensors.numpy
 
-from gpt_tf import conversion, run_folder
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.files import write_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import write_json
-from gpt_tf.model import GPT
-from gpt_tf.task_model import TaskModel
+from gpt_tf.interop import conversion
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
 
 # L, H, D, F, T: the last is none of Hugging Face's.
 SHAPES = [(1, 1, 4, 16, 8), (2, 3, 12, 48, 24), (3, 2, 8, 32, 5), (2, 2, 8, 20, 24)]

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import build_corpus, encoding
+from pipelines import build_corpus
+from pipelines.corpus import encoding
 
 LENGTH = 16
 
@@ -32,7 +33,7 @@ def tokenizer_fixture(tokenizer_dir):
 
 
 class InProcess:
-    """Stands for `encoding.Encoders` where processes are not what is tested."""
+    """Stands for `encoders.Encoders` where processes are not what is tested."""
 
     def __init__(self, tokenizer_dir, num_workers):
         assert num_workers > 0

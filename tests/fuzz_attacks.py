@@ -18,7 +18,9 @@ import google_crc32c
 import h5py
 import numpy as np
 
-from gpt_tf import records
+from gpt_tf.data import records
+from gpt_tf.data.manifest import Manifest, Shard
+from gpt_tf.data.wire import frame
 
 Attack = Callable[[pathlib.Path], None]
 
@@ -112,16 +114,16 @@ def _link_weights(folder: pathlib.Path) -> None:
 
 def _foreign_record(folder: pathlib.Path) -> None:
     """A record of another length than its index says, with the right checksums."""
-    manifest = records.Manifest.load(folder)
+    manifest = Manifest.load(folder)
     record = records.encode(np.ones((1, 4), np.int64), np.array([4]))[0]
-    data = records.frame(record)
+    data = frame(record)
     (folder / "train-00000.tfrecord").write_bytes(data)
     index = np.array([(0, 4)], records.INDEX_DTYPE)
     content = io.BytesIO()
     np.save(content, index)
     (folder / "train-00000.index.npy").write_bytes(content.getvalue())
     split = manifest.splits["train"]
-    shard = records.Shard("train-00000.tfrecord", 1, len(data),
+    shard = Shard("train-00000.tfrecord", 1, len(data),
                           google_crc32c.value(content.getvalue()))
     changed = dataclasses.replace(split, shards=(shard, *split.shards[1:]),
                                   records=split.records - split.shards[0].records + 1)

@@ -1,8 +1,8 @@
 """Ways to spoil a file: bytes that are flipped, cut and repeated, and JSON of another structure."""
 
+from collections.abc import Callable
 import json
 import random
-from collections.abc import Callable
 from typing import Any
 
 # What stands where something else was: numbers that are too large, too small or none, other kinds

@@ -10,15 +10,22 @@ import string
 
 import numpy as np
 
-from gpt_tf import conversion, records, run_folder
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.files import write_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import write_json
-from gpt_tf.model import GPT
-from gpt_tf.reporting import Reporter
-from gpt_tf.task_model import TaskModel
+from gpt_tf.data import records
+from gpt_tf.data.manifest import LANGUAGE_MODEL, ZERO_SHOT, Manifest, TaskSplit
+from gpt_tf.interop import conversion
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.reporting import Reporter
+from gpt_tf.tasks.task import ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import bpe, story_tasks, writer
+from pipelines import story_tasks
+from pipelines.building import shard_writer
+from pipelines.corpus import merges as bpe
+from pipelines.corpus.windows import WindowWriter, make_split
 from tests import task_data, task_files
 
 TEXT = "The cat sat, and the dog ran.\nThen in the end they saw it's 42 <b>things</b>.\n"
@@ -54,13 +61,13 @@ def corpus_data(folder: pathlib.Path) -> None:
     for split, shards in (("train", 2), ("validation", 1)):
         totals = []
         for number in range(shards):
-            with writer.WindowWriter(folder, split, number, LENGTH) as out:
+            with WindowWriter(folder, split, number, LENGTH) as out:
                 for length in (5, LENGTH, 2):
                     out.add(rng.integers(1, tokenizer().vocabulary_size, length), [length], 40)
                 totals.append(out.finish())
-        splits[split] = writer.make_split(totals)
+        splits[split] = make_split(totals)
     tokenizer().save(folder)
-    records.Manifest(records.LANGUAGE_MODEL, LENGTH, tokenizer().vocabulary_size,
+    Manifest(LANGUAGE_MODEL, LENGTH, tokenizer().vocabulary_size,
                      tokenizer().fingerprint, splits, {"input": "books/*.txt"}).save(folder)
 
 
@@ -73,15 +80,15 @@ def task_folder(folder: pathlib.Path) -> None:
 
 def zero_shot_folder(folder: pathlib.Path) -> None:
     """A data folder of zero-shot data."""
-    task = records.ZeroShotTask("sst2", "classification", 2, ("0", "1"), (), ("accuracy",),
+    task = ZeroShotTask("sst2", "classification", 2, ("0", "1"), (), ("accuracy",),
                                 "next_word", "very", ("bad", "good"), "sum", "highest")
-    with writer.ShardWriter(folder, "test", 0) as out:
+    with shard_writer.ShardWriter(folder, "test", 0) as out:
         out.write([records.encode_example([[5, 6, 7, 9], [5, 6, 8, 3]], row % 2, row, False,
                                           [3, 3]) for row in range(4)], np.array([4] * 4))
         shard = out.finish()
     tokenizer().save(folder)
-    split = records.TaskSplit((shard,), 4, 4, 32, 8, 100, True, 0, {"empty": 1})
-    records.Manifest(records.ZERO_SHOT, LENGTH, tokenizer().vocabulary_size,
+    split = TaskSplit((shard,), 4, 4, 32, 8, 100, True, 0, {"empty": 1})
+    Manifest(ZERO_SHOT, LENGTH, tokenizer().vocabulary_size,
                      tokenizer().fingerprint, {"test": split}, {}, task).save(folder)
 
 
@@ -143,10 +150,12 @@ def huggingface_model(folder: pathlib.Path) -> None:
 
 def preset(folder: pathlib.Path) -> None:
     """A classifier as Keras saves it."""
-    from gpt_tf import keras_backbone, keras_tasks, keras_text
+    from gpt_tf.keras_models import backbone as keras_backbone
+    from gpt_tf.keras_models import preprocessing
+    from gpt_tf.keras_models.text_classifier import GPTTextClassifier
     backbone = keras_backbone.GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
-    texts = keras_text.GPTTextClassifierPreprocessor(keras_text.GPTTokenizer(tokenizer()), LENGTH)
-    keras_tasks.GPTTextClassifier(backbone, 2, texts).save_to_preset(str(folder))
+    texts = preprocessing.GPTTextClassifierPreprocessor(preprocessing.GPTTokenizer(tokenizer()), LENGTH)
+    GPTTextClassifier(backbone, 2, texts).save_to_preset(str(folder))
 
 
 def own_task(folder: pathlib.Path, kind: str = "jsonl") -> None:

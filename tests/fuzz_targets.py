@@ -15,14 +15,23 @@ from typing import Any
 from absl import flags
 import numpy as np
 
-from gpt_tf import cli, config, conversion, records, run_folder, task_text, text, text_evaluation
-from gpt_tf.answering import Answerer
-from gpt_tf.files import Progress, open_input
+from gpt_tf import config
+from gpt_tf.common import cli
+from gpt_tf.common.files import open_input
+from gpt_tf.common.progress import Progress
+from gpt_tf.data.batches import evaluation_batches
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.evaluation import text_perplexity
+from gpt_tf.evaluation.answering import Answerer
 from gpt_tf.generate import read_prompts
-from gpt_tf.input import evaluation_batches
-from gpt_tf.reporting import Reporter
-from gpt_tf.tokenizer import Tokenizer
-from pipelines import readers, task_readers, tasks
+from gpt_tf.interop import conversion
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.reporting import Reporter
+from gpt_tf.tasks import lines
+from gpt_tf.tasks.task import Task, ZeroShotTask
+from gpt_tf.tokenizer import Tokenizer, cleaning
+from pipelines.corpus import corpus as readers
+from pipelines.tasks import rows, table
 from tests import fuzz_seeds as seeds
 from tests import task_data
 
@@ -49,7 +58,7 @@ class Target:
 def _read_data(folder: pathlib.Path) -> Any:
     """All batches of all splits, as training and evaluation take them."""
     found = {}
-    for name in records.Manifest.load(folder).splits:
+    for name in Manifest.load(folder).splits:
         found[name] = [{key: value.numpy().tolist() for key, value in batch.items()}
                        for batch in evaluation_batches(folder, name, 2)]
     return found
@@ -64,14 +73,14 @@ def _read_tokenizer(folder: pathlib.Path) -> Any:
 
 def _read_task(task: str, folder: pathlib.Path) -> Any:
     """The rows of all splits: bad ones left out first, and then stopping the reading."""
-    row = tasks.find_task(str(folder / "spec.json") if task == "own" else task)
+    row = table.find_task(str(folder / "spec.json") if task == "own" else task)
     if row.form in ("entailment", "classification", "similarity", "multiple_choice"):
-        records.Task.from_json(_as_json(row.task()), "the task")
+        Task.from_json(_as_json(row.task()), "the task")
     if row.zero_shot:
-        records.ZeroShotTask.from_json(_as_json(row.zero_shot_task()), "the task")
+        ZeroShotTask.from_json(_as_json(row.zero_shot_task()), "the task")
 
     def read(on_bad_row: str) -> tuple[list, int]:
-        sources = task_readers.open_task(row, str(folder), "", on_bad_row).values()
+        sources = rows.open_task(row, str(folder), "", on_bad_row).values()
         found = [each._replace(where="") for source in sources for each in source.rows()]
         return found, sum(source.left_out.total() for source in sources)
 
@@ -83,7 +92,7 @@ def _read_task(task: str, folder: pathlib.Path) -> Any:
     return read("stop") if left_out else found
 
 
-def _as_json(task: records.Task) -> Any:
+def _as_json(task: Task) -> Any:
     return {name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(task).items()}
 
@@ -93,7 +102,7 @@ def _read_corpus(pattern: str, folder: pathlib.Path) -> Any:
     def read(on_bad_utf8: str) -> tuple[list, int]:
         corpus, found = readers.open_corpus(f"{folder}/{pattern}", on_bad_utf8=on_bad_utf8), []
         for document in corpus.documents():
-            pieces = text.split_text(document.blocks(), 1000)
+            pieces = cleaning.split_text(document.blocks(), 1000)
             found.append([seeds.tokenizer().encode_piece(piece).tolist() for piece in pieces])
         return found, corpus.skipped["not UTF-8"]
 
@@ -103,11 +112,11 @@ def _read_corpus(pattern: str, folder: pathlib.Path) -> Any:
 
 def _read_text(folder: pathlib.Path) -> Any:
     found = []
-    for path in text_evaluation.find_files(f"{folder}/*.txt"):
+    for path in text_perplexity.find_files(f"{folder}/*.txt"):
         with Progress(None, "B", "") as progress:
-            pieces = text.split_text(text_evaluation.read_text(path, progress), 1000)
+            pieces = cleaning.split_text(text_perplexity.read_text(path, progress), 1000)
             parts = [seeds.tokenizer().encode_piece(piece) for piece in pieces]
-        found.append([window.tolist() for window, _ in text_evaluation.windows(parts, 16, 8)])
+        found.append([window.tolist() for window, _ in text_perplexity.windows(parts, 16, 8)])
     return found
 
 
@@ -116,13 +125,13 @@ def _read_answers_wanted(kind: str, name: str, folder: pathlib.Path) -> Any:
     path = folder / name
     with open_input(str(path)) as stream:
         return [seeds.tokenizer().encode_batch(texts)
-                for _, texts in task_text.read_texts(task, stream, kind, str(path))]
+                for _, texts in lines.read_texts(task, stream, kind, str(path))]
 
 
 def _read_prompts(folder: pathlib.Path) -> Any:
     path = folder / "lines.txt"
     with open_input(str(path)) as stream:
-        return [seeds.tokenizer().encode(text) for text, _ in read_prompts(stream, str(path))]
+        return [seeds.tokenizer().encode(cleaning) for text, _ in read_prompts(stream, str(path))]
 
 
 def _weights(model) -> list:
@@ -168,7 +177,7 @@ def _convert(layout: str, folder: pathlib.Path) -> Any:
 
 
 def _read_preset(folder: pathlib.Path) -> Any:
-    from gpt_tf.keras_tasks import GPTTextClassifier
+    from gpt_tf.keras_models.text_classifier import GPTTextClassifier
     classifier = GPTTextClassifier.from_preset(str(folder))
     return classifier.predict(["the cat", "a dog"], verbose=0).tolist()
 

@@ -23,7 +23,7 @@ import traceback
 from typing import Any
 import warnings
 
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
 from tests.fuzz_attacks import ATTACKS
 from tests.fuzz_mutations import mutate
 from tests.fuzz_targets import TARGETS, Target

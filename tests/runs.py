@@ -5,11 +5,11 @@ import os
 
 import numpy as np
 
-from gpt_tf import run_folder
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.files import write_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import write_json
-from gpt_tf.model import GPT
+from gpt_tf.model.gpt import GPT
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
 
 
 def make_model(vocabulary_size, seed=5, **shape):

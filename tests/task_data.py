@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 
-from gpt_tf import distribution, records
-from gpt_tf.records import Manifest, Task, TaskSplit
-from gpt_tf.task_model import Predictor
-from pipelines.writer import ShardWriter
+from gpt_tf.data import records
+from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
+from gpt_tf.tasks.task import Task
+from gpt_tf.training import distribution
+from gpt_tf.training.predictor import Predictor
+from pipelines.building.shard_writer import ShardWriter
 
 MAX_LENGTH = 24
 TASKS = {
@@ -61,10 +63,10 @@ def write(folder, tokenizer, task, splits=None, labelled=True):
         written[name] = TaskSplit((shard,), count, count, tokens,
                                   tokens - count * task.num_sequences, 0, labelled, 0, {})
     tokenizer.save(folder)
-    Manifest(records.TASK, MAX_LENGTH, size, tokenizer.fingerprint, written, {}, task).save(folder)
+    Manifest(TASK, MAX_LENGTH, size, tokenizer.fingerprint, written, {}, task).save(folder)
     return folder
 
 
 def predict(model, batches):
-    """`task_model.Predictions` of a model, without compilation."""
+    """`predictor.Predictions` of a model, without compilation."""
     return Predictor(model, distribution.make_strategy("one_device"), jit_compile=False)(batches)

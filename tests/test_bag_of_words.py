@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gpt_tf import bag_of_words
-from gpt_tf.bag_of_words import BagOfWords
-from gpt_tf.files import UserError
-from gpt_tf.records import Task
+from gpt_tf.common.errors import UserError
+from gpt_tf.evaluation import bag_of_words
+from gpt_tf.evaluation.bag_of_words import BagOfWords
+from gpt_tf.tasks.task import Task
 
 SIZE = 50  # of the vocabulary
 START, DELIMITER, EXTRACT = 50, 51, 52

@@ -8,9 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from gpt_tf import records
+from gpt_tf.data import records
+from gpt_tf.data.manifest import Manifest, Split
+from gpt_tf.data.reader import SplitReader
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import build_corpus, encoding, splitting
+from pipelines import build_corpus
+from pipelines.building.encoders import Encoders
+from pipelines.building.plan import content_hash
+from pipelines.corpus import splitting
 from tests import corpora
 from tests.conftest import REPOSITORY
 from tests.corpora import LENGTH, contents, expected_windows, make_text, read_windows
@@ -27,7 +32,7 @@ def test_windows_are_the_documents(build, tokenizer, tmp_path):
     rule = int(0.3 * 2**64)
     for split, is_validation in (("train", False), ("validation", True)):
         mine = [text for text in texts.values()
-                if (splitting.content_hash(text) < rule) == is_validation]
+                if (content_hash(text) < rule) == is_validation]
         wanted = expected_windows(tokenizer, mine)
         assert read_windows(tmp_path / "data", split) == wanted
         found = manifest.splits[split]
@@ -37,13 +42,13 @@ def test_windows_are_the_documents(build, tokenizer, tmp_path):
         assert found.predicted_tokens == sum(len(window) - 1 for window in wanted)
         assert found.text_bytes == sum(len(text.encode()) for text in mine)
         assert len(found.shards) > 2
-        reader = records.SplitReader(tmp_path / "data", split)
+        reader = SplitReader(tmp_path / "data", split)
         assert reader.lengths.tolist() == list(map(len, wanted))
 
 
 def test_folder_describes_itself(build, tokenizer, tmp_path):
     manifest = build({"a.txt": make_text(1, 9), "b.txt": make_text(2, 9)})
-    assert records.Manifest.load(tmp_path / "data") == manifest
+    assert Manifest.load(tmp_path / "data") == manifest
     assert manifest.kind == "language_model" and manifest.sequence_length == LENGTH
     assert manifest.vocabulary_size == tokenizer.vocabulary_size
     assert manifest.tokenizer_fingerprint == tokenizer.fingerprint
@@ -85,7 +90,7 @@ def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path):
     # Cut up for several workers and put together again, the document is what it was.
     ids = Tokenizer.load(tokenizer_dir).encode((tmp_path / "a.txt").read_text(encoding="utf-8"))
     assert os.path.getsize(tmp_path / "a.txt") > 3 * splitting._TASK_SIZE
-    reader = records.SplitReader(folders[0], "train")
+    reader = SplitReader(folders[0], "train")
     windows = records.parse(reader.read(range(-(-len(ids) // 512))), 512)
     np.testing.assert_array_equal(windows["token_ids"].numpy().reshape(-1)[:len(ids)], ids)
     assert windows["lengths"].numpy().sum() == len(ids)
@@ -97,7 +102,7 @@ def test_neither_side_is_empty(build, tokenizer, tmp_path, fraction):
     texts = [make_text(number, 3) for number in range(5)]
     build({f"{number}.txt": text for number, text in enumerate(texts)},
           validation_fraction=fraction)
-    by_hash = sorted(texts, key=splitting.content_hash)
+    by_hash = sorted(texts, key=content_hash)
     one, split, other = ((by_hash[0], "validation", "train") if fraction < 0.5
                          else (by_hash[-1], "train", "validation"))
     assert read_windows(tmp_path / "data", split) == expected_windows(tokenizer, [one])
@@ -131,7 +136,7 @@ def test_one_line_has_no_last_part(build, capsys):
 
 def test_no_validation_when_none_is_asked_for(build, tmp_path, capsys):
     manifest = build({"a.txt": make_text(1, 5)}, validation_fraction=0)
-    assert manifest.splits["validation"] == records.Split((), 0, 0, 0, 0, 0)
+    assert manifest.splits["validation"] == Split((), 0, 0, 0, 0, 0)
     assert not list((tmp_path / "data").glob("validation*"))
     assert "There is no validation" not in capsys.readouterr().out
 
@@ -149,7 +154,7 @@ def test_summary(build, capsys):
 
 
 def test_workers_import_no_tensorflow(tokenizer_dir):
-    with encoding.Encoders(tokenizer_dir, 1) as encoders:
+    with Encoders(tokenizer_dir, 1) as encoders:
         modules, = encoders.map(eval, ["set(__import__('sys').modules)"])
     assert "gpt_tf.tokenizer" in modules and "tensorflow" not in modules
 

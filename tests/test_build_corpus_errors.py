@@ -11,9 +11,13 @@ import time
 
 import pytest
 
-from gpt_tf import records
-from gpt_tf.files import UserError, lock_folder
-from pipelines import build_corpus, encoding, writer
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import lock_folder
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.data.reader import SplitReader
+from pipelines import build_corpus
+from pipelines.corpus import encoding
+from pipelines.corpus.windows import WindowWriter
 from tests import corpora, disks
 from tests.conftest import REPOSITORY
 from tests.corpora import contents, make_text
@@ -35,7 +39,7 @@ def test_bad_input(build, tmp_path, files, flags, message):
     with pytest.raises(UserError, match=message):
         build(files, **flags)
     with pytest.raises(UserError, match="No manifest.json"):
-        records.Manifest.load(tmp_path / "data")
+        Manifest.load(tmp_path / "data")
 
 
 @pytest.mark.parametrize("flags, message", [
@@ -101,7 +105,7 @@ def test_folder_that_another_process_builds(build, tmp_path):
 def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
     texts = {f"{number}.txt": make_text(number, 9) for number in range(9)}
     build(texts, output_dir=str(tmp_path / "whole"), shard_megabytes=0.001)
-    finish, calls = writer.WindowWriter.finish, []
+    finish, calls = WindowWriter.finish, []
 
     def stop_at_third(self):
         calls.append(self)
@@ -110,12 +114,12 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
         return finish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer.WindowWriter, "finish", stop_at_third)
+        patch.setattr(WindowWriter, "finish", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
             build({}, shard_megabytes=0.001)
     assert "UNFINISHED" in contents(tmp_path / "data")
     with pytest.raises(UserError, match="not a finished data folder"):
-        records.SplitReader(tmp_path / "data", "train")
+        SplitReader(tmp_path / "data", "train")
     (tmp_path / "data" / "train-00077.tfrecord.part-5").write_bytes(b"left by a kill")
     build({}, shard_megabytes=0.001)
     assert contents(tmp_path / "data") == contents(tmp_path / "whole")
@@ -152,7 +156,7 @@ def test_read_only_folder(build, tmp_path):
         assert set(contents(tmp_path / "disk")) == {"stopped/UNFINISHED"}
         subprocess.run(["mount", "-o", "remount,rw", str(tmp_path / "disk")], check=True)
         build({}, output_dir=str(data))
-        assert records.Manifest.load(data).splits["train"].records
+        assert Manifest.load(data).splits["train"].records
 
 
 def test_full_disk_at_the_last_moment(build, tmp_path, monkeypatch):
@@ -165,7 +169,7 @@ def test_full_disk_at_the_last_moment(build, tmp_path, monkeypatch):
 
 
 def run_command(*flags, **options):
-    return subprocess.Popen(  # pylint: disable=consider-using-with
+    return subprocess.Popen(
         [sys.executable, "-m", "pipelines.build_corpus", *flags], cwd=REPOSITORY,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
@@ -179,7 +183,7 @@ def test_command(tokenizer_dir, tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Built" in out and "Traceback" not in err
-    assert records.Manifest.load(tmp_path / "data").splits["train"].records
+    assert Manifest.load(tmp_path / "data").splits["train"].records
     process = run_command(*flags)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
@@ -236,7 +240,7 @@ def test_killed_build_leaves_no_data_and_no_process(tokenizer_dir, tmp_path):
         process.kill()
         process.wait()
     with pytest.raises(UserError, match="not a finished data folder"):
-        records.SplitReader(tmp_path / "data", "train")
+        SplitReader(tmp_path / "data", "train")
     while any(os.path.exists(f"/proc/{worker}") for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives the command"
         time.sleep(0.02)

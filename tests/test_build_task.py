@@ -10,12 +10,16 @@ import sys
 import pytest
 import tensorflow as tf
 
-from gpt_tf import input as input_lib
-from gpt_tf import records
-from gpt_tf.files import UserError, lock_folder
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import lock_folder
+from gpt_tf.data import batches as input_lib
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.data.reader import SplitReader
+from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import build_task, task_shards
+from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.tasks import shards as task_shards
 from tests import corpora
 from tests.conftest import REPOSITORY
 from tests.corpora import contents
@@ -72,9 +76,9 @@ def read_split(folder, split):
 def test_folder_describes_itself(build, tokenizer, tmp_path):
     train = [(sentence(number), number % 2) for number in range(20)]
     manifest = build("sst2", {"train.tsv": sst2(train), "dev.tsv": sst2(train[:5])})
-    assert records.Manifest.load(tmp_path / "data") == manifest
+    assert Manifest.load(tmp_path / "data") == manifest
     assert manifest.kind == "task" and manifest.sequence_length == 512
-    assert manifest.task == records.Task("sst2", "classification", 1, ("0", "1"), (),
+    assert manifest.task == Task("sst2", "classification", 1, ("0", "1"), (),
                                          ("accuracy",))
     assert manifest.vocabulary_size == tokenizer.vocabulary_size
     assert manifest.tokenizer_fingerprint == tokenizer.fingerprint
@@ -95,7 +99,7 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
         assert (split.tokens, split.predicted_tokens) == (sum(sizes), sum(sizes) - len(sizes))
         assert split.text_bytes == sum(len(text.encode()) for text, _ in rows)
         assert (split.labelled, split.shortened) == (True, 0)
-        assert records.SplitReader(tmp_path / "data", name).lengths.tolist() == sizes
+        assert SplitReader(tmp_path / "data", name).lengths.tolist() == sizes
 
 
 def test_entailment(build, tokenizer, tmp_path):
@@ -110,7 +114,7 @@ def test_entailment(build, tokenizer, tmp_path):
     assert read_split(tmp_path / "data", "test") == [
         (0, -1, [[start, *encode("in"), delimiter, *encode("then"), extract]]),
         (1, -1, [[start, *encode("and"), delimiter, *encode("in"), extract]])]
-    splits = records.Manifest.load(tmp_path / "data").splits
+    splits = Manifest.load(tmp_path / "data").splits
     assert {name: split.labelled for name, split in splits.items()} == {
         "train": True, "validation": True, "test": False}
 
@@ -255,7 +259,7 @@ def test_nothing_to_build(build, tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         build("sst2", {"train.tsv": text}, on_bad_row="skip")
     with pytest.raises(UserError, match="No manifest.json"):
-        records.Manifest.load(tmp_path / "data")
+        Manifest.load(tmp_path / "data")
 
 
 def test_bad_input_does_not_cost_the_folder(build, tmp_path):
@@ -291,7 +295,7 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
     assert b"pipelines.build_task" in found["UNFINISHED"] and "train-00000.tfrecord" in found
     assert not [name for name in found if "part" in name]
     with pytest.raises(UserError, match="not a finished data folder"):
-        records.SplitReader(tmp_path / "data", "train")
+        SplitReader(tmp_path / "data", "train")
     build("sst2", {})
     assert contents(tmp_path / "data") == contents(tmp_path / "whole")
 

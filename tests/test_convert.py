@@ -7,19 +7,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import conversion, run_folder
 from gpt_tf import predict as predict_command
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError
-from gpt_tf.interop import huggingface, openai
-from gpt_tf.model import GPT
+from gpt_tf.interop import conversion, huggingface, openai
+from gpt_tf.model.gpt import GPT
 from gpt_tf.predict import PredictionConfig
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, task_data
 from tests.converted import (
-    LAYOUTS, SHAPES, assert_same_run, change_weights, damage_json, from_run, make_config, make_run,
-    read_released, to_run, weights, write_released)
+    LAYOUTS,
+    SHAPES,
+    assert_same_run,
+    change_weights,
+    damage_json,
+    from_run,
+    make_config,
+    make_run,
+    read_released,
+    to_run,
+    weights,
+    write_released,
+)
 from tests.test_commands import run
 from tests.test_finetuning import finetune, make_job
 

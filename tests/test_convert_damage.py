@@ -6,10 +6,18 @@ import os
 import numpy as np
 import pytest
 
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
 from tests import corpora, task_data
 from tests.converted import (
-    LAYOUTS, SHAPES, change_weights, damage_json, from_run, make_run, to_run, write_released)
+    LAYOUTS,
+    SHAPES,
+    change_weights,
+    damage_json,
+    from_run,
+    make_run,
+    to_run,
+    write_released,
+)
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture

@@ -8,14 +8,18 @@ import os
 import numpy as np
 import pytest
 
-from gpt_tf import run_folder, task_evaluation, task_model
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import write_json
 from gpt_tf.config import ModelConfig
+from gpt_tf.data.batches import evaluation_batches
+from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluate import EvaluationConfig, evaluate_task
-from gpt_tf.files import UserError, write_json
-from gpt_tf.input import evaluation_batches
-from gpt_tf.records import Manifest, Task
-from gpt_tf.task_model import TaskModel
+from gpt_tf.evaluation import task_scores
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.tasks.task import Task
+from gpt_tf.training.predictor import Predictions
 from tests import corpora, task_data
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -104,12 +108,12 @@ def test_predictions_file(tasks, tmp_path, form, probabilities):
 
 
 def test_order_and_range_of_the_file(tmp_path):
-    found = task_model.Predictions(
+    found = Predictions(
         indices=np.array([7, 0, 3]), labels=np.full(3, np.nan, np.float32),
         probabilities=np.zeros((3, 6), np.float32),
         predictions=np.array([5.0000005, 1.25, -1e-7], np.float32), loss=float("nan"))
     path = tmp_path / "scores.tsv"
-    task_evaluation.write_predictions(str(path), task_data.TASKS["scores"], found, False)
+    task_scores.write_predictions(str(path), task_data.TASKS["scores"], found, False)
     assert path.read_text() == "index\tprediction\n0\t1.25\n3\t0.0\n7\t5.0\n"
 
 
@@ -158,13 +162,13 @@ def test_other_runs_beside(tasks, tmp_path, tokenizer, capsys):
 
 
 def test_the_mean_score_has_no_correlation(tasks):
-    scores = task_evaluation.baselines(tasks["scores"][1], "validation")
+    scores = task_scores.baselines(tasks["scores"][1], "validation")
     assert scores["mean score"] == {"pearson": 0.0, "spearman": 0.0}
     assert scores["bag of words"]["pearson"] > 0.7
 
 
 def test_a_metric_without_value_is_said(capsys):
-    scores = task_evaluation.measure(task_data.TASKS["classification"], np.zeros(3, int),
+    scores = task_scores.measure(task_data.TASKS["classification"], np.zeros(3, int),
                                      np.zeros(3, int))
     assert scores == {"accuracy": 1.0, "f1": 0.0}
     assert "Note: F1 is not defined" in capsys.readouterr().err
@@ -176,7 +180,7 @@ def test_two_folders_of_one_name_are_kept_apart(tasks, tmp_path, tokenizer):
     for number, count in enumerate((20, 30)):
         data = task_data.write(str(tmp_path / str(number) / "data"), tokenizer, task,
                                {"validation": count})
-        paths.add(task_evaluation.save(tasks["classification"][0], Manifest.load(data),
+        paths.add(task_scores.save(tasks["classification"][0], Manifest.load(data),
                                        "validation", {}))
     assert len(paths) == 2
 

@@ -5,14 +5,17 @@ import os
 import subprocess
 import sys
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from gpt_tf import evaluate, text_evaluation
+from gpt_tf import evaluate
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
-from gpt_tf.files import Progress, UserError
-from gpt_tf.text_evaluation import TextEvaluator, find_files, read_text, windows
+from gpt_tf.evaluation import text_perplexity
+from gpt_tf.evaluation.text_perplexity import TextEvaluator, find_files, read_text, windows
 from tests import corpora, runs
 from tests.conftest import REPOSITORY
 from tests.test_task_model import hidden_by_hand
@@ -126,7 +129,7 @@ def test_files_are_documents_of_their_own(tmp_path, tokenizer):
 
 def test_a_line_without_end_is_named(path, tokenizer, monkeypatch):
     model = runs.make_model(tokenizer.vocabulary_size, max_sequence_length=LENGTH)
-    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", 4)
+    monkeypatch.setattr("gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE", 4)
     with pytest.raises(UserError, match="text.txt has a line of more than 4 characters"):
         TextEvaluator(model, tokenizer, jit_compile=False)([path])
 
@@ -134,14 +137,14 @@ def test_a_line_without_end_is_named(path, tokenizer, monkeypatch):
 @pytest.mark.parametrize("block_bytes", [1, 7, 1 << 16])
 def test_tokens_are_those_of_the_text_however_it_is_read(tmp_path, tokenizer, monkeypatch,
                                                          block_bytes):
-    monkeypatch.setattr(text_evaluation, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_perplexity, "_BLOCK_BYTES", block_bytes)
     text = corpora.make_text(3, paragraphs=4, more_words=["\u00e9", "\u4e2d\U0001f600", "it's"])
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     with Progress(None, "B", "reading") as progress:
         assert "".join(read_text(str(path), progress)) == text.replace("\n", "\r\n")
         evaluator = TextEvaluator(runs.make_model(tokenizer.vocabulary_size), tokenizer)
-        parts = list(evaluator._parts(str(path), progress))  # pylint: disable=protected-access
+        parts = list(evaluator._parts(str(path), progress))
     assert np.concatenate(parts).tolist() == tokenizer.encode(text)
     assert len(parts) > 1 or block_bytes > 7
 
@@ -151,7 +154,7 @@ def test_tokens_are_those_of_the_text_however_it_is_read(tmp_path, tokenizer, mo
     (b"the \xff end", 4), ("the end \u4e2d".encode()[:-1], 8), (b"\xc3\xa9\xc3", 2),
     ("\u4e2d\u4e2d".encode() + b"\xe4\xb8x", 6)])
 def test_bad_utf8_is_named_with_its_byte(tmp_path, monkeypatch, data, place, block_bytes):
-    monkeypatch.setattr(text_evaluation, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_perplexity, "_BLOCK_BYTES", block_bytes)
     path = tmp_path / "text.txt"
     path.write_bytes(data)
     with Progress(None, "B", "reading") as progress:
@@ -223,7 +226,8 @@ def test_command(path, run, tokenizer):
 def test_flags_that_do_not_fit(path, given_flags, message, monkeypatch):
     """In this process: what is wrong with flags is found before a model is loaded."""
     from absl import flags
-    from gpt_tf import cli
+
+    from gpt_tf.common import cli
     values = flags.FlagValues()
     flags.DEFINE_string("model_dir", None, "", flag_values=values)
     flags.DEFINE_string("data_dir", None, "", flag_values=values)

@@ -11,12 +11,13 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from gpt_tf import exporting, run_folder
 from gpt_tf import predict as predict_command
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.files import UserError
-from gpt_tf.generation import Generator
+from gpt_tf.generation.generator import Generator
 from gpt_tf.predict import PredictionConfig
+from gpt_tf.runs import run_folder
+from gpt_tf.serving import saved_model
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, served
 from tests.test_commands import run
@@ -39,20 +40,20 @@ def folder_fixture(tmp_path_factory, tokenizer):
     make_run(folder / "pretrained", tokenizer, initializer_range=0.5)
     for form, task in TASKS.items():
         make_task_run(str(folder / form), tokenizer, task, MAX_LENGTH)
-        save(exporting.build(str(folder / form)), folder / "out" / form)
+        save(saved_model.build(str(folder / form)), folder / "out" / form)
     return folder
 
 
 @pytest.fixture(name="built", scope="module")
 def built_fixture(folder):
     """What is written of the pre-trained run; it stands in out/pretrained, too."""
-    built = exporting.build(str(folder / "pretrained"))
+    built = saved_model.build(str(folder / "pretrained"))
     save(built, folder / "out" / "pretrained")
     return built
 
 
 def save(built, output_dir, version=1, overwrite=False):
-    return exporting.save(built, str(output_dir), version, overwrite)
+    return saved_model.save(built, str(output_dir), version, overwrite)
 
 
 def ask(folder, name, *calls):
@@ -258,10 +259,10 @@ def test_weights_are_there_once_and_nothing_of_keras(folder):
 
 def test_versions(built, tmp_path):
     out = tmp_path / "out"
-    assert exporting.next_version(str(out)) == 1
+    assert saved_model.next_version(str(out)) == 1
     for version in (1, 7):
         save(built, out, version)
-    assert exporting.next_version(str(out)) == 8
+    assert saved_model.next_version(str(out)) == 8
     with pytest.raises(UserError, match="out/7 holds an exported model: .*--overwrite"):
         save(built, out, 7)
     (out / "7" / "mark").touch()
@@ -300,7 +301,7 @@ def test_what_a_kill_left_is_tidied(built, tmp_path):
         (out / name).mkdir(parents=True)
         (out / name / "mark").write_text(name)
     (out / "5.part-1").touch()
-    assert exporting.next_version(str(out)) == 4
+    assert saved_model.next_version(str(out)) == 4
     save(built, out)
     assert sorted(os.listdir(out)) == [".lock", "1", "2", "3", "5.part-1", "hf.part-1"]  # not ours
     assert [(out / name / "mark").read_text() for name in ("2", "3")] == ["2.old-3", "3"]
@@ -314,7 +315,7 @@ def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
     german = Tokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
                        tokenizer.merges, "de")
     german.save(tmp_path / "run")
-    built = exporting.build(str(tmp_path / "run"))
+    built = saved_model.build(str(tmp_path / "run"))
     assert sorted(built.signatures) == ["classify", "generate", "logits", "score",
                                         "serving_default"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
-from gpt_tf.files import UserError
-from gpt_tf.reporting import Reporter
+from gpt_tf.common.errors import UserError
+from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
+from gpt_tf.runs.reporting import Reporter
 from tests import disks
 
 SHAPES = {"a": [40, 30], "b/c": [7], "d.e": []}

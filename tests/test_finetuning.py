@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import distribution, finetuning, metrics, run_folder
-from gpt_tf.checkpoint import BestCheckpoint, Checkpoints
+from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.files import write_json
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import Interrupted, UserError, write_json
-from gpt_tf.input import evaluation_batches, task_batches
-from gpt_tf.model import GPT
-from gpt_tf.task_model import Predictor, TaskModel
+from gpt_tf.data.batches import evaluation_batches, task_batches
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
+from gpt_tf.tasks import metrics
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.training import TrainStep
+from gpt_tf.training import distribution, finetuning
+from gpt_tf.training.predictor import Predictor
+from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture

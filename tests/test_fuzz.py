@@ -11,9 +11,9 @@ import re
 import numpy as np
 import pytest
 
-from gpt_tf import records
-from gpt_tf.files import UserError
-from gpt_tf.input import train_batches
+from gpt_tf.common.errors import UserError
+from gpt_tf.data.batches import train_batches
+from gpt_tf.data.reader import SplitReader
 from tests import fuzz_seeds, fuzzing
 from tests.fuzz_attacks import ATTACKS
 from tests.fuzz_targets import TARGETS
@@ -54,7 +54,7 @@ def test_no_altered_shard_is_trained_on(tmp_path):
         path.write_bytes(good[:place] if number % 5 == 0
                          else good[:place] + flipped + good[place + 1:])
         with pytest.raises(UserError, match=f"{path.name}.* record [0-2]"):
-            reader = records.SplitReader(tmp_path, "train")
+            reader = SplitReader(tmp_path, "train")
             reader.read(range(len(reader)))
         if number % 10 == 0:  # tf.data takes its time
             with pytest.raises(UserError, match=f"{path.name}.* record [0-2]"):

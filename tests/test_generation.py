@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
-from gpt_tf.generation import Generator, Sampling, choose, filter_logits
-from gpt_tf.layers import make_dropout_keys
-from gpt_tf.model import GPT
+from gpt_tf.generation.generator import Generator
+from gpt_tf.generation.sampling import Sampling, choose, filter_logits
+from gpt_tf.model.dropout import make_dropout_keys
+from gpt_tf.model.gpt import GPT
 
 POSITIONS = 24
 

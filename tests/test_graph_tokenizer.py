@@ -8,14 +8,15 @@ import pytest
 import tensorflow as tf
 import tokenizers
 
-from gpt_tf import graph_transforms, re2, text, transforms
-from gpt_tf.files import UserError
-from gpt_tf.graph_bpe import GraphBpe
-from gpt_tf.graph_decoder import GraphDecoder
-from gpt_tf.graph_tokenizer import GraphTokenizer
-from gpt_tf.graph_words import GraphWordSplitter
-from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.words import WordSplitter
+from gpt_tf.common.errors import UserError
+from gpt_tf.serving import graph_forms, re2
+from gpt_tf.serving.graph_bpe import GraphBpe
+from gpt_tf.serving.graph_decoder import GraphDecoder
+from gpt_tf.serving.graph_tokenizer import GraphTokenizer
+from gpt_tf.serving.graph_words import GraphWordSplitter
+from gpt_tf.tasks import forms
+from gpt_tf.tokenizer import Tokenizer, cleaning
+from gpt_tf.tokenizer.words import WordSplitter
 from tests import awkward_text, corpora
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -117,7 +118,7 @@ def test_affixes_and_infixes_are_spacys(english, splitter):
 def test_words(english, splitter):
     """Standardised chunks, all of which spaCy splits whatever their neighbours are."""
     chunks = [part for chunk in random_chunks(english, 4000)
-              for part in text.standardise(chunk).split()]
+              for part in cleaning.standardise(chunk).split()]
     chunks = [chunk for chunk in dict.fromkeys(chunks) if english.split_chunk(chunk) is not None]
     assert len(chunks) > 2000
     assert nested(splitter.split(tf.constant(chunks))) == list(map(english.split_chunk, chunks))
@@ -216,18 +217,18 @@ def test_decoding():
     assert strings(decoded) == [tokenizer.decode(row) for row in rows]
 
 
-@pytest.mark.parametrize("form", transforms.FORMS)
+@pytest.mark.parametrize("form", forms.FORMS)
 @pytest.mark.parametrize("max_length", [4, 7, 8, 13])
 def test_transforms(form, max_length):
-    special = transforms.SpecialTokens(100, 101, 102)
+    special = forms.SpecialTokens(100, 101, 102)
     rng = np.random.default_rng(max_length)
-    count = len(transforms.FIELDS[form]) + (2 if form == transforms.MULTIPLE_CHOICE else 0)
+    count = len(forms.FIELDS[form]) + (2 if form == forms.MULTIPLE_CHOICE else 0)
     rows = [[rng.integers(1, 99, rng.integers(0, 8)).tolist() for _ in range(count)]
             for _ in range(200)]
     columns = [tf.ragged.constant(column, tf.int32, ragged_rank=1) for column in zip(*rows)]
-    token_ids, lengths = graph_transforms.build(form, columns, special, max_length)
+    token_ids, lengths = graph_forms.build(form, columns, special, max_length)
     for row, ids, length in zip(rows, token_ids.numpy(), lengths.numpy()):
-        wanted = transforms.build(form, row, special, max_length).token_ids
+        wanted = forms.build(form, row, special, max_length).token_ids
         assert [each[:n].tolist() for each, n in zip(ids, length)] == wanted
         assert not any(each[n:].any() for each, n in zip(ids, length))
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gpt_tf import input as input_lib
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import batches as input_lib
 from tests.test_records import make_folder
 
 

@@ -6,17 +6,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import (GPTAdam, GPTBackbone, GPTCausalLM, GPTCausalLMPreprocessor, GPTTextClassifier,
-                    GPTTextClassifierPreprocessor, GPTTokenizer, distribution, run_folder)
-from gpt_tf.config import GenerationConfig, ModelConfig, OptimizerConfig, SamplingConfig
-from gpt_tf.config import TrainingConfig
-from gpt_tf.files import UserError
-from gpt_tf.generation import Generator
-from gpt_tf.language_model import training_loss
-from gpt_tf.model import GPT
-from gpt_tf.optimizer import Adam
-from gpt_tf.task_model import TaskModel, joint_loss, loss_names
-from gpt_tf.training import TrainStep
+from gpt_tf import (
+    GPTAdam,
+    GPTBackbone,
+    GPTCausalLM,
+    GPTCausalLMPreprocessor,
+    GPTTextClassifier,
+    GPTTextClassifierPreprocessor,
+    GPTTokenizer,
+)
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import (
+    GenerationConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from gpt_tf.generation.generator import Generator
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import joint_loss, language_model_loss, loss_names
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.training import distribution
+from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
 from tests.test_finetuning import make_run
 
@@ -185,7 +199,7 @@ def assert_same_weights(found, expected):
 def test_fit_of_the_language_model_is_the_trainer():
     ids, lengths = windows()
     gpt = GPT(ModelConfig(**SHAPE), seed=3)
-    step = trainer_step(gpt.trainable_variables, training_loss(gpt, 3))
+    step = trainer_step(gpt.trainable_variables, language_model_loss(gpt, 3))
     losses = [float(step({"token_ids": tf.constant(ids[i]), "lengths": tf.constant(lengths[i]),
                           "rows": tf.range(ROWS), "step": tf.constant(i + 1)}, i + 1)["loss"])
               for i in range(STEPS)]

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from gpt_tf.layers import dropout, gelu, make_dropout_keys
+from gpt_tf.model.dropout import dropout, make_dropout_keys
+from gpt_tf.model.layers import gelu
 
 
 def mask(step=1, rows=(0,), seed=3, site=5, shape=(64, 256), rate=0.1):

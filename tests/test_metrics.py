@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 from sklearn import metrics as peers
 
-from gpt_tf import metrics
-from gpt_tf.metrics import MetricWarning
+from gpt_tf.tasks import metrics
+from gpt_tf.tasks.metrics import MetricWarning
 
 CLOSE = dict(rel=1e-12, abs=1e-12)
 

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.layers import make_dropout_keys
-from gpt_tf.model import GPT, TaskHead
+from gpt_tf.model.dropout import make_dropout_keys
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskHead
 
 SMALL = ModelConfig(vocabulary_size=61, num_layers=3, num_heads=4, hidden_dim=32,
                     intermediate_dim=64, max_sequence_length=16)

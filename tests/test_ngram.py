@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gpt_tf.ngram import TrigramModel
+from gpt_tf.evaluation.trigram import TrigramModel
 
 
 def _windows(seed: int, count: int, vocabulary_size: int) -> list[np.ndarray]:

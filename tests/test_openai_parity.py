@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import distribution, schedules, task_model
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.interop import openai
-from gpt_tf.optimizer import Adam
-from gpt_tf.records import Task
-from gpt_tf.training import TrainStep
+from gpt_tf.model import optimizer as schedules
+from gpt_tf.model import task_model
+from gpt_tf.model.objectives import example_losses, joint_loss
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.tasks.task import Task
+from gpt_tf.training import distribution
+from gpt_tf.training.train_step import TrainStep
 
 # Softmax is unchanged by one number added to all its inputs, so these gradients are zero and the
 # golden file holds rounding noise, which Adam's normalisation makes visible.
@@ -55,7 +58,7 @@ class Released:
             "lengths": tf.constant(golden["M"].sum(axis=-1), tf.int32),
             "labels": tf.constant(golden["Y"], tf.int32), "rows": tf.range(rows),
             "step": tf.constant(1, tf.int64)}
-        self.joint_loss = task_model.joint_loss(self.model, hyper["lm_coef"], seed=0)
+        self.joint_loss = joint_loss(self.model, hyper["lm_coef"], seed=0)
 
     def variables(self):
         return [variable for entry in self.entries for variable in entry.variables]
@@ -109,7 +112,7 @@ def test_logits_and_losses(golden):
     model, batch = released.model, released.batch
     logits = model(batch["token_ids"], batch["lengths"])
     assert relative(logits, golden["clf_logits"]) < 1e-5
-    losses = task_model.example_losses(model.task, logits, batch["labels"])
+    losses = example_losses(model.task, logits, batch["labels"])
     assert relative(losses, golden["clf_losses"]) < 1e-5
     lm_losses = golden["lm_losses"].reshape(golden["clf_logits"].shape).mean(axis=1)
     rows = [released.joint_loss(released.row(index)).parts for index in range(len(lm_losses))]

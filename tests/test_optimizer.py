@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.config import OptimizerConfig
-from gpt_tf.optimizer import Adam
+from gpt_tf.model.optimizer import Adam
 
 
 def make(values, **config):

@@ -6,8 +6,8 @@ import pytest
 from tensorboard.compat.proto import event_pb2
 import tensorflow as tf
 
-from gpt_tf.pictures import confusion_matrix_figure, scatter_figure
-from gpt_tf.reporting import Reporter
+from gpt_tf.runs.pictures import confusion_matrix_figure, scatter_figure
+from gpt_tf.runs.reporting import Reporter
 
 
 def drawn(figure):

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from gpt_tf import predict as command
-from gpt_tf import records, run_folder, task_text, transforms
-from gpt_tf.files import UserError
-from gpt_tf.input import evaluation_batches
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import records
+from gpt_tf.data.batches import evaluation_batches
+from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
 from gpt_tf.predict import PredictionConfig
-from gpt_tf.records import Manifest, Task, TaskSplit
-from pipelines.writer import ShardWriter
+from gpt_tf.runs import run_folder
+from gpt_tf.tasks import forms
+from gpt_tf.tasks import lines as task_text
+from gpt_tf.tasks.task import Task
+from pipelines.building.shard_writer import ShardWriter
 from tests import corpora, task_data
 from tests.test_evaluate_task import make_run
 
@@ -47,8 +51,8 @@ def make_texts(form, count):
 
 def write_data(folder, tokenizer, task, rows):
     """The data folder of the rows; returns how many were shortened."""
-    special = transforms.SpecialTokens.after(tokenizer.vocabulary_size)
-    sequences = [transforms.build(task.form, tokenizer.encode_batch(texts), special, MAX_LENGTH)
+    special = forms.SpecialTokens.after(tokenizer.vocabulary_size)
+    sequences = [forms.build(task.form, tokenizer.encode_batch(texts), special, MAX_LENGTH)
                  for texts in rows]
     os.makedirs(folder)
     with ShardWriter(folder, "test", 0) as writer:
@@ -57,7 +61,7 @@ def write_data(folder, tokenizer, task, rows):
                      np.array([max(map(len, each.token_ids)) for each in sequences]))
         shard = writer.finish()
     split = TaskSplit((shard,), len(rows), len(rows), 0, 0, 0, False, 0, {})
-    Manifest(records.TASK, MAX_LENGTH, tokenizer.vocabulary_size, tokenizer.fingerprint,
+    Manifest(TASK, MAX_LENGTH, tokenizer.vocabulary_size, tokenizer.fingerprint,
              {"test": split}, {}, task).save(folder)
     return sum(each.shortened for each in sequences)
 
@@ -73,7 +77,7 @@ def runs_fixture(tmp_path_factory, tokenizer):
 def as_json(form, row):
     if form == "multiple_choice":
         return {"context": row[0], "question": row[1], "answers": row[2:], "id": 7}
-    return dict(zip(transforms.FIELDS[form], row))
+    return dict(zip(forms.FIELDS[form], row))
 
 
 def write_input(folder, form, rows, kind):

@@ -9,9 +9,11 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
-from gpt_tf.files import UserError
-from gpt_tf.text import check_lines
-from pipelines import readers, reading, sources
+from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer.cleaning import check_lines
+from pipelines.corpus import corpus as readers
+from pipelines.corpus import sources
+from pipelines.reading import files
 
 
 def read(patterns, **options):
@@ -33,7 +35,7 @@ def write_rows(path, rows, opener=open):
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz"])
 def test_text_comes_back_to_the_character(tmp_path, monkeypatch, block_bytes, ending):
     """Blocks cut characters of 2, 3 and 4 bytes at every place; line ends stay as they are."""
-    monkeypatch.setattr(reading, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     texts = ["a", "Zoë saw €5 \U0001f600 and — left.\r\nA new line.\rAnother\n\n", "exactly8",
              "\U0001f600" * 9, "\ufeffonly the first mark goes: \ufeff."]
     opener = gzip.open if ending == ".txt.gz" else open
@@ -48,7 +50,7 @@ def test_text_comes_back_to_the_character(tmp_path, monkeypatch, block_bytes, en
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_rows(tmp_path, monkeypatch, ending):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 7)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 7)
     opener = gzip.open if ending == ".jsonl.gz" else open
     rows = [{"text": "one"}, b"", {"text": "Zo\u00eb\r\nand a line", "more": 1}, b"  ",
             {"text": " \n"}, {"text": "last"}]
@@ -72,7 +74,7 @@ def test_order_and_repeats(tmp_path):
 
 
 def test_a_corpus_can_be_read_again_after_a_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 4)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(name * 30)
     corpus = readers.open_corpus(f"{tmp_path}/*.txt")
@@ -82,7 +84,7 @@ def test_a_corpus_can_be_read_again_after_a_part(tmp_path, monkeypatch):
 
 
 def test_empty_files_are_skipped_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 4)
     contents = {"a.txt": b"", "b.txt": b"\xef\xbb\xbf", "c.txt": b" \r\n" * 9,
                 "d.txt": b" " * 21 + b"text", "e.txt": b""}
     for name, content in contents.items():
@@ -97,7 +99,7 @@ def test_empty_files_are_skipped_and_counted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_text_that_is_not_utf8(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 16)
     ending = ".txt" if pack is bytes else ".txt.gz"
     good = "Zoë is fine. " * 5
     (tmp_path / f"a{ending}").write_bytes(pack(good.encode()))
@@ -153,7 +155,7 @@ def test_damaged_gzip_is_named(tmp_path, name, damage, message):
 
 
 def test_a_compressed_line_without_end_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "LONGEST_LINE", 20)
+    monkeypatch.setattr(files, "LONGEST_LINE", 20)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "short"}\n' + b" " * 21))
     with pytest.raises(UserError, match="a.jsonl.gz has a line of more than 20 bytes"):
         read([tmp_path / "a.jsonl.gz"])
@@ -162,15 +164,15 @@ def test_a_compressed_line_without_end_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("blocks, longest", [
     (["abc", "de\nf"], 5), (["a\nbcdef\n", "g"], 5), (["\n", "abcde", "\nab"], 5), (["abcde"], 5)])
 def test_a_line_without_end_is_named(blocks, longest, monkeypatch):
-    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", longest)
+    monkeypatch.setattr("gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE", longest)
     assert list(check_lines(blocks, "a.txt.gz")) == blocks
-    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", longest - 1)
+    monkeypatch.setattr("gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE", longest - 1)
     with pytest.raises(UserError, match="a.txt.gz has a line of more than 4 characters: break it"):
         list(check_lines(blocks, "a.txt.gz"))
 
 
 def test_files_and_rows_with_a_line_without_end_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpt_tf.text.LONGEST_HELD_LINE", 4)
+    monkeypatch.setattr("gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE", 4)
     (tmp_path / "a.txt").write_text("the\nanthem")
     write_rows(tmp_path / "a.jsonl", [{"text": "the\nanthem"}])
     for name, where in (("a.txt", "a.txt"), ("a.jsonl", "a.jsonl, row 1")):
@@ -268,7 +270,7 @@ def test_wiki40b_loses_its_marks():
 
 def test_reading_on_from_any_document(tmp_path, monkeypatch):
     """Every kind of file, in blocks that cut rows and characters, with empty ones between."""
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 11)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 11)
     for number in range(8):
         opener, ending = (gzip.open, ".gz") if number % 4 == 1 else (open, "")
         rows = [{"text": f"Zo\u00eb {number} {row}" * row} for row in range(4)]

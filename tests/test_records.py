@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import records
-from gpt_tf.files import UserError
-from pipelines import writer
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import records
+from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest, TaskSplit
+from gpt_tf.data.reader import SplitReader
+from gpt_tf.data.wire import frame
+from gpt_tf.tasks.task import Task
+from pipelines.building import shard_writer
+from pipelines.corpus.windows import ShardTotals, WindowWriter, make_split
 
 
 def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
@@ -18,7 +23,7 @@ def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
     generator = np.random.default_rng(seed)
     shards, number = [], 0
     for shard, windows in enumerate(windows_per_shard):
-        with writer.WindowWriter(folder, "train", shard, sequence_length) as out:
+        with WindowWriter(folder, "train", shard, sequence_length) as out:
             for _ in range(windows):
                 length = int(generator.integers(2, sequence_length + 1))
                 tokens = generator.integers(1, 40_000, length).astype(np.int32)
@@ -26,15 +31,15 @@ def make_folder(folder, windows_per_shard=(3, 2), sequence_length=8, seed=0):
                 number += 1
                 out.add(tokens, ends=[length], text_bytes=4 * length)
             shards.append(out.finish())
-    records.Manifest(
-        kind=records.LANGUAGE_MODEL, sequence_length=sequence_length, vocabulary_size=40_478,
-        tokenizer_fingerprint="abc", splits={"train": writer.make_split(shards)},
+    Manifest(
+        kind=LANGUAGE_MODEL, sequence_length=sequence_length, vocabulary_size=40_478,
+        tokenizer_fingerprint="abc", splits={"train": make_split(shards)},
         flags={"sequence_length": sequence_length}).save(folder)
     return folder
 
 
-PAIRS = records.Task("pairs", "similarity", 2, ("no", "yes"), (), ("f1", "accuracy"))
-SCORES = records.Task("scores", "classification", 1, (), (0, 5), ("pearson",))
+PAIRS = Task("pairs", "similarity", 2, ("no", "yes"), (), ("f1", "accuracy"))
+SCORES = Task("scores", "classification", 1, (), (0, 5), ("pearson",))
 
 
 def make_task_folder(folder, lengths_per_shard=((9, 3, 20), (5,)), task=PAIRS, split="train",
@@ -43,7 +48,7 @@ def make_task_folder(folder, lengths_per_shard=((9, 3, 20), (5,)), task=PAIRS, s
     sequences of the length given and, after the first, one shorter, of tokens 1000 * i, ..."""
     shards, number = [], 0
     for shard, lengths in enumerate(lengths_per_shard):
-        with writer.ShardWriter(folder, split, shard) as out:
+        with shard_writer.ShardWriter(folder, split, shard) as out:
             for length in lengths:
                 sequences = [list(range(1000 * number + 1, 1000 * number + 1 + length - (k > 0)))
                              for k in range(task.num_sequences)]
@@ -53,9 +58,9 @@ def make_task_folder(folder, lengths_per_shard=((9, 3, 20), (5,)), task=PAIRS, s
                 number += 1
             shards.append(out.finish())
     tokens = sum(map(sum, lengths_per_shard)) * task.num_sequences
-    records.Manifest(
-        kind=records.TASK, sequence_length=sequence_length, vocabulary_size=40_478,
-        tokenizer_fingerprint="abc", flags={}, task=task, splits={split: records.TaskSplit(
+    Manifest(
+        kind=TASK, sequence_length=sequence_length, vocabulary_size=40_478,
+        tokenizer_fingerprint="abc", flags={}, task=task, splits={split: TaskSplit(
             tuple(shards), documents=number + 1, records=number, tokens=tokens,
             predicted_tokens=tokens - number * task.num_sequences, text_bytes=4 * tokens,
             labelled=True, shortened=1, left_out={"empty": 1})}).save(folder)
@@ -74,7 +79,7 @@ def test_windows_by_hand(tmp_path, cuts):
     """T = 4; a document of 4 + 3, one of 4 + 1 (the one is not written), one of 1, one of 2;
     how the tokens arrive must not show."""
     documents = [[1, 2, 3, 4, 5, 6, 7], [8, 0, 10, 11, 12], [13], [14, 15]]
-    with writer.WindowWriter(tmp_path, "train", 0, 4) as out:
+    with WindowWriter(tmp_path, "train", 0, 4) as out:
         tokens = np.array(sum(documents, []), np.int32)
         ends = np.cumsum([len(document) for document in documents])
         for piece in np.split(np.arange(len(tokens)), cuts):
@@ -82,7 +87,7 @@ def test_windows_by_hand(tmp_path, cuts):
             inside = ends[(ends > begin) & (ends <= begin + len(piece))]
             out.add(tokens[piece], inside - begin, text_bytes=10)
         totals = out.finish()
-    assert dataclasses.replace(totals, shard=None) == writer.ShardTotals(
+    assert dataclasses.replace(totals, shard=None) == ShardTotals(
         None, documents=4, records=4, tokens=15, predicted_tokens=3 + 2 + 3 + 1, unknown=1,
         text_bytes=10 * len(cuts) + 10)
     dataset = tf.data.TFRecordDataset(str(tmp_path / totals.shard.name))
@@ -95,7 +100,7 @@ def test_windows_by_hand(tmp_path, cuts):
 
 def test_a_long_document_is_cut_on_its_windows(tmp_path):
     tokens = np.arange(1, 700_000, dtype=np.int32) % 40_000
-    with writer.WindowWriter(tmp_path, "train", 0, 510) as out:
+    with WindowWriter(tmp_path, "train", 0, 510) as out:
         for start in range(0, len(tokens), 100_000):
             piece = tokens[start:start + 100_000]
             out.add(piece, [len(piece)] if start == 600_000 else [], text_bytes=1)
@@ -130,7 +135,7 @@ def test_frames_are_those_of_tensorflow(tmp_path):
     with tf.io.TFRecordWriter(str(path)) as theirs:
         for record in contents:
             theirs.write(record)
-    assert path.read_bytes() == b"".join(map(records.frame, contents))
+    assert path.read_bytes() == b"".join(map(frame, contents))
 
 
 EXAMPLES = [
@@ -198,7 +203,7 @@ def test_ids_out_of_range_are_refused(bad):
 
 
 def test_reader_finds_any_record(tmp_path):
-    reader = records.SplitReader(make_folder(tmp_path, (3, 1, 4)), "train")
+    reader = SplitReader(make_folder(tmp_path, (3, 1, 4)), "train")
     assert len(reader) == 8
     batch = records.parse(reader.read([7, 0, 3, 3, 2]), 8)
     assert batch["token_ids"][:, 0].numpy().tolist() == [1007, 1000, 1003, 1003, 1002]
@@ -207,27 +212,27 @@ def test_reader_finds_any_record(tmp_path):
 
 
 def test_manifest_comes_back_equal(tmp_path):
-    manifest = records.Manifest.load(make_folder(tmp_path))
+    manifest = Manifest.load(make_folder(tmp_path))
     manifest.save(tmp_path)
-    assert records.Manifest.load(tmp_path) == manifest
+    assert Manifest.load(tmp_path) == manifest
     assert manifest.splits["train"].records == 5
 
 
 @pytest.mark.parametrize("task, classes", [(PAIRS, 2), (SCORES, 6)])
 def test_manifest_of_a_task_comes_back_equal(tmp_path, task, classes):
-    manifest = records.Manifest.load(make_task_folder(tmp_path, task=task))
+    manifest = Manifest.load(make_task_folder(tmp_path, task=task))
     assert manifest.task == task and manifest.task.num_classes == classes
     assert manifest.splits["train"].left_out == {"empty": 1}
     manifest.save(tmp_path)
-    assert records.Manifest.load(tmp_path) == manifest
-    reader = records.SplitReader(tmp_path, "train")
+    assert Manifest.load(tmp_path) == manifest
+    reader = SplitReader(tmp_path, "train")
     assert reader.lengths.tolist() == [9, 3, 20, 5]
     batch = records.parse_examples(reader.read([3, 1]), task, 5)
     assert batch["indices"].numpy().tolist() == [30, 10]
 
 
 def test_fingerprint_is_of_what_training_sees(tmp_path):
-    manifest = records.Manifest.load(make_task_folder(tmp_path))
+    manifest = Manifest.load(make_task_folder(tmp_path))
     assert dataclasses.replace(manifest, flags={"a": 1}).fingerprint == manifest.fingerprint
     other = dataclasses.replace(manifest, task=dataclasses.replace(PAIRS, labels=("yes", "no")))
     assert other.fingerprint != manifest.fingerprint
@@ -237,7 +242,7 @@ def test_folder_without_manifest_is_refused(tmp_path):
     make_folder(tmp_path)
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(UserError, match="No manifest.json in .*pipelines.build_corpus"):
-        records.SplitReader(tmp_path, "train")
+        SplitReader(tmp_path, "train")
 
 
 @pytest.mark.parametrize("change, message", [
@@ -256,7 +261,7 @@ def test_folder_without_manifest_is_refused(tmp_path):
 def test_altered_manifest_is_refused(tmp_path, change, message):
     alter_manifest(make_folder(tmp_path), change)
     with pytest.raises(UserError, match=message):
-        records.Manifest.load(tmp_path)
+        Manifest.load(tmp_path)
 
 
 @pytest.mark.parametrize("change, message", [
@@ -279,7 +284,7 @@ def test_altered_manifest_is_refused(tmp_path, change, message):
 def test_altered_manifest_of_a_task_is_refused(tmp_path, change, message):
     alter_manifest(make_task_folder(tmp_path), change)
     with pytest.raises(UserError, match=message):
-        records.Manifest.load(tmp_path)
+        Manifest.load(tmp_path)
 
 
 @pytest.mark.parametrize("make, command", [(make_folder, "build_corpus"),
@@ -288,33 +293,33 @@ def test_the_command_that_mends_is_named(tmp_path, make, command):
     make(tmp_path)
     os.truncate(tmp_path / "train-00001.tfrecord", 20)
     with pytest.raises(UserError, match=f"again with python -m pipelines.{command} .*overwrite"):
-        records.SplitReader(tmp_path, "train")
+        SplitReader(tmp_path, "train")
     alter_manifest(tmp_path, lambda m: m.update(format_version=1))
     with pytest.raises(UserError, match=f"again with python -m pipelines.{command} .*overwrite"):
-        records.Manifest.load(tmp_path)
+        Manifest.load(tmp_path)
 
 
 def test_manifest_that_is_not_json_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text("[1, 2")
     with pytest.raises(UserError, match="not valid JSON"):
-        records.Manifest.load(tmp_path)
+        Manifest.load(tmp_path)
 
 
 def test_split_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="no records for split 'validation'; it has train"):
-        records.SplitReader(make_folder(tmp_path), "validation")
+        SplitReader(make_folder(tmp_path), "validation")
 
 
 def test_every_altered_byte_is_found_and_named(tmp_path):
     path = make_folder(tmp_path) / "train-00001.tfrecord"
     good = path.read_bytes()
-    reader = records.SplitReader(tmp_path, "train")
-    second = len(records.frame(reader.read([3])[0]))
+    reader = SplitReader(tmp_path, "train")
+    second = len(frame(reader.read([3])[0]))
     for position in range(len(good)):
         path.write_bytes(good[:position] + bytes([good[position] ^ 4]) + good[position + 1:])
         record = int(position >= second)
         with pytest.raises(UserError, match=f"train-00001.tfrecord, record {record}:.*again"):
-            records.SplitReader(tmp_path, "train").read([3 + record])
+            SplitReader(tmp_path, "train").read([3 + record])
     path.write_bytes(good)
     reader.read(range(5))
 
@@ -322,16 +327,16 @@ def test_every_altered_byte_is_found_and_named(tmp_path):
 def test_truncated_shard_is_named_with_its_record(tmp_path):
     path = make_folder(tmp_path) / "train-00000.tfrecord"
     whole = path.read_bytes()
-    first = len(records.frame(records.SplitReader(tmp_path, "train").read([0])[0]))
+    first = len(frame(SplitReader(tmp_path, "train").read([0])[0]))
     for size, record in [(0, 0), (first - 1, 0), (first, 1), (len(whole) - 1, 2)]:
         path.write_bytes(whole[:size])
         with pytest.raises(UserError, match=f"00000.tfrecord is truncated in record {record}"):
-            records.SplitReader(tmp_path, "train")
+            SplitReader(tmp_path, "train")
 
 
 def test_shard_truncated_while_reading_is_named(tmp_path):
     path = make_folder(tmp_path) / "train-00000.tfrecord"
-    reader = records.SplitReader(tmp_path, "train")
+    reader = SplitReader(tmp_path, "train")
     os.truncate(path, 10)
     with pytest.raises(UserError, match="train-00000.tfrecord, record 0"):
         reader.read([0])
@@ -342,7 +347,7 @@ def test_missing_file_is_named(tmp_path, name):
     make_folder(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=f"Cannot read .*{name}"):
-        records.SplitReader(tmp_path, "train")
+        SplitReader(tmp_path, "train")
 
 
 def test_altered_index_is_named(tmp_path):
@@ -351,19 +356,19 @@ def test_altered_index_is_named(tmp_path):
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(UserError, match="train-00001.index.npy was altered"):
-        records.SplitReader(tmp_path, "train")
+        SplitReader(tmp_path, "train")
 
 
 def test_index_is_a_plain_numpy_file(tmp_path):
     index = np.load(make_folder(tmp_path) / "train-00000.index.npy")
     assert index["offset"][0] == 0
-    reader = records.SplitReader(tmp_path, "train")
-    assert index["offset"][1] == len(records.frame(reader.read([0])[0]))
+    reader = SplitReader(tmp_path, "train")
+    assert index["offset"][1] == len(frame(reader.read([0])[0]))
     np.testing.assert_array_equal(index["length"], reader.lengths[:3])
 
 
 def test_more_shards_than_open_files(tmp_path):
-    reader = records.SplitReader(make_folder(tmp_path, [1] * 300), "train")
+    reader = SplitReader(make_folder(tmp_path, [1] * 300), "train")
     before = len(os.listdir("/proc/self/fd"))
     batch = records.parse(reader.read(range(300)), 8)
     assert batch["token_ids"][:, 0].numpy().tolist() == list(range(1000, 1300))
@@ -372,7 +377,7 @@ def test_more_shards_than_open_files(tmp_path):
 
 def test_no_name_is_taken_when_writing_fails(tmp_path):
     with pytest.raises(RuntimeError):
-        with writer.WindowWriter(tmp_path, "train", 0, 4) as out:
+        with WindowWriter(tmp_path, "train", 0, 4) as out:
             out.add(np.arange(4), ends=[4], text_bytes=1)
             raise RuntimeError("stopped")
     assert not os.listdir(tmp_path)

@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 
-from gpt_tf import records
-from gpt_tf.files import UserError
-from pipelines import build_corpus, build_task, notes, splitting, task_shards
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import records
+from pipelines import build_corpus, build_task
+from pipelines.building import notes
+from pipelines.corpus import splitting
+from pipelines.tasks import shards
 from tests import corpora
 from tests.corpora import contents, make_text
 
@@ -47,8 +50,8 @@ def corpus_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
 def task_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
     """Builds shards of 4, 4, 1 and 2 rows."""
     monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
-    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 2)
-    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 4)
+    monkeypatch.setattr(shards, "_CHUNK_ROWS", 2)
+    monkeypatch.setattr(shards, "_SHARD_ROWS", 4)
     for name, rows in (("train", 9), ("validation", 2)):
         (source / f"{name}.csv").write_text("body,kind\n" + "".join(
             f"{'the ' * (number + 1)}end.,{number % 2}\n" for number in range(rows)))
@@ -229,7 +232,7 @@ def test_input_that_changes_under_the_build(build, source, tmp_path, monkeypatch
             return then(*arguments)
         return changed
     monkeypatch.setattr(splitting, "cut_tasks", change(splitting.cut_tasks))
-    monkeypatch.setattr(task_shards, "cut_chunks", change(task_shards.cut_chunks))
+    monkeypatch.setattr(shards, "cut_chunks", change(shards.cut_chunks))
     with pytest.raises(UserError, match="--input has changed since it was first read"):
         build()
     assert not [name for name in contents(tmp_path / "data") if name.endswith(".tfrecord")]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import losses
-from gpt_tf.scoring import Scorer
+from gpt_tf.evaluation.scoring import Scorer
+from gpt_tf.model import losses
 from tests import runs
 
 

@@ -10,9 +10,9 @@ import re
 
 import pytest
 
-from gpt_tf.files import UserError
-from pipelines.stories import (OPPOSED, PLOTS, StoriesConfig, draw_story, generate, render, tell,
-                               write)
+from gpt_tf.common.errors import UserError
+from pipelines.grammar.stories import OPPOSED, PLOTS, draw_story, generate, render, tell
+from pipelines.stories import StoriesConfig, write
 
 
 @pytest.fixture(scope="module")

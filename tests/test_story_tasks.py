@@ -7,12 +7,13 @@ import pathlib
 
 import pytest
 
-from gpt_tf import transforms
-from gpt_tf.files import UserError
-from pipelines import story_tasks, task_spec
-from pipelines.stories import generate
+from gpt_tf.common.errors import UserError
+from gpt_tf.tasks import forms
+from pipelines import story_tasks
+from pipelines.grammar.stories import generate
+from pipelines.grammar.words import FEELINGS
 from pipelines.story_tasks import TASKS, StoryTaskConfig, draw_rows, write
-from pipelines.story_words import FEELINGS
+from pipelines.tasks import spec
 from tests.test_commands import run
 
 FLAGFILES = pathlib.Path("gpt_tf", "flagfiles")
@@ -41,7 +42,7 @@ def test_bytes_are_pinned(task, digest):
 
 
 def test_all_forms_are_there():
-    assert {task.form for task in TASKS.values()} == set(transforms.FORMS)
+    assert {task.form for task in TASKS.values()} == set(forms.FORMS)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -85,7 +86,7 @@ def test_the_folder_describes_itself(task, tmp_path):
     config = StoryTaskConfig(task=task, output_dir=str(tmp_path / "set"), train_rows=5,
                              validation_rows=3, test_rows=2)
     write(config)
-    row = task_spec.load(str(tmp_path / "set" / "spec.json"))
+    row = spec.load(str(tmp_path / "set" / "spec.json"))
     assert row.form == TASKS[task].form and row.labels == TASKS[task].labels
     lines = [json.loads(line) for split in ("train", "validation", "test")
              for line in (tmp_path / "set" / f"{split}.jsonl").read_text().splitlines()]
@@ -108,7 +109,7 @@ def test_a_set_is_replaced_whole(tmp_path, monkeypatch):
             write(config(task="ending", overwrite=True))
     assert not (tmp_path / "spec.json").exists()
     write(config(task="ending"))
-    assert task_spec.load(str(tmp_path / "spec.json")).name == "ending"
+    assert spec.load(str(tmp_path / "spec.json")).name == "ending"
 
 
 @pytest.mark.parametrize("flags", [{}, {"output_dir": "a", "train_rows": 0},

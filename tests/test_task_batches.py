@@ -6,8 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gpt_tf import input as input_lib
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import batches as input_lib
 from tests.test_input import assert_same, take
 from tests.test_records import SCORES, alter_manifest, make_task_folder
 

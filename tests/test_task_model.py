@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import distribution, task_model
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.optimizer import Adam
-from gpt_tf.records import Task
-from gpt_tf.task_model import Predictor, TaskModel
-from gpt_tf.training import TrainStep
+from gpt_tf.model.objectives import joint_loss, loss_names
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.tasks.task import Task
+from gpt_tf.training import distribution
+from gpt_tf.training.predictor import Predictor
+from gpt_tf.training.train_step import TrainStep
 from tests import task_data
 
 CONFIG = ModelConfig(vocabulary_size=50, num_special_tokens=3, num_layers=2, num_heads=2,
@@ -156,7 +158,7 @@ def make_model(task, **rates):
 def test_joint_loss_with_every_dropout_by_hand(name):
     task = TASKS[name]
     model, batch = make_model(task), make_batch(task)
-    sums = task_model.joint_loss(model, 0.5, SEED)(batch)
+    sums = joint_loss(model, 0.5, SEED)(batch)
     task_loss, lm_loss = losses_by_hand(model, batch, with_dropout=True)
     assert float(sums.weight) == 7 and int(sums.tokens) == batch["lengths"].numpy().sum()
     assert float(sums.parts["task_loss"]) / 7 == pytest.approx(task_loss, rel=2e-5)
@@ -213,7 +215,7 @@ def test_replicas_predict_the_same(jit_compile):
 
 def test_filling_rows_weigh_nothing():
     task = TASKS["scores"]
-    loss = task_model.joint_loss(make_model(task), 0.5, SEED)
+    loss = joint_loss(make_model(task), 0.5, SEED)
     batch = make_batch(task, filling=3)
     alone = {name: value[:5] if value.shape.rank else value for name, value in batch.items()}
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
@@ -225,14 +227,14 @@ def test_without_a_weight_there_is_no_lm_softmax():
     model, batch = make_model(task), make_batch(task)
 
     def widths(lm_coef):
-        graph = tf.function(task_model.joint_loss(model, lm_coef, SEED)).get_concrete_function(
+        graph = tf.function(joint_loss(model, lm_coef, SEED)).get_concrete_function(
             batch).graph
         return {shape[-1] for function in (graph, *graph._functions.values())
                 for op in function.get_operations() if "ReadVariable" not in op.type
                 for shape in (output.shape for output in op.outputs) if shape.rank}
 
-    assert task_model.joint_loss(model, 0.0, SEED)(batch).parts.keys() == {"task_loss"}
-    assert task_model.loss_names(0.0) == ("task_loss",)
+    assert joint_loss(model, 0.0, SEED)(batch).parts.keys() == {"task_loss"}
+    assert loss_names(0.0) == ("task_loss",)
     assert CONFIG.num_token_rows not in widths(0.0)
 
 
@@ -247,9 +249,9 @@ class Run:
             optimizer = Adam(model.trainable_variables, OptimizerConfig(
                 learning_rate=1e-2, warmup_steps=2, clip_norm=0.5), 6, jit_compile)
         step = TrainStep(
-            strategy, model.trainable_variables, task_model.joint_loss(model, 0.5, SEED),
+            strategy, model.trainable_variables, joint_loss(model, 0.5, SEED),
             optimizer, TrainingConfig(micro_batch_size=micro_batch_size, jit_compile=jit_compile),
-            task_model.loss_names(0.5))
+            loss_names(0.5))
         self.values = [{name: float(value) for name, value in
                         step(make_batch(task, number, filling=2), number).items()}
                        for number in range(1, 4)]

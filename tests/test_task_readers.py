@@ -9,10 +9,18 @@ import pytest
 from sklearn.model_selection import train_test_split
 import tensorflow_datasets as tfds
 
-from gpt_tf.files import UserError
-from pipelines import task_readers, tasks
-from tests.task_files import (MSR_PARAPHRASE, PUBLISHED, lines, passage, passages, stories,
-                              write_files)
+from gpt_tf.common.errors import UserError
+from pipelines.tasks import rows as task_readers
+from pipelines.tasks import table as tasks
+from tests.task_files import (
+    MSR_PARAPHRASE,
+    PUBLISHED,
+    lines,
+    passage,
+    passages,
+    stories,
+    write_files,
+)
 
 
 def read(task, given, on_bad_row="stop", tfds_dir=""):

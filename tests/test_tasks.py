@@ -7,11 +7,11 @@ import pytest
 from sklearn.model_selection import train_test_split
 import tensorflow_datasets as tfds
 
-from gpt_tf.files import UserError
-from gpt_tf.metrics import METRICS
-from pipelines import task_spec
-from pipelines.task_row import DrawnPart
-from pipelines.tasks import TASKS, find_task
+from gpt_tf.common.errors import UserError
+from gpt_tf.tasks.metrics import METRICS
+from pipelines.tasks import spec as task_spec
+from pipelines.tasks.description import DrawnPart
+from pipelines.tasks.table import TASKS, find_task
 
 CATALOGUE = [(task, name) for task, row in TASKS.items() for name in row.catalogue]
 SPEC = {"name": "tickets", "form": "classification", "fields": {"text": "body"}, "label": "kind",

@@ -14,12 +14,11 @@ import pytest
 import spacy
 
 from benchmarks.encoders import ReleasedEncoder
-from gpt_tf import tokenizer as tokenizer_module
-from gpt_tf.files import UserError
-from gpt_tf.text import Piece, chunks, clean, split_text, standardise
-from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.words import WordSplitter, join_words
-from pipelines import bpe
+from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer import Tokenizer, tokenizer
+from gpt_tf.tokenizer.cleaning import Piece, chunks, clean, split_text, standardise
+from gpt_tf.tokenizer.words import WordSplitter, join_words
+from pipelines.corpus import merges as bpe
 from pipelines.train_bpe import count_words
 from tests import awkward_text
 
@@ -169,8 +168,8 @@ def test_html_is_left_alone_after_a_tag(small, released):
 
 
 def test_a_full_memory_changes_nothing(parts, released, monkeypatch):
-    monkeypatch.setattr(tokenizer_module, "_MEMORY", 200)
-    monkeypatch.setattr(tokenizer_module, "_BLOCK", 100)
+    monkeypatch.setattr(tokenizer, "_MEMORY", 200)
+    monkeypatch.setattr(tokenizer, "_BLOCK", 100)
     small = Tokenizer(*parts)
     words = [f"word{number}" for number in range(2000)]
     for text in (awkward_text.PROSE, " ".join(words), awkward_text.PROSE):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks.encoders import ReleasedEncoder
-from gpt_tf.text import split_text
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer_files import read_merges, read_vocabulary
+from gpt_tf.tokenizer.cleaning import split_text
+from gpt_tf.tokenizer.files import read_merges, read_vocabulary
 from tests import awkward_text
 
 

@@ -13,10 +13,11 @@ import pytest
 import tokenizers
 
 from benchmarks.encoders import ReleasedEncoder
-from gpt_tf.files import UserError
-from gpt_tf.text import Piece
+from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import bpe, train_bpe
+from gpt_tf.tokenizer.cleaning import Piece
+from pipelines import train_bpe
+from pipelines.corpus import merges as bpe
 from tests import awkward_text
 from tests.conftest import REPOSITORY
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import distribution, language_model
-from gpt_tf.checkpoint import Checkpoints
+from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.files import Interrupted, UserError
-from gpt_tf.model import GPT
-from gpt_tf.optimizer import Adam
-from gpt_tf.reporting import Reporter
-from gpt_tf.training import Trainer, TrainStep
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import language_model_loss
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.reporting import Reporter
+from gpt_tf.training import distribution, evaluator
+from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.trainer import Trainer
 
 CONFIG = ModelConfig(vocabulary_size=50, num_layers=2, num_heads=2, hidden_dim=32,
                      intermediate_dim=64, max_sequence_length=12)
@@ -47,7 +49,7 @@ class Run:
             self.optimizer = Adam(self.model.trainable_variables, optimizer_config, STEPS,
                                   jit_compile)
         self.step = TrainStep(self.strategy, self.model.trainable_variables,
-                              language_model.training_loss(self.model, seed), self.optimizer,
+                              language_model_loss(self.model, seed), self.optimizer,
                               self.config)
 
     def losses(self, count=STEPS):
@@ -112,7 +114,7 @@ def _gradients(run, batch):
 def test_the_loss_is_the_mean_over_predicted_tokens(reference):
     run = Run()
     batch = next(batches())
-    hidden = run.model(batch["token_ids"], dropout_keys=language_model.make_dropout_keys(
+    hidden = run.model(batch["token_ids"], dropout_keys=evaluator.make_dropout_keys(
         5, batch["step"], batch["rows"]))
     logits = run.model.logits(hidden).numpy().astype(np.float64)
     losses = []

@@ -4,14 +4,15 @@ import ast
 import inspect
 import textwrap
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
-from gpt_tf import transforms
-from gpt_tf.transforms import FORMS, SpecialTokens, build
+from gpt_tf.tasks import forms
+from gpt_tf.tasks.forms import FORMS, SpecialTokens, build
 
 SPECIAL = SpecialTokens(start=100, delimiter=101, extract=102)
-FUNCTIONS = [getattr(transforms, form) for form in FORMS]
+FUNCTIONS = [getattr(forms, form) for form in FORMS]
 
 texts = st.lists(st.integers(0, 99), max_size=12)
 pairs = st.tuples(texts, texts)
@@ -28,10 +29,10 @@ def test_worked_examples(function):
     """Each line of an "Example:" in a docstring is true."""
     block = inspect.getdoc(function).partition("Example:\n")[2].partition("\n\n")[0]
     examples = ast.parse(textwrap.dedent(block)).body
-    names = vars(transforms) | {"special": SPECIAL}
+    names = vars(forms) | {"special": SPECIAL}
     assert len(examples) >= 2
     for code in map(ast.unparse, examples):
-        assert eval(code, names), code  # pylint: disable=eval-used
+        assert eval(code, names), code
 
 
 @pytest.mark.parametrize("form, given_texts, max_length, wanted, shortened", [
@@ -95,7 +96,7 @@ def is_beginning(part, whole):
 
 @given(texts, lengths)
 def test_classification_fills_its_room(text, max_length):
-    found = transforms.classification(text, SPECIAL, max_length)
+    found = forms.classification(text, SPECIAL, max_length)
     kept, = parts(found.token_ids[0])
     assert kept == text[:max_length - 2]
     assert found.shortened == (kept != text)
@@ -103,7 +104,7 @@ def test_classification_fills_its_room(text, max_length):
 
 @given(pairs, lengths)
 def test_entailment_cuts_the_premise_first(pair, max_length):
-    found = transforms.entailment(*pair, SPECIAL, max_length)
+    found = forms.entailment(*pair, SPECIAL, max_length)
     premise, hypothesis = parts(found.token_ids[0])
     assert is_beginning(premise, pair[0]) and is_beginning(hypothesis, pair[1])
     size = len(found.token_ids[0])
@@ -114,7 +115,7 @@ def test_entailment_cuts_the_premise_first(pair, max_length):
 
 @given(pairs, lengths)
 def test_similarity_is_fair(pair, max_length):
-    found = transforms.similarity(*pair, SPECIAL, max_length)
+    found = forms.similarity(*pair, SPECIAL, max_length)
     first, second = parts(found.token_ids[0])
     assert parts(found.token_ids[1]) == [second, first]
     assert is_beginning(first, pair[0]) and is_beginning(second, pair[1])
@@ -147,7 +148,7 @@ def test_choices_see_the_same_context(given_texts, max_length):
 
 @given(st.sampled_from(FORMS), choices, lengths)
 def test_no_sequence_is_too_long(form, given_texts, max_length):
-    fields = len(transforms.FIELDS[form])
+    fields = len(forms.FIELDS[form])
     mine = given_texts if form == "multiple_choice" else given_texts[:fields]
     wanted = {"similarity": 2, "multiple_choice": 3}.get(form, 1)
     found = build(form, mine, SPECIAL, max_length).token_ids

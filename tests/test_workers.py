@@ -14,8 +14,8 @@ import time
 import pytest
 import tensorflow as tf
 
-from gpt_tf.cluster_environment import expand_hosts, find_workers
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
+from gpt_tf.training.cluster_environment import expand_hosts, find_workers
 from tests import corpora, task_data, workers
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture

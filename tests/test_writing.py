@@ -4,13 +4,12 @@ import io
 
 import pytest
 
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
-from gpt_tf.files import UserError
 from gpt_tf.generate import read_prompts
-from gpt_tf.generation import Generator
-from gpt_tf.model import GPT
-from gpt_tf.writing import Writer
-from tests.corpora import tokenizer_dir_fixture, tokenizer_fixture  # pylint: disable=unused-import
+from gpt_tf.generation.generator import Generator
+from gpt_tf.generation.writer import Writer
+from gpt_tf.model.gpt import GPT
 
 NEW_TOKENS = 14
 

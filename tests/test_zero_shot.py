@@ -7,21 +7,26 @@ import re
 import subprocess
 import sys
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf import metrics, records, run_folder, zero_shot_evaluation
-from gpt_tf.checkpoint import Checkpoints
-from gpt_tf.files import UserError
-from gpt_tf.input import evaluation_batches
-from gpt_tf.pictures import zero_shot_figure
+from gpt_tf.common.errors import UserError
+from gpt_tf.data.batches import evaluation_batches
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.evaluation import zero_shot_scores
+from gpt_tf.evaluation.zero_shot_scores import best_threshold, chance_measures
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.pictures import zero_shot_figure
+from gpt_tf.tasks import metrics
 from gpt_tf.zero_shot import ZeroShotConfig, measure
-from gpt_tf.zero_shot_evaluation import best_threshold, chance_measures
-from pipelines import build_task, tasks
+from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.tasks import table
 from tests import corpora, runs, task_data
 from tests.conftest import REPOSITORY
 from tests.task_files import lines, passage, write_files
@@ -59,16 +64,16 @@ def _matthews(labels, predictions):
 
 def test_chance_by_hand():
     labels = np.array([1, 0, 1, 1])
-    assert chance_measures(tasks.TASKS["sst2"].zero_shot_task(), labels) == {
+    assert chance_measures(table.TASKS["sst2"].zero_shot_task(), labels) == {
         "majority class": {"accuracy": 0.75}, "random guess": {"accuracy": 0.5}}
-    assert chance_measures(tasks.TASKS["race_high"].zero_shot_task(), labels) == {
+    assert chance_measures(table.TASKS["race_high"].zero_shot_task(), labels) == {
         "majority class": {"accuracy": 0.75}, "random guess": {"accuracy": 0.25}}
-    assert chance_measures(tasks.TASKS["cola"].zero_shot_task(), labels) == {
+    assert chance_measures(table.TASKS["cola"].zero_shot_task(), labels) == {
         "majority class": {"matthews": 0.0}, "random guess": {"matthews": 0.0}}
 
 
 def test_relative_performance():
-    assert [zero_shot_evaluation.relative(value, 0.25) for value in (0.25, 1.0, 0.0)] == [
+    assert [zero_shot_scores.relative(value, 0.25) for value in (0.25, 1.0, 0.0)] == [
         0.0, 1.0, -1 / 3]
 
 
@@ -122,7 +127,7 @@ def config(**values):
 
 
 def saved(run, data_dir, split):
-    manifest = records.Manifest.load(data_dir)
+    manifest = Manifest.load(data_dir)
     path = os.path.join(run, "evaluations",
                         f"{manifest.task.name}-{split}-{manifest.fingerprint[:8]}.json")
     with open(path, encoding="utf-8") as stream:
@@ -157,7 +162,7 @@ def test_answers_file(data, run, tmp_path, tokenizer, task):
     measure(config(predictions=str(path)), run, [data[task]])
     with open(path, encoding="utf-8", newline="") as stream:
         header, *rows = csv.reader(stream, delimiter="\t")
-    manifest = records.Manifest.load(data[task])
+    manifest = Manifest.load(data[task])
     assert header == ["index", "prediction"] + (
         ["score"] if task == "cola" else [f"score_{name}" for name in manifest.task.labels])
     assert [int(row[0]) for row in rows] == list(range(COUNTS[task]))
@@ -214,7 +219,7 @@ def test_the_picture():
 
 def test_folders_of_one_task_are_told_apart(data, run, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("gpt_tf.pictures.zero_shot_figure",
+    monkeypatch.setattr("gpt_tf.runs.pictures.zero_shot_figure",
                         lambda curves: drawn.append(curves) or zero_shot_figure(curves))
     other = os.path.join(data["dpr"], "..", "dpr")
     measure(config(plot=str(tmp_path / "a.svg")), run, [data["dpr"], other, data["sst2"]])

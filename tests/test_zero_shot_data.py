@@ -11,14 +11,17 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.text import definite_pronoun_resolution
 
-from gpt_tf import heuristics, records
-from gpt_tf import input as input_lib
-from gpt_tf.files import UserError
-from gpt_tf.heuristics import find_pronoun, prompts, scored_sequences
+from gpt_tf.common.errors import UserError
+from gpt_tf.data import batches as input_lib
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.tasks import heuristics
+from gpt_tf.tasks.forms import Sequences
+from gpt_tf.tasks.heuristics import find_pronoun, prompts, scored_sequences
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.transforms import Sequences
-from pipelines import build_task, task_readers, tasks
+from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.tasks import rows as task_readers
+from pipelines.tasks import table
 from tests import corpora
 from tests.task_files import PUBLISHED, write_files
 from tests.zero_shot_files import FILES, SCHEMAS
@@ -26,7 +29,7 @@ from tests.zero_shot_files import FILES, SCHEMAS
 tokenizer_fixture = corpora.tokenizer_fixture
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 
-ZERO_SHOT = [name for name, row in tasks.TASKS.items() if row.zero_shot]
+ZERO_SHOT = [name for name, row in table.TASKS.items() if row.zero_shot]
 
 
 # Texts.
@@ -37,7 +40,7 @@ def test_worked_examples(function):
     examples = ast.parse(textwrap.dedent(block)).body
     assert len(examples) >= 2
     for code in map(ast.unparse, examples):
-        assert eval(code, vars(heuristics)), code  # pylint: disable=eval-used
+        assert eval(code, vars(heuristics)), code
 
 
 def test_the_whole_text_is_scored_for_acceptability():
@@ -89,7 +92,7 @@ def test_what_cannot_be_scored(pairs, max_length, message):
 # Rows.
 
 def read(path, on_bad_row="stop"):
-    source = task_readers.open_task(tasks.find_task("dpr"), str(path), "", on_bad_row)["train"]
+    source = task_readers.open_task(table.find_task("dpr"), str(path), "", on_bad_row)["train"]
     return list(source.rows()), dict(source.left_out)
 
 
@@ -145,7 +148,7 @@ def test_published_schemas_are_those_of_the_catalogue(shared_data):
         (index, (each["sentence"], each["pronoun"], *each["candidates"]), each["label"])
         for index, each in theirs]
     assert len(rows) == 1316 and not left_out
-    folder = task_readers.open_task(tasks.find_task("dpr"), str(path.parent), "", "stop")
+    folder = task_readers.open_task(table.find_task("dpr"), str(path.parent), "", "stop")
     assert list(folder) == ["train"] and len(list(folder["train"].rows())) == 1316
 
 
@@ -159,7 +162,7 @@ def test_a_prepared_data_set_holds_the_same_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.download.DownloadManager, "download", lambda *_: paths)
     tfds.builder("definite_pronoun_resolution",
                  data_dir=str(tmp_path / "prepared")).download_and_prepare()
-    row = tasks.find_task("dpr")
+    row = table.find_task("dpr")
     theirs, ours = (task_readers.open_task(row, *given, "stop") for given in (
         ("tfds:definite_pronoun_resolution", str(tmp_path / "prepared")), (str(tmp_path), "")))
     assert list(theirs) == list(ours) == ["train", "test"]
@@ -173,7 +176,7 @@ def test_a_prepared_data_set_holds_the_same_rows(tmp_path, monkeypatch):
 def test_parts_encoded_apart_are_the_text_encoded_whole(shared_data, task, given):
     """The joints are where words end, in every published row; 500 of the larger sets."""
     tokenizer = Tokenizer.load(shared_data / "gpt1_bpe")
-    row = tasks.find_task(task)
+    row = table.find_task(task)
     sources = task_readers.open_task(row, str(shared_data / "tasks" / given), "", "stop")
     how = row.zero_shot
     rows = list(list(sources.values())[-1].rows())
@@ -272,7 +275,7 @@ def test_pronoun(build, tokenizer, tmp_path):
 def test_the_folder_describes_itself(build, tmp_path, capsys):
     for task in ("cola", "sst2", "race_middle", "dpr"):
         manifest = build(task, overwrite=True)
-        assert records.Manifest.load(tmp_path / "data") == manifest
+        assert Manifest.load(tmp_path / "data") == manifest
         assert manifest.kind == "zero_shot" and manifest.flags["zero_shot"]
         assert "python -m gpt_tf.zero_shot --data_dir=" in capsys.readouterr().out
 
@@ -333,7 +336,7 @@ def test_one_file_of_a_task(build, tmp_path):
 def test_every_task_of_section_5_has_its_row():
     assert ZERO_SHOT == ["cola", "sst2", "story_cloze", "race_middle", "race_high", "dpr"]
     for name in ZERO_SHOT:
-        task = tasks.TASKS[name].zero_shot_task()
+        task = table.TASKS[name].zero_shot_task()
         assert task.heuristic in heuristics.HEURISTICS and task.metrics[0] in ("accuracy",
                                                                                "matthews")
 
@@ -350,4 +353,4 @@ def test_altered_manifest_is_refused(build, tmp_path, change, message):
     value["task"].update(change)
     path.write_text(json.dumps(value))
     with pytest.raises(UserError, match=message):
-        records.Manifest.load(tmp_path / "data")
+        Manifest.load(tmp_path / "data")

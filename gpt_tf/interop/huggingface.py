@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import read_json, write_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, read_json, write_json
 from gpt_tf.interop import openai, tensors
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
-from gpt_tf.model import GPT
+from gpt_tf.model.gpt import GPT
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 FILES = (_CONFIG, _WEIGHTS)

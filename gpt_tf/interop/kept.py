@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import parse_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, parse_json
 from gpt_tf.interop import tensors
-from gpt_tf.records import Task
+from gpt_tf.tasks.task import Task
 
 FILE = "gpt_tf.safetensors"
 _KEY = "gpt_tf"

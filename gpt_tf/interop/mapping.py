@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError
 
 
 class Found(NamedTuple):

@@ -13,13 +13,15 @@ import os
 
 import numpy as np
 
-from gpt_tf import npy
+from gpt_tf.common import npy
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, read_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.files import UserError, atomic_write, read_json
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
-from gpt_tf.layers import DecoderBlock
-from gpt_tf.model import GPT, TaskHead
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.layers import DecoderBlock
+from gpt_tf.model.task_model import TaskHead
 
 _SHAPES = "params_shapes.json"
 _PIECES = tuple(f"params_{index}.npy" for index in range(10))

@@ -8,7 +8,8 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
-from gpt_tf.files import UserError, atomic_write
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write
 
 # Every value of these is a float32 value. TensorFlow makes the last one known to numpy.
 _NARROW = (np.dtype(np.float16), np.dtype(tf.bfloat16.as_numpy_dtype))

@@ -13,13 +13,15 @@ import sys
 import pytest
 
 pytest.importorskip("apache_beam", reason="needs requirements-beam.txt")
-
-# pylint: disable=wrong-import-position
 from apache_beam.options import pipeline_options
 
-from gpt_tf.files import UserError
+from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines import build_corpus, build_task, corpus_shards, notes, task_shards, tasks
+from pipelines import build_corpus, build_task
+from pipelines.building import notes
+from pipelines.corpus import shards as corpus_shards
+from pipelines.tasks import shards as task_shards
+from pipelines.tasks import table
 from tests import corpora
 from tests.conftest import REPOSITORY
 from tests.corpora import contents, make_text
@@ -105,7 +107,7 @@ FORMS = {"classification": "sst2", "entailment": "mnli", "similarity": "stsb",
 @pytest.mark.parametrize("zero_shot", [False, True])
 def test_task(same, task_of, tmp_path, form, zero_shot):
     task = FORMS[form]
-    if zero_shot and tasks.TASKS[task].zero_shot is None:
+    if zero_shot and table.TASKS[task].zero_shot is None:
         pytest.skip("the paper has no heuristic for it")
     source = write_files(tmp_path / "source", PUBLISHED[task])
     same(task_of, IN_MEMORY, task=task, input=source, zero_shot=zero_shot)

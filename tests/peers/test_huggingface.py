@@ -13,15 +13,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs requirements-peers.txt")
 transformers = pytest.importorskip("transformers", reason="needs requirements-peers.txt")
 
-import tensorflow as tf  # pylint: disable=wrong-import-position
+import tensorflow as tf
 
-from gpt_tf import conversion, run_folder  # pylint: disable=wrong-import-position
-from gpt_tf.checkpoint import Checkpoints  # pylint: disable=wrong-import-position
-from gpt_tf.config import ModelConfig  # pylint: disable=wrong-import-position
-from gpt_tf.interop import huggingface  # pylint: disable=wrong-import-position
-from gpt_tf.language_model import training_loss  # pylint: disable=wrong-import-position
-from gpt_tf.model import GPT  # pylint: disable=wrong-import-position
-from gpt_tf.tokenizer import Tokenizer  # pylint: disable=wrong-import-position
+from gpt_tf.config import ModelConfig
+from gpt_tf.interop import conversion, huggingface
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import language_model_loss
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.tokenizer import Tokenizer
 
 PAPER = ModelConfig()
 # layers, heads, width, positions, tokens, length of the batch, standard deviation of the weights,
@@ -60,7 +60,7 @@ def _relative(ours, theirs) -> float:
 
 
 def _gradients(model: GPT, token_ids):
-    loss = training_loss(model, seed=0)
+    loss = language_model_loss(model, seed=0)
     batch = {"token_ids": tf.constant(token_ids, tf.int32), "rows": tf.range(len(token_ids)),
              "lengths": tf.fill([len(token_ids)], token_ids.shape[1]), "step": tf.constant(1)}
     with tf.GradientTape() as tape:

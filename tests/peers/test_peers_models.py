@@ -12,12 +12,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs requirements-peers.txt")
 pytest.importorskip("transformers", reason="needs requirements-peers.txt")
 
-import tensorflow as tf  # pylint: disable=wrong-import-position
+import tensorflow as tf
 
-from benchmarks import peers, training  # pylint: disable=wrong-import-position
-from gpt_tf.config import ModelConfig, OptimizerConfig  # pylint: disable=wrong-import-position
-from gpt_tf.language_model import training_loss  # pylint: disable=wrong-import-position
-from gpt_tf.model import GPT  # pylint: disable=wrong-import-position
+from benchmarks import peers, training
+from gpt_tf.config import ModelConfig, OptimizerConfig
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import language_model_loss
 
 _CONFIG = ModelConfig(vocabulary_size=101, num_layers=3, num_heads=4, hidden_dim=32,
                       intermediate_dim=128, max_sequence_length=24, dropout=0.0,
@@ -111,7 +111,7 @@ def test_dropout_raises_the_loss_as_much_as_pytorchs_does():
     token_ids = rng.integers(_CONFIG.vocabulary_size, size=(32, 24))
     batch = {"token_ids": tf.constant(token_ids, tf.int32), "lengths": tf.fill([32], 24),
              "rows": tf.range(32)}
-    loss = tf.function(training_loss(ours, seed=5), jit_compile=True)
+    loss = tf.function(language_model_loss(ours, seed=5), jit_compile=True)
     labels = torch.from_numpy(token_ids)
     torch.manual_seed(5)
     our_losses, their_losses = [], []

@@ -1,0 +1,196 @@
+"""Flags <-> dataclasses, and the frame every command runs in.
+
+A command declares its flags from frozen dataclasses, so that a default stands in one place and a
+library never reads a flag. A field made by `config.option` is a flag.
+"""
+
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
+from typing import Callable, Collection, Iterator, TextIO, TypeVar
+
+from absl import flags
+
+from gpt_tf.common.errors import Interrupted, UserError
+
+Config = TypeVar("Config")
+
+# Flags made here belong to the command that asked for them, as its `--help` should say.
+flags.disclaim_key_flags()
+
+
+def define_flags(config_class: type, omit: Collection[str] = (), **defaults) -> None:
+    """Defines one flag for each field of `config_class` that carries a help text.
+
+    Args:
+      config_class: a dataclass with fields made by `config.option`.
+      omit: fields for which another flag of this command stands.
+      **defaults: defaults of this command that differ from the class's.
+    """
+    for field in dataclasses.fields(config_class):
+        if "help" not in field.metadata or field.name in omit:
+            continue
+        default = defaults.pop(field.name, field.default)
+        help_text = field.metadata["help"]
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, default, list(field.metadata["choices"]), help_text)
+        else:
+            define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+                      float: flags.DEFINE_float, str: flags.DEFINE_string}[type(default)]
+            define(field.name, default, help_text)
+    if defaults:
+        raise TypeError(f"{config_class.__name__} has no flags named {sorted(defaults)}")
+
+
+def from_flags(config_class: type[Config], **values) -> Config:
+    """Builds `config_class` from its flags; `values` stand for flags, and for other fields.
+
+    A field whose flag this command omits keeps the class's default.
+
+    Raises:
+      UserError: the values do not fit together.
+    """
+    for field in dataclasses.fields(config_class):
+        if field.name in flags.FLAGS and "help" in field.metadata and field.name not in values:
+            values[field.name] = getattr(flags.FLAGS, field.name)
+    try:
+        return config_class(**values)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def adopt(config_class: type[Config], values: dict, source: str,
+          free: Collection[str] = ()) -> Config:
+    """Builds `config_class` from another run's values, which the flags may not contradict.
+
+    Args:
+      config_class: as of `from_flags`.
+      values: every field's.
+      source: names the run in the error.
+      free: fields whose flag, where it is given, stands for the run's value.
+
+    Raises:
+      UserError: a flag contradicts the run, or the values do not fit together.
+    """
+    values = dict(values)
+    for name in filter(is_given, list(values)):
+        given = getattr(flags.FLAGS, name)
+        if name in free:
+            values[name] = given
+        elif given != values[name]:
+            raise UserError(f"--{name}={given}, but the model of {source} has {name} "
+                            f"{values[name]}: leave the flag out.")
+    return from_flags(config_class, **values)
+
+
+def is_given(name: str) -> bool:
+    """Whether there is a flag `name` and the command line or a flagfile names it."""
+    return name in flags.FLAGS and flags.FLAGS[name].present > 0
+
+
+def flagfile_text(**values) -> str:
+    """The values of all of this command's flags, as a flagfile that gives the same run.
+
+    Args:
+      **values: what to write for a flag in place of its value.
+    """
+    module = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+    return "".join(
+        (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
+        for flag in sorted(module, key=lambda f: f.name)
+        if flag.value is not None and flag.name not in ("flagfile", "undefok"))
+
+
+@contextlib.contextmanager
+def notices_held() -> Iterator[TextIO]:
+    """Keeps away what libraries and processes started in the block write to file descriptor 2.
+
+    It would bury the command's own lines. If the block ends with an error that is no sentence of
+    ours, what was written is shown.
+
+    Yields:
+      A stream that still leads to where file descriptor 2 did.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notices, os.fdopen(os.dup(2), "w") as shown:
+        os.dup2(notices.fileno(), 2)
+        try:
+            yield shown
+        except Exception as error:
+            if not isinstance(error, UserError):
+                notices.seek(0)
+                shown.write(notices.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            sys.stderr.flush()
+            shown.flush()
+            os.dup2(shown.fileno(), 2)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up notices; call before anything that needs it.
+
+    It writes them straight to file descriptor 2, whatever the log level.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with notices_held():
+        pass
+
+
+def _parse_flags(passes_on: str) -> list[str]:
+    """Sets the flags; returns the arguments that are none of them."""
+    if passes_on:
+        flags.FLAGS.set_gnu_getopt(True)  # the others may stand anywhere
+        rest = flags.FLAGS(sys.argv, known_only=True)[1:]
+        if not rest or flags.FLAGS[passes_on].value:
+            return rest
+    return flags.FLAGS(sys.argv)[1:]
+
+
+def run(main: Callable[..., None], passes_on: str = "") -> None:
+    """Parses the flags, runs `main()` and exits.
+
+    Args:
+      main: the command; with `passes_on` it takes a list of the arguments that are no flags.
+      passes_on: the flag that must be given for there to be such arguments.
+
+    Exit codes: 0; 1 user's error; 2 bad flags; 128 + n for signal n, with the work saved.
+
+    A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
+    traceback.
+    """
+    arguments = sys.argv[1:]
+    if any(argument in ("--help", "-help", "-h", "--helpshort") for argument in arguments):
+        print(sys.modules["__main__"].__doc__ or "")
+        print(flags.FLAGS.main_module_help())
+        sys.exit(0)
+    try:
+        rest = _parse_flags(passes_on)
+    except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
+        print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
+        sys.exit(2)
+    except RecursionError:  # absl looks for names like an unknown one, a sign at a time
+        print("error: the name of a flag here or in a --flagfile is hundreds of signs long: mend "
+              "it.", file=sys.stderr)
+        sys.exit(2)
+    if rest and not (passes_on and flags.FLAGS[passes_on].value):
+        print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "
+              "--help.", file=sys.stderr)
+        sys.exit(2)
+    try:
+        main(*([rest] if passes_on else []))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(128 + error.number)
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

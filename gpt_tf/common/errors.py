@@ -1,0 +1,32 @@
+"""What ends a command without a traceback: the user's errors, and signals."""
+
+
+_LONGEST_MESSAGE = 1200
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is one sentence: what, where, what to do.
+
+    What it quotes may come from anywhere: signs that would move or colour a terminal are written
+    as Python writes them, and the middle of what is too long is left out.
+    """
+
+    def __init__(self, message: str):
+        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+        if len(line) > _LONGEST_MESSAGE:
+            half = _LONGEST_MESSAGE // 2 - 5
+            line = f"{line[:half]} [...] {line[-half:]}"
+        super().__init__(line)
+
+
+class Interrupted(Exception):
+    """A signal ended the work at a good place: nothing is lost.
+
+    Args:
+      number: the signal.
+      message: what was saved, and how to go on.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.number = number

@@ -1,0 +1,1 @@
+"""The data folder: schema, manifest, reader, batches."""

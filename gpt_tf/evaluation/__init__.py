@@ -1,0 +1,1 @@
+"""Scores, baselines, answers without a data folder."""

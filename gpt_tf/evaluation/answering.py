@@ -1,0 +1,84 @@
+"""Texts -> predictions of a fine-tuned run, without a data folder."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.data.batches import batch_width
+from gpt_tf.runs import run_folder
+from gpt_tf.tasks.forms import SpecialTokens, build
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training import distribution
+from gpt_tf.training.predictor import Predictions, Predictor
+
+
+class Answerer:
+    """A fine-tuned run that answers.
+
+    Attributes:
+      task: the run's.
+      answered: texts so far.
+      shortened: those that were too long.
+
+    Args:
+      model_dir: the run folder.
+      batch_size: B, texts at once.
+
+    Raises:
+      UserError: the folder is not a fine-tuned run's.
+    """
+
+    def __init__(self, model_dir: str, batch_size: int):
+        self.task, self._max_length = run_folder.load_task(model_dir)
+        self._tokenizer = Tokenizer.load(model_dir)
+        model, _, _ = run_folder.load_task_model(model_dir)
+        # Compiling takes longer than most inputs do.
+        self._predict = Predictor(model, distribution.make_strategy("one_device"),
+                                  jit_compile=False)
+        self._batch_size = batch_size
+        self.answered = self.shortened = 0
+
+    def __call__(self, rows: Iterable[tuple[list[str], str]]) -> Predictions:
+        """Answers to some rows, in their order.
+
+        Args:
+          rows: the texts of each, in the form's order, and where it stands.
+
+        Raises:
+          UserError: a text has no tokens.
+        """
+        encoded = [self._encode(texts, where) for texts, where in rows]
+        self.answered += len(encoded)
+        return self._predict(self._batches(encoded))
+
+    def _encode(self, texts: list[str], where: str) -> list[list[int]]:
+        """The K sequences of one row."""
+        token_ids = self._tokenizer.encode_batch(texts)
+        if any(text and not ids for text, ids in zip(texts, token_ids)):
+            raise UserError(f"{where}: a text has no letters or signs; mend or remove it.")
+        sequences = build(self.task.form, token_ids,
+                          SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
+        self.shortened += sequences.shortened
+        return sequences.token_ids
+
+    def _batches(self, encoded: list[list[list[int]]]) -> Iterator[dict]:
+        """Batches as `batches.evaluation_batches` makes them, by length."""
+        longest = np.array([max(map(len, sequences)) for sequences in encoded])
+        order = np.argsort(longest, kind="stable")
+        for start in range(0, len(encoded), self._batch_size):
+            rows = order[start:start + self._batch_size]
+            width = batch_width(int(longest[rows].max()), self._max_length)
+            token_ids = np.zeros((self._batch_size, self.task.num_sequences, width), np.int32)
+            lengths = np.zeros(token_ids.shape[:2], np.int32)
+            for place, row in enumerate(rows):
+                for k, ids in enumerate(encoded[row]):
+                    token_ids[place, k, :len(ids)] = ids
+                    lengths[place, k] = len(ids)
+            records = np.full(self._batch_size, -1)
+            records[:len(rows)] = rows
+            labels = np.full(self._batch_size, np.nan if self.task.is_score else -1)
+            yield {"token_ids": tf.constant(token_ids), "lengths": tf.constant(lengths),
+                   "records": tf.constant(records), "indices": tf.constant(records),
+                   "labels": tf.constant(labels)}

@@ -1,0 +1,120 @@
+"""Measures of a fine-tuned model on a split, baselines beside it, and its predictions as a file."""
+
+import os
+import re
+import sys
+import warnings
+
+import numpy as np
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, make_folder, write_json
+from gpt_tf.data.batches import evaluation_batches
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.runs import run_folder
+from gpt_tf.tasks.answers import answers, class_names, tsv_line
+from gpt_tf.tasks.metrics import METRICS, MetricWarning
+from gpt_tf.tasks.task import Task
+from gpt_tf.training.predictor import Predictions
+
+
+def check_task(model_dir: str, data_dir: str, manifest: Manifest) -> None:
+    """Sees that the run was fine-tuned on a task like the data's.
+
+    Raises:
+      UserError: it was not fine-tuned, or its task has another form, other labels or scores.
+    """
+    task, _ = run_folder.load_task(model_dir)
+    for field in ("form", "num_sequences", "labels", "score_range"):
+        ours, theirs = getattr(task, field), getattr(manifest.task, field)
+        if ours != theirs:
+            raise UserError(f"{data_dir} holds another task than {model_dir} was fine-tuned on: "
+                            f"{manifest.task.name} with {field} {theirs}, where {task.name} has "
+                            f"{ours}; name data of that task.")
+    limit = run_folder.load_config(model_dir).max_sequence_length
+    if manifest.sequence_length > limit:
+        raise UserError(f"{data_dir} has sequences of up to {manifest.sequence_length} tokens "
+                        f"and the model takes {limit}: build it with --max_length={limit}.")
+
+
+def measure(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """The task's metrics; what one of them has no value for is said on standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MetricWarning)
+        scores = {name: METRICS[name](labels, predictions) for name in task.metrics}
+    for warning in caught:
+        print(f"Note: {warning.message}", file=sys.stderr)
+    return scores
+
+
+def baselines(data_dir: str, split: str) -> dict[str, dict[str, float]]:
+    """Metrics of a bag of words, and of the commonest class or the mean score of the training.
+
+    Raises:
+      UserError: there are no labelled training rows, or all are of one class.
+    """
+    # scikit-learn takes a second to import.
+    from gpt_tf.evaluation.bag_of_words import BagOfWords
+    manifest = Manifest.load(data_dir)
+    task, train = manifest.task, manifest.splits.get("train")
+    if train is None or not train.records or not train.labelled:
+        raise UserError(f"{data_dir} has no labelled training split to fit a bag of words on: "
+                        "leave --bag_of_words out.")
+    records, labels = _records(data_dir, "train")
+    held_out, truth = _records(data_dir, split)
+    model = BagOfWords.fit(task, manifest.vocabulary_size, records, labels)
+    scores = {"bag of words": measure(task, truth, model.predict(held_out))}
+    constant = labels.mean() if task.is_score else np.bincount(labels).argmax()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)  # a constant has no correlation
+        guesses = np.full(len(truth), constant)
+        scores["mean score" if task.is_score else "majority class"] = {
+            name: METRICS[name](truth, guesses) for name in task.metrics}
+    return scores
+
+
+def _records(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """The sequences of each record of a split, int32 [tokens], and the labels [N]."""
+    records, labels = [], []
+    for batch in evaluation_batches(data_dir, split, batch_size=256):
+        real = batch["records"].numpy() >= 0
+        labels.append(batch["labels"].numpy()[real])
+        for sequences, lengths in zip(batch["token_ids"].numpy()[real],
+                                      batch["lengths"].numpy()[real]):
+            records.append([ids[:length].copy() for ids, length in zip(sequences, lengths)])
+    return records, np.concatenate(labels)
+
+
+def save(model_dir: str, manifest: Manifest, split: str, values: dict) -> str:
+    """Writes a measurement into the run folder and returns its path, one for each split and data.
+
+    Args:
+      model_dir: the run folder.
+      manifest: of the data folder.
+      split: name of the split that was measured.
+      values: JSON.
+    """
+    folder = os.path.join(model_dir, "evaluations")
+    make_folder(folder)
+    name = re.sub(r"\W+", "-", manifest.task.name)  # a user's task may be called anything
+    path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}.json")
+    write_json(path, values)
+    return path
+
+
+def write_predictions(path: str, task: Task, found: Predictions, probabilities: bool) -> None:
+    """A TSV with a header, in the order of the source: index, prediction, and the classes.
+
+    Args:
+      path: the file.
+      task: the model's.
+      found: what the model says.
+      probabilities: whether the classes have columns.
+    """
+    header = ["index", "prediction", *(class_names(task) if probabilities else ())]
+    given = answers(task, found.predictions)
+    with atomic_write(path) as stream:
+        stream.write(("\t".join(header) + "\n").encode("utf-8"))
+        for row in np.argsort(found.indices, kind="stable"):
+            columns = found.probabilities[row] if probabilities else ()
+            stream.write(f"{found.indices[row]}\t{tsv_line(given[row], columns)}".encode("utf-8"))

@@ -1,0 +1,1 @@
+"""Sampling over a cache, and texts."""

@@ -1,0 +1,164 @@
+"""Run folders <-> other programs' folders, whole or absent, with nothing lost on the way."""
+
+import os
+from types import ModuleType
+
+import numpy as np
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.config import ModelConfig
+from gpt_tf.interop import huggingface, kept, openai
+from gpt_tf.interop.kept import Kept
+from gpt_tf.interop.mapping import Found, fill
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer, files
+
+LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
+
+# What a folder of converted weights may hold to be replaced; commands add the last three.
+_RUN_FILES = {"model.json", "task.json", "convert.flags", "checkpoints", "best", "evaluations",
+              "tensorboard", ".lock"}
+
+
+def import_run(layout: str, source: str, target: str, num_heads: int | None,
+               flags_text: str) -> list[str]:
+    """Another program's folder -> a run folder.
+
+    Args:
+      layout: one of `LAYOUTS`.
+      source: the other program's folder, with its tokenizer.
+      target: run folder to make; what `check_target` lets through is replaced.
+      num_heads: attention heads, where the layout does not say them; None: as published.
+      flags_text: the flagfile of this command.
+
+    Returns:
+      Lines for the user: what was made, and notes.
+
+    Raises:
+      UserError: a file is missing, damaged, of another model or one that cannot be held.
+    """
+    beside = Kept.load(source, layout)
+    found = LAYOUTS[layout].read(source, beside, num_heads)
+    tokenizer = Tokenizer.load(source)
+    _check_vocabulary(found.config, tokenizer, found.where, source)
+    task, max_length, step = None, 0, 0
+    if beside:
+        task, max_length, step = beside.task, beside.max_length, beside.step
+    if task and not found.config.num_special_tokens:
+        raise UserError(f"{found.where} has no rows of special tokens, and {kept.FILE} beside it "
+                        "is of a fine-tuned run: take all files from one conversion.")
+    _check_size(found)
+    model = TaskModel(found.config, task) if task else GPT(found.config)
+    fill(LAYOUTS[layout].folder_entries(model.gpt if task else model), found.arrays, found.where)
+    if task:
+        head = {name: array for name, array in beside.arrays.items()
+                if name != openai.SPECIAL_ROWS}
+        fill(openai.head_entries(model.head), head, os.path.join(source, kept.FILE))
+    with atomic_folder(target) as folder:
+        run_folder.write_converted(folder, flags_text, model, max_length, tokenizer, step)
+    size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
+            f"{found.config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
+    return [f"{target}: a model of {size}" + (f", fine-tuned on {task.name}" if task else "")
+            + (f"; update {step:,}." if step else "."),
+            *found.notes, *_not_finite(found.arrays, found.where)]
+
+
+def export_run(layout: str, source: str, target: str) -> list[str]:
+    """A run folder -> another program's folder, and in it a file of ours with the rest.
+
+    The weights are those that the run ended with; of a fine-tuned one, the best.
+
+    Args:
+      layout: one of `LAYOUTS`.
+      source: the run folder.
+      target: folder to make; what `check_target` lets through is replaced.
+
+    Returns:
+      Lines for the user: what was made, and what the layout has no place for.
+
+    Raises:
+      UserError: the folder is not a run's, or the layout cannot hold its model.
+    """
+    task, max_length, head = None, 0, []
+    if run_folder.is_fine_tuned(source):
+        model, task, step = run_folder.load_task_model(source)
+        _, max_length = run_folder.load_task(source)
+        gpt, head = model.gpt, openai.head_entries(model.head)
+    else:
+        gpt, step = run_folder.load_model(source)
+    tokenizer = Tokenizer.load(source)
+    _check_vocabulary(gpt.config, tokenizer, source, source)
+    with atomic_folder(target) as folder:
+        left = LAYOUTS[layout].write(folder, gpt)
+        arrays = left.arrays | {entry.name: entry.join([v.numpy() for v in entry.variables])
+                                for entry in head}
+        Kept(layout, left.settings, step, task, max_length, arrays).save(folder)
+        tokenizer.save(folder, layout)
+    beside = [*(f"rows of {len(left.arrays[name])} special tokens" for name in left.arrays),
+              *([f"the head of {task.name} and its task.json"] if task else ()),
+              *(name for name in left.settings), f"the update, {step:,}"]
+    return [f"{target}: the weights of {source} in {layout}'s layout.",
+            f"What it has no place for is kept in {kept.FILE} there: {', '.join(beside)}.",
+            f"The moments of Adam, the metrics and the flagfile stay in {source} alone."]
+
+
+def check_target(target: str, source: str, layout: str | None, overwrite: bool) -> None:
+    """Sees that a folder may be made, before anything is read.
+
+    Args:
+      target: the folder.
+      source: the folder that is converted.
+      layout: one of `LAYOUTS`, or None for a run folder.
+      overwrite: whether an earlier conversion may be replaced.
+
+    Raises:
+      UserError: it may not.
+    """
+    real = os.path.realpath(target)
+    if os.path.commonpath([real, os.path.realpath(source)]) == real:
+        raise UserError(f"--output_dir={target} is or holds --input={source}: name another folder.")
+    if os.path.isdir(target) and not os.path.islink(target):
+        names = set(os.listdir(target))
+    elif os.path.lexists(target):
+        raise UserError(f"--output_dir={target} is no folder of its own: name another.")
+    else:
+        return
+    own = {*LAYOUTS[layout].FILES, kept.FILE} if layout else _RUN_FILES
+    mark = kept.FILE if layout else "convert.flags"
+    other = {name for name in names if name not in own
+             and not files.is_tokenizer_file(name)}
+    if names and (other or mark not in names):
+        raise UserError(f"--output_dir={target} holds other files, such as {min(other or names)}: "
+                        "name a new or empty folder.")
+    if names and not overwrite:
+        raise UserError(f"--output_dir={target} holds an earlier conversion: name another folder, "
+                        "or replace this one with --overwrite.")
+
+
+def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str, folder: str) -> None:
+    if config.num_special_tokens not in (0, len(SPECIAL_TOKENS)):
+        raise UserError(f"{where} has {config.num_special_tokens} rows of special tokens: there "
+                        f"are {len(SPECIAL_TOKENS)} or none.")
+    if config.vocabulary_size != tokenizer.vocabulary_size:
+        raise UserError(f"{where} has rows for {config.vocabulary_size:,} tokens and the "
+                        f"vocabulary in {folder} has {tokenizer.vocabulary_size:,}: take both from "
+                        "one model.")
+
+
+def _check_size(found: Found) -> None:
+    """Sees that a model is not much larger than its arrays, as one is made before their shapes are
+    compared one by one."""
+    values = sum(array.size for array in found.arrays.values())
+    if found.config.num_parameters > 2 * values:
+        raise UserError(f"{found.where} holds {values:,} values and a model of the shape that they "
+                        f"give has {found.config.num_parameters:,}: take all files from one GPT-1 "
+                        "language model.")
+
+
+def _not_finite(arrays: dict[str, np.ndarray], where: str) -> list[str]:
+    names = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    return [f"{where}: {len(names)} of {len(arrays)} arrays hold values that are not finite, such "
+            f"as {names[0]}; they were taken as they are."] if names else []

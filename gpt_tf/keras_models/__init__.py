@@ -1,0 +1,1 @@
+"""The model as KerasNLP's users know theirs."""

@@ -1,0 +1,185 @@
+"""The Keras user's models: `GPTCausalLM` and `GPTTextClassifier`, tasks in KerasNLP's sense.
+
+  classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2)
+  classifier.fit(texts, labels, epochs=3)
+  logits = classifier.predict(texts)
+
+`from_preset` takes run folders of `gpt_tf` and presets of `save_to_preset`. `fit` minimises the
+paper's losses with the dropout of the Trainer: the same numbers, step for step, on one device.
+"""
+
+import keras
+import keras_nlp
+import tensorflow as tf
+
+from gpt_tf.keras_models import preset as keras_preset
+from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.paper_training import PaperTraining
+from gpt_tf.keras_models.preprocessing import (
+    GPTCausalLMPreprocessor,
+    GPTTokenizer,
+)
+from gpt_tf.model.layers import Cache
+from gpt_tf.model.losses import weighted_lm_loss
+
+
+@register
+class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
+    """GPT-1 as a language model: `generate`, `fit`, `score`.
+
+    Args:
+      backbone: a `GPTBackbone`.
+      preprocessor: a `GPTCausalLMPreprocessor`; None takes and gives token ids.
+
+    Example:
+      model = GPTCausalLM.from_preset("runs/books")
+      model.compile(sampler="top_p")
+      model.generate("It was a dark", max_length=40)
+    """
+
+    backbone_cls = GPTBackbone
+    preprocessor_cls = GPTCausalLMPreprocessor
+
+    def __init__(self, backbone, preprocessor=None, **kwargs):
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        super().__init__(inputs=backbone.input,
+                         outputs=_OutputHead(backbone, name="logits")(backbone(backbone.input)),
+                         **kwargs)
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
+        if not is_run_folder(preset):
+            with keras_preset.explain(preset):
+                return super().from_preset(preset, load_weights=load_weights, **kwargs)
+        dtype = {"dtype": kwargs.pop("dtype")} if "dtype" in kwargs else {}
+        backbone = GPTBackbone.from_preset(preset, load_weights, **dtype)
+        kwargs.setdefault("preprocessor", GPTCausalLMPreprocessor(
+            GPTTokenizer.from_preset(preset), backbone.config.max_sequence_length))
+        return cls(backbone, **kwargs)
+
+    def compile(self, optimizer="auto", loss="auto", *, weighted_metrics=None, sampler="top_k",
+                **kwargs):
+        """As of `keras_nlp.models.CausalLM`; arguments as of `PaperTraining.compile`.
+
+        Args:
+          sampler: a name or an instance of `keras_nlp.samplers`.
+        """
+        super().compile(optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler,
+                        **kwargs)
+
+    def sums(self, x, y, sample_weight, step):
+        """The LM loss summed over the predicted tokens (equation 1), and their number."""
+        gpt = self.backbone.gpt
+        hidden = gpt(x["token_ids"], self._keys(step, tf.range(tf.shape(y)[0])))
+        hidden = tf.reshape(hidden, [-1, hidden.shape[-1]])
+        weights = tf.cast(tf.reshape(sample_weight, [-1]), tf.float32)
+        targets = tf.cast(tf.reshape(y, [-1]), tf.int32)
+        return (weighted_lm_loss(hidden, gpt.output_table(), targets, weights),
+                tf.reduce_sum(weights))
+
+    def generate(self, inputs, max_length=None, stop_token_ids=None, strip_prompt=False):
+        """As of `keras_nlp.models.CausalLM`; no token ends a text by itself."""
+        return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
+
+    def call_with_cache(self, token_ids, cache, cache_update_index):
+        """One forward pass over further tokens.
+
+        Args:
+          token_ids: int32 [B, T].
+          cache: (keys, values) of each block, float [B, H, S, C].
+          cache_update_index: the column of the first token.
+
+        Returns:
+          (logits float32 [B, T, V], hidden states [B, T, D], the cache).
+        """
+        gpt = self.backbone.gpt
+        starts = tf.zeros([tf.shape(token_ids)[0]], tf.int32)
+        caches = [Cache(*pair, cache_update_index, starts) for pair in cache]
+        hidden, caches = gpt.call_with_cache(token_ids, caches)
+        return gpt.logits(hidden), hidden, tuple((c.keys, c.values) for c in caches)
+
+    def generate_step(self, inputs, stop_token_ids=None):
+        """Continues a batch of right-padded prompts with the sampler.
+
+        Args:
+          inputs: {"token_ids": int [B, T], "padding_mask": [B, T], true on the prompts}.
+          stop_token_ids: ends the loop when each row has drawn one of them.
+
+        Returns:
+          As `inputs`, with all columns filled.
+        """
+        token_ids = tf.cast(inputs["token_ids"], tf.int32)
+        mask = tf.cast(inputs["padding_mask"], tf.bool)
+        gpt = self.backbone.gpt
+        caches = gpt.empty_caches(tf.zeros([tf.shape(token_ids)[0]], tf.int32),
+                                  tf.shape(token_ids)[1])
+        hidden, caches = gpt.call_with_cache(token_ids, caches)
+
+        def next_logits(prompt, cache, index):
+            logits, states, cache = self.call_with_cache(
+                tf.slice(prompt, [0, index - 1], [-1, 1]), cache, index - 1)
+            return logits[:, 0], states[:, 0], cache
+
+        token_ids = self.sampler(
+            next=next_logits, prompt=token_ids, cache=tuple((c.keys, c.values) for c in caches),
+            index=tf.reduce_min(tf.reduce_sum(tf.cast(mask, tf.int32), axis=-1)), mask=mask,
+            stop_token_ids=stop_token_ids, hidden_states=hidden, model=self)
+        return {"token_ids": token_ids, "padding_mask": _before_stop(token_ids, mask,
+                                                                     stop_token_ids)}
+
+    def score(self, token_ids, padding_mask=None, scoring_mode="logits",
+              layer_intercept_fn=None, target_ids=None):
+        """What the model makes of given tokens; arguments as of `keras_nlp`'s GPT-2.
+
+        Args:
+          token_ids: int [B, T].
+          padding_mask: has no influence: padding stands at the end.
+          scoring_mode: "logits" or "loss".
+          layer_intercept_fn: (x [B, T, D], i) -> x, called after the embedding (i = -1) and after
+            each block.
+          target_ids: int [B, T], for "loss".
+
+        Returns:
+          float32 [B, T, V], or each token's loss [B, T].
+
+        Raises:
+          ValueError: another mode, or no targets for "loss".
+        """
+        del padding_mask
+        if scoring_mode not in ("logits", "loss"):
+            raise ValueError(f"scoring_mode={scoring_mode!r} is neither 'logits' nor 'loss'.")
+        if scoring_mode == "loss" and target_ids is None:
+            raise ValueError("scoring_mode='loss' wants target_ids.")
+        intercept = layer_intercept_fn or (lambda x, index: x)
+        gpt = self.backbone.gpt
+        x = intercept(gpt.embedding(tf.convert_to_tensor(token_ids, tf.int32)), -1)
+        for index, block in enumerate(gpt.blocks):
+            x = intercept(block(x), index)
+        logits = gpt.logits(x)
+        if scoring_mode == "logits":
+            return logits
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.convert_to_tensor(target_ids, tf.int32), logits)
+
+
+def _before_stop(token_ids, prompt_mask, stop_token_ids):
+    """True up to and with the first new stop token of each row."""
+    if stop_token_ids is None:
+        return tf.ones_like(token_ids, tf.bool)
+    stops = tf.reduce_any(token_ids[..., None] == tf.constant(list(stop_token_ids)), axis=-1)
+    stops = tf.cast(stops & ~prompt_mask, tf.int32)
+    return tf.cumsum(stops, axis=-1, exclusive=True) == 0
+
+
+class _OutputHead(keras.layers.Layer):
+    """Hidden states to logits by the backbone's own token rows; it has no weights."""
+
+    def __init__(self, backbone: GPTBackbone, **kwargs):
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self._logits = backbone.gpt.logits
+
+    def call(self, hidden):
+        """[B, T, D] -> float32 [B, T, V]."""
+        return self._logits(hidden)

@@ -1,0 +1,85 @@
+"""Folders of `save_to_preset`, looked through before Keras makes models of them."""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import os
+from typing import Any
+
+import keras
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import read_json
+from gpt_tf.config import ModelConfig
+
+_BACKBONE, _WEIGHTS = "config.json", "model.weights.h5"
+
+# Keras's file of each part -> arguments in it that are parts, and whose file tells of the same.
+_PARTS = {_BACKBONE: {}, "tokenizer.json": {},
+          "preprocessor.json": {"tokenizer": "tokenizer.json"},
+          "task.json": {"backbone": _BACKBONE, "preprocessor": "preprocessor.json"}}
+
+# What each may be, by the names under which Keras knows our classes.
+_CLASSES = {name: tuple(f"gpt_tf>{each}" for each in classes) for name, classes in {
+    _BACKBONE: ("GPTBackbone",), "tokenizer.json": ("GPTTokenizer",),
+    "preprocessor.json": ("GPTCausalLMPreprocessor", "GPTTextClassifierPreprocessor"),
+    "task.json": ("GPTCausalLM", "GPTTextClassifier")}.items()}
+
+
+@contextlib.contextmanager
+def explain(preset: str) -> Iterator[None]:
+    """Looks through a local preset, and turns Keras's errors about it into one sentence.
+
+    Keras makes whatever class a preset names, of whatever size; here it may only name ours, and no
+    larger model than its weights.
+
+    Raises:
+      UserError: the preset is damaged, or is none of this project's.
+    """
+    if not os.path.isdir(preset):
+        yield  # a name that Keras resolves
+        return
+    weights = os.path.join(preset, _WEIGHTS)
+    size = os.path.getsize(weights) if os.path.exists(weights) else 0
+    for name in _PARTS:
+        path = os.path.join(preset, name)
+        if os.path.exists(path):
+            _check_part(read_json(path, "a part of the preset"), name, path, size)
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # pylint: disable=broad-except  # Keras and HDF5 raise all kinds
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
+
+
+def _check_part(value: Any, name: str, path: str, size: int) -> None:
+    values = value.get("config") if isinstance(value, dict) else None
+    if not isinstance(values, dict) or value.get("registered_name") not in _CLASSES[name]:
+        raise UserError(f"{path} describes no {name.removesuffix('.json')} of a model of gpt_tf: "
+                        "save the preset again with save_to_preset.")
+    dtype = values.get("dtype")
+    if isinstance(dtype, dict) and not isinstance(
+            getattr(keras.dtype_policies, str(dtype.get("class_name")), None), type):
+        # Keras would keep the description in place of a policy, and fail when texts come.
+        raise UserError(f"{path} has a dtype that is no policy of Keras: save the preset again.")
+    if name == _BACKBONE:
+        _check_size(values, path, size)
+    for argument, part in _PARTS[name].items():
+        if values.get(argument) is not None:
+            _check_part(values[argument], part, f"{path}, {argument}", size)
+
+
+def _check_size(values: dict[str, Any], path: str, size: int) -> None:
+    """Sees that the model is no larger than `size`, the bytes of the weights; 0: there are none."""
+    shape = {field.name: values[field.name] for field in dataclasses.fields(ModelConfig)
+             if field.name in values}
+    try:
+        parameters = ModelConfig(**shape).num_parameters
+    except ValueError as error:
+        raise UserError(f"{path} does not describe a model: {error}") from error
+    if size and parameters > size:  # a value takes a byte or more
+        raise UserError(f"{path} describes a model of {parameters:,} parameters, and {_WEIGHTS} "
+                        f"has {size:,} bytes: save the preset again.")

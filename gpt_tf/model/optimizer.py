@@ -1,0 +1,132 @@
+"""Adam with decoupled L2, as the released program computes it, on gradients already reduced.
+
+Keras's optimizers are not used: they clip before the reduction over replicas, reduce a second
+time, and square sparse gradients before merging duplicate rows.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import OptimizerConfig
+
+
+def scheduled_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
+    """The rate of update `step`, counted from 1, of `num_steps`, without Adam's correction."""
+    schedule = SCHEDULES[config.schedule]
+    return config.learning_rate * schedule(step / num_steps, config.warmup_steps / num_steps)
+
+
+def corrected_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
+    """`lr_k` of `update`; computed in Python, because float32 cannot hold 1 - 0.999^k well."""
+    correction = (1.0 - config.beta_2 ** step) ** 0.5 / (1.0 - config.beta_1 ** step)
+    return scheduled_rate(config, step, num_steps) * correction
+
+
+def update(config: OptimizerConfig, parameter, mean, square, gradient, rate) -> None:
+    """Adam's update k, counted from 1, of a parameter p with gradient g.
+
+    As in section 4.1, Kingma & Ba 2015 (end of section 2), and with the L2 term inside the
+    bias-corrected step, as released:
+
+      m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
+      lr_k = lr schedule(k / total) sqrt(1 - b2^k) / (1 - b1^k)
+      p = p - lr_k (m / (sqrt(v) + eps) + l2 p)        l2 only where p's rank is above one
+
+    Args:
+      config: decays, epsilon and L2.
+      parameter, mean, square: p, m and v; they are changed.
+      gradient: g, dense.
+      rate: float32 scalar, lr_k.
+    """
+    new_mean = config.beta_1 * mean + (1.0 - config.beta_1) * gradient
+    new_square = config.beta_2 * square + (1.0 - config.beta_2) * tf.square(gradient)
+    direction = new_mean / (tf.sqrt(new_square) + config.epsilon)
+    if parameter.shape.rank > 1:
+        direction += config.l2 * parameter
+    mean.assign(new_mean)
+    square.assign(new_square)
+    parameter.assign_sub(rate * direction)
+
+
+class Adam(tf.Module):
+    """Adam's two moments of a list of variables, and their `update`.
+
+    Args:
+      variables: Keras variables; build under the strategy's scope.
+      config: rates and decays.
+      num_steps: `total` of `update`.
+      jit_compile: whether the update is one XLA program.
+    """
+
+    def __init__(self, variables: list[keras.Variable], config: OptimizerConfig, num_steps: int,
+                 jit_compile: bool = True):
+        super().__init__(name="adam")
+        self._config = config
+        self._num_steps = num_steps
+        self._names = [variable.path for variable in variables]
+        self._parameters = [variable.value for variable in variables]
+        self._means, self._squares = (
+            [tf.Variable(tf.zeros(p.shape), trainable=False, name=f"{v.path}/{moment}")
+             for v, p in zip(variables, self._parameters)] for moment in ("mean", "square"))
+        self._update = tf.function(self._update_replica, jit_compile=jit_compile)
+
+    def moments(self) -> dict[str, dict[str, tf.Variable]]:
+        """Both moments by the name of their variable, for checkpoints."""
+        return {group: dict(zip(self._names, variables)) for group, variables in
+                (("mean", self._means), ("square", self._squares))}
+
+    def learning_rate(self, step: int) -> float:
+        """The scheduled rate of update `step`, counted from 1, without Adam's correction."""
+        return scheduled_rate(self._config, step, self._num_steps)
+
+    def corrected_rate(self, step: int) -> float:
+        """`lr_k` of `update`."""
+        return corrected_rate(self._config, step, self._num_steps)
+
+    def clip_scale(self, norm: tf.Tensor) -> tf.Tensor:
+        """What the gradients are multiplied by so that their global norm is at most clip_norm."""
+        if self._config.clip_norm == 0:
+            return tf.ones([])
+        return self._config.clip_norm / tf.maximum(norm, self._config.clip_norm)
+
+    def apply(self, strategy: tf.distribute.Strategy, gradients, scale, corrected_rate) -> None:
+        """Updates every replica's copy. Call in cross-replica context (`merge_call`).
+
+        Args:
+          strategy: where the variables live.
+          gradients: dense, reduced over all replicas; one list entry for each variable.
+          scale: float32 scalar, multiplies the gradients: normalisation and clipping in one.
+          corrected_rate: float32 scalar of `corrected_rate`.
+        """
+        def on(replica, value):
+            # One value that all replicas share is not held once for each.
+            copies = strategy.experimental_local_results(value)
+            return copies[replica if len(copies) > 1 else 0]
+
+        groups = (self._parameters, self._means, self._squares, gradients)
+        for replica in range(len(strategy.experimental_local_results(self._parameters[0]))):
+            parts = [[on(replica, value) for value in group] for group in groups]
+            with tf.device(parts[0][0].device):
+                self._update(*parts, on(replica, scale), on(replica, corrected_rate))
+
+    def _update_replica(self, parameters, means, squares, gradients, scale, rate):
+        for parameter, mean, square, gradient in zip(parameters, means, squares, gradients):
+            update(self._config, parameter, mean, square, scale * gradient, rate)
+
+
+def warmup_cosine(x: float, warmup: float) -> float:
+    """Linear from 0 to 1 over `warmup`, then half a cosine in x itself (not re-anchored)."""
+    return x / warmup if x <= warmup and warmup > 0 else 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+def warmup_linear(x: float, warmup: float) -> float:
+    """(1 - x) throughout, times x / warmup during the warm-up."""
+    return (x / warmup if x <= warmup and warmup > 0 else 1.0) * (1.0 - x)
+
+
+def warmup_constant(x: float, warmup: float) -> float:
+    """Linear from 0 to 1 over `warmup`, then 1."""
+    return x / warmup if x <= warmup and warmup > 0 else 1.0
+SCHEDULES = {"cosine": warmup_cosine, "linear": warmup_linear, "constant": warmup_constant}

@@ -1,0 +1,236 @@
+"""Checkpoints of a run: saved whole, restored from the newest one that is whole; and the best."""
+
+import contextlib
+import glob
+import math
+import os
+import re
+import shutil
+from typing import Collection
+
+import tensorflow as tf
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, make_folder, sync_folder
+
+# What TensorFlow raises about a checkpoint that is not whole: it keeps a checksum of every tensor.
+_DAMAGE = (tf.errors.OpError, ValueError, IndexError)
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
+_UNFINISHED = "part"
+
+
+class Checkpoints:
+    """The checkpoints of one run folder, `<folder>/ckpt-<step>`.
+
+    Dropout and the order of the data are functions of (seed, step), so variables and the step
+    are all there is to save.
+
+    The files tell what is there, so that no list of them can be lost. A checkpoint is written
+    under another name and reaches the disk before it takes its own, its index last; those before
+    it are deleted after that. The file `checkpoint` is for `tf.train.latest_checkpoint` alone.
+
+    Args:
+      folder: where they stand; made when it is missing.
+      groups: variables by group ("model", "mean", ...) and name.
+      keep: number of newest checkpoints to keep.
+      writes: False on a worker that leaves saving to the chief: `save` does nothing.
+    """
+
+    def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
+                 writes: bool = True):
+        self._folder = folder
+        self._groups = groups
+        self._keep = keep
+        self._writes = writes
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(step=self._step, **groups)
+
+    @property
+    def latest(self) -> str | None:
+        """Path prefix of the newest checkpoint, or None."""
+        return self._prefix(self.steps[-1]) if self.steps else None
+
+    @property
+    def steps(self) -> list[int]:
+        """The updates of the checkpoints that are kept, whole or damaged, oldest first.
+
+        Data whose index has not taken its name yet is none: a save is, or was cut off, between its
+        two renames.
+        """
+        names = self._files()
+        found = {_step_of(name) for name in names}
+        if [os.path.basename(path) for path in self._unfinished()] == [f"{_UNFINISHED}.index"]:
+            found = {_step_of(name) for name in names if name.endswith(".index")}
+        return sorted(found)
+
+    def _files(self) -> list[str]:
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        return [name for name in names if _FILE.fullmatch(name)]
+
+    def _unfinished(self) -> list[str]:
+        """Files of a save on its way, in the order in which they take their names."""
+        return sorted(glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}.*")))
+
+    def _prefix(self, step: int) -> str:
+        return os.path.join(self._folder, f"ckpt-{step}")
+
+    def restore(self, step: int) -> None:
+        """Restores the checkpoint of one update, of those in `steps`.
+
+        Raises:
+          UserError: it is damaged or gone, or holds a model of another shape.
+        """
+        prefix = self._prefix(step)
+        try:
+            self._read(prefix)
+        except _DAMAGE as error:
+            raise UserError(f"Checkpoint {prefix} cannot be read ({_first_line(error)}): leave it "
+                            "out, or restore it from a copy.") from error
+
+    def save(self, step: int) -> None:
+        """Saves all variables as of `step`.
+
+        Raises:
+          UserError: the disk is full or cannot be written; what was saved before is intact.
+        """
+        if not self._writes:
+            return
+        make_folder(self._folder)
+        self._step.assign(step)
+        try:
+            self._write(step)
+            kept = [each for each in self.steps if each <= step][-self._keep:]
+            # A later one was damaged, and the run has gone on from before it.
+            for other in set(self.steps) - set(kept):
+                self._delete(other)
+        except (tf.errors.OpError, OSError) as error:
+            self.remove_unfinished()
+            raise UserError(
+                f"Cannot save a checkpoint in {self._folder}: {_first_line(error)}. "
+                f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
+                "room and run the same command again to go on from there.") from error
+
+    def _write(self, step: int) -> None:
+        self._checkpoint.write(os.path.join(self._folder, _UNFINISHED))
+        for path in self._unfinished():
+            with open(path, "rb") as stream:  # "data-..." before "index"
+                os.fsync(stream.fileno())
+            os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(_UNFINISHED))
+        sync_folder(self._folder)
+        with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
+            stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
+
+    def _delete(self, step: int) -> None:
+        # The index first: a part that a kill leaves is damaged, and the next save deletes it.
+        for name in sorted(self._files(), reverse=True):
+            if _step_of(name) == step:
+                os.remove(os.path.join(self._folder, name))
+
+    def restore_latest(self) -> int | None:
+        """Restores the newest whole checkpoint and returns its step; None if there is none.
+
+        Raises:
+          UserError: none of those there is whole, or they hold a model of another shape.
+        """
+        damaged = []
+        for step in reversed(self.steps):
+            try:
+                self._read(self._prefix(step))
+            except _DAMAGE as error:
+                print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
+                      "trying the one before it.")
+                damaged.append(self._prefix(step))
+                continue
+            return step
+        if damaged:
+            raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
+                            "are damaged. Restore them from a copy or start a new run folder.")
+        return None
+
+    def _read(self, prefix: str) -> None:
+        self._check_shapes(prefix)
+        status = self._checkpoint.read(prefix)
+        status.assert_existing_objects_matched()
+        # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
+        status.expect_partial()
+
+    def _check_shapes(self, prefix: str) -> None:
+        try:
+            saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        except MemoryError as error:  # an index is small
+            raise ValueError("its index declares a size that no memory holds") from error
+        for group, variables in self._groups.items():
+            for name, variable in variables.items():
+                escaped = name.replace(".", "..").replace("/", ".S")
+                key = f"{group}/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
+                if saved.get(key) != variable.shape.as_list():
+                    raise UserError(
+                        f"{prefix} holds another model: {name} has shape {saved.get(key)} there "
+                        f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
+
+    def remove_unfinished(self) -> None:
+        """Deletes what a save that was cut off has left; on the worker that saves alone."""
+        if not self._writes:
+            return
+        for step in {_step_of(name) for name in self._files()} - set(self.steps):
+            self._delete(step)  # before the unfinished index, which tells what it is
+        for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
+            if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
+                shutil.rmtree(path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+
+
+class BestCheckpoint:
+    """The weights of the best validation so far, with the scores they had.
+
+    The scores stand in the checkpoint itself: a run that is killed, goes on from an earlier
+    update and validates again finds what it had found, and keeps the same weights.
+
+    Args:
+      folder: where the checkpoint stands.
+      variables: the model's, by name.
+      score_names: names of a validation's scores; the first decides.
+      writes: as of `Checkpoints`.
+
+    Raises:
+      UserError: the checkpoint that is there is damaged.
+    """
+
+    def __init__(self, folder: str, variables: dict[str, tf.Variable],
+                 score_names: Collection[str], writes: bool = True):
+        self._scores = {name: tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+                        for name in score_names}
+        self._deciding = next(iter(self._scores))
+        # The scores alone: the weights in memory are the run's newest.
+        self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
+        self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
+                                        writes=writes)
+        self._checkpoints.remove_unfinished()
+
+    @property
+    def step(self) -> int | None:
+        """The update whose weights are kept; None before the first validation."""
+        return self._step
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The kept weights' scores by name."""
+        return {name: float(value.numpy()) for name, value in self._scores.items()}
+
+    def offer(self, step: int, scores: dict[str, float]) -> None:
+        """Keeps the weights as of `step` if their first score is above that of those kept."""
+        if scores[self._deciding] > self.scores[self._deciding]:
+            for name, value in self._scores.items():
+                value.assign(scores[name])
+            self._checkpoints.save(step)
+            self._step = step
+
+
+def _step_of(name: str) -> int:
+    return int(_FILE.fullmatch(name)[1])
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")

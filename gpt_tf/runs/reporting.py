@@ -1,0 +1,151 @@
+"""What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
+
+import contextlib
+import io
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Iterator
+
+import tensorflow as tf
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder, parse_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # who draws none does not wait for its import
+
+
+class Reporter:
+    """Writes scalars and texts of a run, by step.
+
+    Args:
+      folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
+      resume_step: rows after it were written by updates that are about to be done again, and are
+        dropped; 0 for a fresh run.
+
+    Raises:
+      UserError: the rows that are there are damaged, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: str, resume_step: int = 0):
+        make_folder(folder)
+        self._path = os.path.join(folder, "metrics.jsonl")
+        self._keep_rows_until(resume_step)
+        with explain_disk_errors(self._path):
+            self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
+        self._tensorboard = os.path.join(folder, "tensorboard")
+        with self._explain_tensorboard_errors():
+            self._summaries = tf.summary.create_file_writer(self._tensorboard)
+
+    def _keep_rows_until(self, step: int) -> None:
+        if not os.path.exists(self._path):
+            return
+        kept = []
+        with open(self._path, "rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.endswith(b"\n"):
+                    continue  # cut short by a kill
+                try:
+                    keep = parse_json(line.decode())["step"] <= step
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UserError(f"{self._path}, line {number} is no row of metrics: remove the "
+                                    "line, or move the file away.") from error
+                if keep:
+                    kept.append(line)
+        with atomic_write(self._path) as stream:
+            stream.write(b"".join(kept))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """One row of `metrics.jsonl` and one point of each curve."""
+        row = {"step": step, **{name: float(f"{value:.7g}") if math.isfinite(value) else None
+                                for name, value in values.items()}}
+        with explain_disk_errors(self._path):
+            self._stream.write(json.dumps(row) + "\n")
+            self._stream.flush()
+        with self._tensorboard_step(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """A Markdown text in TensorBoard."""
+        with self._tensorboard_step(step):
+            tf.summary.text(name, text)
+
+    def figure(self, step: int, name: str, figure: "Figure") -> None:
+        """A picture in TensorBoard."""
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        pixels = tf.io.decode_png(picture.getvalue(), channels=3)
+        with self._tensorboard_step(step):
+            tf.summary.image(name, pixels[None])
+
+    @contextlib.contextmanager
+    def _tensorboard_step(self, step: int) -> Iterator[None]:
+        with self._explain_tensorboard_errors():
+            with self._summaries.as_default(step=step):
+                yield
+            self._summaries.flush()
+
+    @contextlib.contextmanager
+    def _explain_tensorboard_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.strip().split("\n", maxsplit=1)[0].rpartition("; ")[2]
+            raise UserError(f"Cannot write {self._tensorboard}: {reason}. The checkpoints are "
+                            "intact; make room, then run the same command again.") from error
+
+    def start_profile(self) -> None:
+        """Starts recording a profile for TensorBoard."""
+        tf.profiler.experimental.start(self._tensorboard)
+
+    def stop_profile(self) -> None:
+        """Writes the profile."""
+        tf.profiler.experimental.stop()
+
+    def close(self) -> None:
+        """Flushes and closes both files."""
+        self._stream.close()
+        with self._explain_tensorboard_errors():
+            self._summaries.close()
+
+
+class Silence:
+    """In place of a `Reporter` on the workers that leave writing to the chief."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Nothing."""
+
+    def figure(self, step: int, name: str, figure: "Figure") -> None:
+        """Nothing."""
+
+    def start_profile(self) -> None:
+        """Nothing."""
+
+    def stop_profile(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def reporting(folder: str, step: int, flags_text: str,
+              writes: bool) -> Iterator[Reporter | Silence]:
+    """The reporter of a run that begins, or goes on, at `step`; its flags are the first text.
+
+    Args:
+      folder, step: of `Reporter`.
+      flags_text: the resolved flagfile.
+      writes: whether this worker tells for all; if not, all calls do nothing.
+    """
+    reporter = Reporter(folder, step) if writes else Silence()
+    try:
+        reporter.text(step, "flags", "".join(f"    {line}\n" for line in flags_text.splitlines()))
+        yield reporter
+    finally:
+        reporter.close()

@@ -1,0 +1,1 @@
+"""SavedModel signatures, and the tokenizer as a graph."""

@@ -1,0 +1,37 @@
+"""A model's answers as their readers want them: the names of classes, scores, TSV and JSONL."""
+
+from collections.abc import Mapping, Sequence
+import json
+
+import numpy as np
+
+from gpt_tf.tasks.task import Task
+
+
+def class_names(task: Task) -> tuple[str, ...]:
+    """The outputs of the softmax: the labels, or the whole numbers of a score's range."""
+    if task.is_score:
+        low, high = task.score_range
+        return tuple(map(str, range(low, high + 1)))
+    return task.labels
+
+
+def answers(task: Task, predictions: np.ndarray) -> list[str] | list[float]:
+    """The label of each predicted class [N]; or each predicted score [N], inside its range."""
+    if task.is_score:
+        return [float(f"{score:.6g}") for score in np.clip(predictions, *task.score_range)]
+    return [task.labels[prediction] for prediction in predictions]
+
+
+def tsv_line(answer: str | float, probabilities: Sequence[float]) -> str:
+    """The answer and the probabilities of the classes, if any, with tabs between."""
+    return "\t".join([str(answer), *(f"{value:.6f}" for value in probabilities)]) + "\n"
+
+
+def json_line(answer: str | float, probabilities: Mapping[str, float]) -> str:
+    """{"prediction": ...}, and with "probabilities" the classes' by name, if any."""
+    value: dict = {"prediction": answer}
+    if probabilities:
+        value["probabilities"] = {name: round(float(each), 6)
+                                  for name, each in probabilities.items()}
+    return json.dumps(value, ensure_ascii=False) + "\n"

@@ -1,0 +1,143 @@
+"""A tokenizer's files: two public layouts, and a description that says how words were split."""
+
+import fnmatch
+import importlib.metadata
+import itertools
+import json
+import os
+import pathlib
+from typing import Any, Mapping, Sequence
+import warnings
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_write, make_folder, read_json, read_text, write_json
+
+INFO_FILE = "tokenizer_info.json"
+FORMAT_VERSION = 1
+_HEADER = "#version: 0.2"
+
+# Vocabulary and merges by layout; the published names end in the number of merges.
+LAYOUTS = {"openai": ("encoder_bpe_*.json", "vocab_*.bpe"),
+           "huggingface": ("vocab.json", "merges.txt")}
+
+
+def is_tokenizer_file(name: str) -> bool:
+    """Whether a file of this name is one of those that `Tokenizer.save` writes."""
+    patterns = [INFO_FILE, *itertools.chain(*LAYOUTS.values())]
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def find(folder: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
+    """Vocabulary and merges of the one tokenizer in `folder`.
+
+    Raises:
+      UserError: there is none, half of one, or several.
+    """
+    folder = pathlib.Path(folder)
+    found = [[path for pattern in patterns for path in sorted(folder.glob(pattern))]
+             for patterns in LAYOUTS.values()]
+    found = [paths for paths in found if paths]
+    if not found:
+        names = " and ".join(name.replace("*", "40000") for name in LAYOUTS["openai"])
+        raise UserError(f"No tokenizer in {folder}: it needs {names}, or "
+                        f"{' and '.join(LAYOUTS['huggingface'])}.")
+    names = ", ".join(path.name for paths in found for path in paths)
+    if len(found) > 1 or len(found[0]) > 2:
+        raise UserError(f"More than one tokenizer in {folder} ({names}): keep one.")
+    if len(found[0]) < 2:
+        raise UserError(f"Half a tokenizer in {folder}: {names} without its other file; copy "
+                        "both.")
+    return found[0][0], found[0][1]
+
+
+def read_vocabulary(path: str | os.PathLike) -> dict[str, int]:
+    """Token -> id.
+
+    Raises:
+      UserError: the file is missing or is no such table.
+    """
+    vocabulary = read_json(path, "the tokenizer's vocabulary")
+    if not isinstance(vocabulary, dict) or not all(
+            type(index) is int for index in vocabulary.values()):
+        raise UserError(f"{path} is not a vocabulary: a JSON object of tokens and their ids is "
+                        "wanted.")
+    return vocabulary
+
+
+def read_merges(path: str | os.PathLike) -> list[tuple[str, str]]:
+    """Pairs of tokens, first merged first.
+
+    Raises:
+      UserError: the file is missing or is no list of merges; the line is named.
+    """
+    lines = read_text(path, "the tokenizer's merges").replace("\r\n", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    first = 1 if lines and lines[0].startswith("#version") else 0
+    merges = [tuple(line.split(" ")) for line in lines[first:]]
+    for number, merge in enumerate(merges, first + 1):
+        if len(merge) != 2 or not all(merge):
+            raise UserError(f"{path}, line {number}: {lines[number - 1]!r} is not two tokens with "
+                            "a space between; take the merges from their source again.")
+    return merges
+
+
+def read_info(folder: str | os.PathLike) -> dict[str, Any] | None:
+    """The description that `write` left; None in a folder that others made.
+
+    Raises:
+      UserError: it is damaged, or of another format.
+    """
+    path = pathlib.Path(folder) / INFO_FILE
+    if not path.exists():
+        return None
+    info = read_json(path, "the tokenizer's description")
+    if not isinstance(info, dict) or not {"format_version", "language", "fingerprint"} <= set(info):
+        raise UserError(f"{path} does not describe a tokenizer; make the tokenizer again.")
+    if info["format_version"] != FORMAT_VERSION:
+        raise UserError(f"{path} is of format {info['format_version']}, this program reads format "
+                        f"{FORMAT_VERSION}; use the release that wrote it.")
+    return info
+
+
+def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) -> None:
+    """Warns if the words may split otherwise here than where the tokenizer was made."""
+    for name, here in library_versions().items():
+        made_with = info.get(name)
+        if made_with != here:
+            made_with = f"{made_with!s:.40}"
+            warnings.warn(
+                f"The tokenizer in {folder} was made with {name} {made_with}, here is {here}: some "
+                f"words may split differently. Install {name}=={made_with} to be exact.",
+                stacklevel=3)
+
+
+def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
+          merges: Sequence[tuple[str, str]], info: Mapping[str, Any]) -> None:
+    """Writes a tokenizer, the description last.
+
+    Raises:
+      UserError: files of another tokenizer stand there, or the folder cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    contents = dict(zip(
+        (name.replace("*", str(len(merges))) for name in LAYOUTS[layout]),
+        (json.dumps(vocabulary).encode(),
+         "\n".join([_HEADER, *map(" ".join, merges), ""]).encode())))
+    make_folder(folder)
+    for path in filter(lambda path: is_tokenizer_file(path.name), folder.iterdir()):
+        # The files of a save that was stopped are the same, and fine.
+        if path.name not in contents or path.read_bytes() != contents[path.name]:
+            raise UserError(f"{folder} already holds another tokenizer ({path.name}); name "
+                            "another folder.")
+    for name, content in contents.items():
+        with atomic_write(folder / name) as stream:
+            stream.write(content)
+    write_json(folder / INFO_FILE, {
+        "format_version": FORMAT_VERSION, **info, **library_versions()})
+
+
+def library_versions() -> dict[str, str]:
+    """The libraries whose release decides the ids, beside the tokenizer's own files."""
+    return {name: importlib.metadata.version(name) for name in ("ftfy", "spacy")}

@@ -1,0 +1,246 @@
+"""Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
+
+import functools
+import re
+from typing import Any, Callable, NamedTuple, Sequence
+
+from gpt_tf.common.errors import UserError
+
+# What may be a code such as en or zh-Hans: spaCy makes a module's name of it, and imports that.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+@functools.cache
+def _load_spacy(language: str) -> Any:
+    import spacy  # pylint: disable=import-outside-toplevel  # takes most of a second
+
+    try:
+        if not _LANGUAGE.fullmatch(language):
+            raise ValueError("no language code")
+        pipeline = spacy.blank(language)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"spaCy cannot split words of the language {language!r}; give one of its "
+                        "language codes, such as en, fr or de.") from error
+    if type(pipeline.tokenizer) is not spacy.tokenizer.Tokenizer:  # a subclass has other rules
+        raise UserError(f"spaCy splits the language {language!r} by more than rules, which is not "
+                        "supported; give another language code, or xx for rules of no language.")
+    return pipeline
+
+
+class WordRules(NamedTuple):
+    """What decides how a language's words are split, in Python's patterns.
+
+    special: chunk -> its words.
+    sought: those of them that the last pass looks for among the words of a text.
+    prefixes, suffixes, infixes: alternatives, the first that fits first.
+    url: pattern of chunks that are split no further.
+    """
+
+    special: dict[str, list[str]]
+    sought: list[str]
+    prefixes: list[str]
+    suffixes: list[str]
+    infixes: list[str]
+    url: str
+
+
+def _never(text: str) -> None:
+    del text
+
+# Far more signs than a rule of an affix has; none sees more than so many signs around its own.
+_AFFIX, _CONTEXT = 64, 16
+_LONGEST_CHUNK = 2_000
+
+# A URL's user and password, and the same texts by a pattern that does not try every colon with
+# every sign after it: n * n steps for a chunk of n signs.
+_USER, _PLAIN_USER = r"(?:\S+(?::\S*)?@)?", r"(?:\S+@)?"
+
+
+class WordSplitter:
+    """spaCy's rule tokenizer for one chunk at a time, without its cost for each new word.
+
+    Follows `spacy.tokenizer.Tokenizer` with the language's own rules: special cases first, then
+    prefixes and suffixes one by one, then special cases, URLs and infixes of what is left.
+
+    Args:
+      language: a spaCy language code, e.g. "en".
+
+    Raises:
+      UserError: spaCy has no rule tokenizer for the language.
+    """
+
+    def __init__(self, language: str):
+        self._spacy = _load_spacy(language)
+        rules = self._spacy.tokenizer
+        self._prefix = rules.prefix_search or _never
+        self._suffix = rules.suffix_search or _never
+        self._infixes = rules.infix_finditer or (lambda text: ())
+        self._token_match = rules.token_match or _never
+        url = rules.url_match.__self__.pattern  # every language has one
+        self._url_match = re.compile(url.replace(_USER, _PLAIN_USER)).match
+        orth = self._spacy.vocab.strings["ORTH"]  # the key of a rule token's text
+        self._special = {rule: [token[orth] for token in tokens]
+                         for rule, tokens in rules.rules.items()}
+        self._longest_special = max(map(len, self._special), default=0)
+        # English rules touch a chunk of ASCII letters as a special case only.
+        self._letters_are_words = language == "en"
+        self._bridging = self._find_bridging_words()
+
+    def _find_bridging_words(self) -> set[str]:
+        """Chunks and words of rules that hold a space, such as the Spanish "EE. UU."."""
+        special, self._special = self._special, {}  # spaCy reads a rule without special cases
+        chunks = {chunk for rule in special if rule.split() not in ([], [rule])
+                  for chunk in rule.split()}
+        words = {word for chunk in chunks for word in self._split_affixes(chunk)}
+        self._special = special
+        return chunks | words
+
+    @property
+    def rules(self) -> WordRules:
+        """The rules, for those who split words by other means."""
+        defaults = self._spacy.Defaults
+        # spaCy leaves empty alternatives out.
+        affixes = ([piece for piece in pieces if piece.strip()] for pieces in
+                   (defaults.prefixes, defaults.suffixes, defaults.infixes))
+        # Others can only come out of the first pass as special cases.
+        sought = [rule for rule in self._special
+                  if self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule))]
+        return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
+
+    def split_chunk(self, chunk: str) -> list[str] | None:
+        """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.
+
+        Its last pass looks for special cases among all words of a text. A match that reaches over
+        whitespace is void unless its rule holds a space, but hides the matches it overlaps. So a
+        chunk stands alone exactly when that pass finds nothing to change inside it, and no word
+        of such a rule.
+        """
+        if (self._letters_are_words and chunk.isascii() and chunk.isalpha()
+                and chunk not in self._special):
+            words = [chunk]
+        else:
+            words = self._split_affixes(chunk)
+        if self._bridging and (chunk in self._bridging or not self._bridging.isdisjoint(words)):
+            return None
+        return None if len(words) > 1 and self._has_special_inside(words) else words
+
+    def split_line(self, line: str) -> list[str]:
+        """Words of one standardised line, by spaCy itself: right whatever the neighbours do.
+
+        spaCy may take n * n steps for a chunk of n signs, so parts of longer ones stand alone.
+        """
+        parts = [chunk[start:start + _LONGEST_CHUNK] for chunk in line.split()
+                 for start in range(0, len(chunk), _LONGEST_CHUNK)]
+        with self._spacy.memory_zone():
+            return [word.text for word in self._spacy.tokenizer(" ".join(parts))]
+
+    def _has_special_inside(self, words: list[str]) -> bool:
+        for start in range(len(words)):
+            text = ""
+            for end in range(start, len(words)):
+                text += words[end]
+                if len(text) > self._longest_special:
+                    break
+                inside = words[start:end + 1]
+                if self._special.get(text, inside) != inside:
+                    return True
+        return False
+
+    def _split_affixes(self, text: str) -> list[str]:
+        prefixes, suffixes = [], []
+        start, end, length = 0, len(text), -1
+        while start < end and end - start != length:
+            if (self._token_match is not _never and self._token_match(text[start:end])
+                    or self._is_special(text, start, end)):
+                break
+            length = end - start
+            prefix = self._affix_length(self._prefix, text, start, end, at_start=True)
+            if prefix and self._is_special(text, start + prefix, end):
+                prefixes.append(text[start:start + prefix])
+                start += prefix
+                break
+            suffix = self._affix_length(self._suffix, text, start + prefix, end, at_start=False)
+            if suffix and self._is_special(text, start, end - suffix):
+                suffixes.append(text[end - suffix:end])
+                end -= suffix
+                break
+            if prefix + suffix > length:
+                suffix = 0  # they overlap: the prefix goes first
+            if prefix:
+                prefixes.append(text[start:start + prefix])
+            if suffix:
+                suffixes.append(text[end - suffix:end])
+            start, end = start + prefix, end - suffix
+        return [*prefixes, *self._split_infixes(text[start:end]), *reversed(suffixes)]
+
+    def _is_special(self, text: str, start: int, end: int) -> bool:
+        return end - start <= self._longest_special and text[start:end] in self._special
+
+    def _affix_length(self, search: Callable[[str], re.Match | None], text: str, start: int,
+                      end: int, at_start: bool) -> int:
+        """The length of the prefix or suffix of text[start:end]; 0: there is none.
+
+        Only an end of it is looked at, so that a chunk of n signs that come off one by one takes n
+        steps and not n * n. A rule that fills that end may go on, as that of "...." does.
+        """
+        width = _AFFIX
+        while True:
+            part = (text[start:min(end, start + width)] if at_start
+                    else text[max(start, end - width):end])
+            length = _length(search(part))
+            if length < width - _CONTEXT or len(part) == end - start:
+                return length
+            width *= 2
+
+    def _split_infixes(self, text: str) -> list[str]:
+        if not text:
+            return []
+        if text in self._special:
+            return self._special[text]
+        if self._token_match(text) or self._url_match(text):
+            return [text]
+        words, done = [], 0
+        for infix in self._infixes(text):
+            start, end = infix.span()
+            if start:  # at the very start it is no infix
+                words += [text[done:start], text[start:end]]
+                done = end
+        return [word for word in [*words, text[done:]] if word]
+
+
+def _length(match: re.Match | None) -> int:
+    return match.end() - match.start() if match else 0
+CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
+OPENING = re.compile(r"[(\[{$]+")
+_NEWLINE = "\n"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Joins words as people write them.
+
+    `join_words(["i", "do", "n't", "know", ",", '"', "he", "said", '"', "."])` is
+    `i don't know, "he said".`: no space before closing punctuation and the ends of contractions,
+    none after opening brackets; quotes open and close in turn within a line.
+    """
+    text, glue, open_quotes = [], True, set()
+    for word in words:
+        if word == _NEWLINE:
+            text.append(word)
+            glue, open_quotes = True, set()
+            continue
+        quote = word if word in ('"', "'") else ""
+        closes = quote in open_quotes or (quote == "'" and _is_elision(text))
+        if not (glue or closes or CLOSING.fullmatch(word)):
+            text.append(" ")
+        text.append(word)
+        glue = bool(OPENING.fullmatch(word)) or bool(quote and not closes)
+        if quote and not closes:
+            open_quotes.add(quote)
+        elif quote:
+            open_quotes.discard(quote)
+    return "".join(text)
+
+
+def _is_elision(text: list[str]) -> bool:
+    """Whether an apostrophe here ends a word: the boys', runnin'."""
+    return bool(text) and text[-1].endswith(("s", "in"))

@@ -1,0 +1,1 @@
+"""One update, the Trainer, devices and workers, the two recipes."""

@@ -1,0 +1,58 @@
+"""Perplexity and bits per byte of a `GPT` on held-out batches."""
+
+from typing import Iterable
+
+import tensorflow as tf
+
+from gpt_tf.data.manifest import Split
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.losses import rows, shift_targets, token_losses
+from gpt_tf.tasks.metrics import language_scores
+from gpt_tf.training import distribution
+
+
+class Evaluator:
+    """Perplexity and bits per byte of a model on batches of a split.
+
+    Args:
+      model: measured without dropout.
+      strategy: whose replicas share each batch.
+      jit_compile: whether to compile with XLA.
+    """
+
+    def __init__(self, model: GPT, strategy: tf.distribute.Strategy, jit_compile: bool = True):
+        self._model = model
+        self._strategy = strategy
+        self._sums = tf.function(self._replica_sums, jit_compile=jit_compile)
+        self._global_sums = tf.function(self._run_replicas)
+
+    def __call__(self, batches: Iterable[dict[str, tf.Tensor]], split: Split) -> dict[str, float]:
+        """Measures all of `batches`.
+
+        Args:
+          batches: of `split`, all or a part of it.
+          split: its totals turn the loss of a token into bits per byte.
+
+        Returns:
+          `metrics.language_scores`, with the loss of what was measured for that of the split;
+          predicted_tokens: how many were measured.
+        """
+        loss = weight = 0.0
+        for batch in batches:
+            sums = distribution.first_replica(self._strategy, self._global_sums(batch))
+            loss += float(sums[0])
+            weight += float(sums[1])
+        return language_scores(loss / weight, split.predicted_tokens,
+                               split.text_bytes) | {"predicted_tokens": weight}
+
+    def _run_replicas(self, batch):
+        return self._strategy.run(self._replica_step, args=(batch,))
+
+    def _replica_step(self, batch):
+        return distribution.sum_over_replicas(self._sums(distribution.replica_rows(batch)))
+
+    def _replica_sums(self, batch):
+        hidden = self._model(batch["token_ids"])
+        targets, mask = shift_targets(batch["token_ids"], batch["lengths"])
+        losses = token_losses(rows(hidden), self._model.vocabulary_table(), rows(targets))
+        return tf.reduce_sum(losses * rows(mask)), tf.reduce_sum(mask)

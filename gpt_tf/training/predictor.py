@@ -1,0 +1,90 @@
+"""Predictions of a fine-tuned model on the batches of a split."""
+
+import dataclasses
+from typing import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from gpt_tf.model.objectives import example_losses
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.training import distribution
+from gpt_tf.training.by_shape import FunctionByShape
+
+_COLUMNS = ("records", "indices", "labels")  # of a batch, in the order of `Predictor`
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a model says of the N rows of a split, in their order.
+
+    indices: int64 [N], the row's number in its source.
+    labels: int32 [N], or float32 [N] for scores; -1 or NaN where the source has none.
+    probabilities: float32 [N, C].
+    predictions: int32 [N], the likeliest class; or float32 [N], the expected score.
+    loss: mean cross-entropy of the rows; NaN where the source has no labels.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    predictions: np.ndarray
+    loss: float
+
+
+class Predictor:
+    """Predictions of a model, measured without dropout.
+
+    Args:
+      model: the model.
+      strategy: whose replicas share each batch.
+      jit_compile: whether to compile with XLA, once for each width of the batches.
+    """
+
+    def __init__(self, model: TaskModel, strategy: tf.distribute.Strategy,
+                 jit_compile: bool = True):
+        self._model = model
+        self._strategy = strategy
+        self._logits = tf.function(self._replica_logits, jit_compile=jit_compile)
+        self._global_columns = FunctionByShape(self._run_replicas)
+
+    def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> Predictions:
+        """Every row of `batches` once, by its place in the split; filling rows are dropped.
+
+        Args:
+          batches: of `batches.evaluation_batches`, or of the same shape; this worker's share.
+        """
+        parts = []
+        for batch in batches:
+            inputs = {name: batch[name] for name in ("token_ids", "lengths", *_COLUMNS)}
+            columns = [value.numpy() for value in distribution.first_replica(
+                self._strategy, self._global_columns(inputs))]
+            parts.append([column[columns[0] >= 0] for column in columns])
+        records, *columns = (np.concatenate(column) for column in zip(*parts))
+        return self._predictions(*(column[np.argsort(records)] for column in columns))
+
+    def _predictions(self, indices, labels, logits) -> Predictions:
+        task = self._model.task
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+        predictions = np.argmax(logits, axis=1).astype(np.int32)
+        labelled = labels >= 0
+        if task.is_score:
+            low, high = task.score_range
+            predictions = (probabilities @ np.arange(low, high + 1.0)).astype(np.float32)
+            labelled = ~np.isnan(labels)
+        loss = float("nan")
+        if labelled.all():
+            loss = float(tf.reduce_mean(example_losses(task, logits, labels)))
+        return Predictions(indices, labels, probabilities.astype(np.float32), predictions, loss)
+
+    def _run_replicas(self, batch):
+        return self._strategy.run(self._replica_step, args=(batch,))
+
+    def _replica_step(self, batch):
+        rows = distribution.replica_rows(batch)
+        logits = self._logits({name: rows[name] for name in ("token_ids", "lengths")})
+        return distribution.gather_rows([*(rows[name] for name in _COLUMNS), logits])
+
+    def _replica_logits(self, batch):
+        return self._model(batch["token_ids"], batch["lengths"])

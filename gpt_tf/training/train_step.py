@@ -1,0 +1,101 @@
+"""One update: forward and backward by micro-batches, reduction, clipping, Adam."""
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import TrainingConfig
+from gpt_tf.model.objectives import LossFunction, LossSums
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.training import distribution
+from gpt_tf.training.by_shape import FunctionByShape
+
+
+class TrainStep:
+    """One update: forward and backward by micro-batches, reduction, clipping, Adam.
+
+    Forward and backward are one XLA program, the update another, and the reduction over replicas
+    stands between them, where XLA's collectives are not needed. The mean is taken over the whole
+    global batch by dividing after the reduction, so neither replicas nor micro-batches show in
+    the result.
+
+    Args:
+      strategy: where the variables live.
+      variables: what is trained.
+      loss: batch -> LossSums, over the rows it is given.
+      optimizer: its Adam.
+      config: micro-batch and compilation.
+      part_names: names of `LossSums.parts`.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, variables: list[keras.Variable],
+                 loss: LossFunction, optimizer: Adam, config: TrainingConfig,
+                 part_names: tuple[str, ...] = ()):
+        self._strategy = strategy
+        self._variables = variables
+        self._loss = loss
+        self._part_names = part_names
+        self._optimizer = optimizer
+        self._config = config
+        self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
+        self._global_step = FunctionByShape(self._run_replicas)
+
+    def __call__(self, batch: dict[str, tf.Tensor], step: int,
+                 flag: bool = False) -> dict[str, tf.Tensor]:
+        """Takes update `step`, counted from 1.
+
+        Args:
+          batch: this worker's share of the global batch.
+          step: number of the update.
+          flag: whatever this worker wants all to know.
+
+        Returns:
+          Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
+          had one. All workers get the same.
+        """
+        rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
+        values = self._global_step(batch, rate, tf.constant(float(flag)))
+        return distribution.first_replica(self._strategy, values)
+
+    def _run_replicas(self, batch, rate, flag):
+        return self._strategy.run(self._replica_step, args=(batch, rate, flag))
+
+    def _replica_step(self, batch, rate, flag):
+        gradients, sums = self._gradients(distribution.replica_rows(batch))
+        gradients, sums, flags = distribution.sum_over_replicas(
+            (gradients, sums, tf.identity(flag)))
+        norm = tf.linalg.global_norm(gradients) / sums.weight
+        scale = self._optimizer.clip_scale(norm) / sums.weight
+        context = tf.distribute.get_replica_context()
+        context.merge_call(self._optimizer.apply, args=(gradients, scale, rate))
+        parts = {name: part / sums.weight for name, part in sums.parts.items()}
+        return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm,
+                "flags": flags, **parts}
+
+    def _sum_micro_batches(self, batch):
+        """Gradients of the summed loss (dense, one for each variable), and the sums."""
+        rows = batch["rows"].shape[0]
+        size = self._config.micro_batch_size or rows
+        if size == rows:
+            return self._sum_rows(batch)
+
+        def part(index):
+            return {name: value if not value.shape.rank else
+                    tf.reshape(value, [rows // size, size, *value.shape[1:]])[index]
+                    for name, value in batch.items()}
+
+        def add(index, total):
+            return index + 1, tf.nest.map_structure(tf.add, total, self._sum_rows(part(index)))
+
+        zero = tf.zeros([])
+        zeros = ([tf.zeros(v.shape) for v in self._variables],
+                 LossSums(zero, zero, zero, {name: zero for name in self._part_names}))
+        return tf.while_loop(lambda index, _: index < rows // size, add, (0, zeros),
+                             maximum_iterations=rows // size)[1]
+
+    def _sum_rows(self, batch):
+        with tf.GradientTape() as tape:
+            sums = self._loss(batch)
+        gradients = tape.gradient(sums.loss, [variable.value for variable in self._variables],
+                                  unconnected_gradients="zero")
+        # Adam must see the sum of a token's gradients, not one gradient for each occurrence.
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], sums

@@ -1,0 +1,175 @@
+"""The Trainer: one compiled step, and the cadence of log, validate and save.
+
+It knows nothing of GPT: the loss is a function of a batch, the data an iterable of batches that
+is a function of the step. Custom, because `keras.Model.fit` gives wrong updates under
+`tf.distribute` (clips before reducing, reduces twice).
+"""
+
+import contextlib
+import math
+import signal
+import time
+from typing import Any, Callable, Iterable, Iterator
+
+import tensorflow as tf
+
+from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.progress import Progress
+from gpt_tf.config import TrainingConfig
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.reporting import Reporter
+from gpt_tf.tasks import metrics
+from gpt_tf.training import distribution
+from gpt_tf.training.train_step import TrainStep
+
+
+class Trainer:
+    """Takes updates and, between them, logs, validates, saves, and heeds signals.
+
+    Args:
+      cluster: the workers, of which this is one.
+      step_function: (batch, step) -> scalars, a `TrainStep`.
+      optimizer: for its learning rate.
+      checkpoints: where the run is saved.
+      reporter: where the run reports.
+      config: the cadence.
+    """
+
+    def __init__(self, cluster: distribution.Cluster, step_function: TrainStep, optimizer: Adam,
+                 checkpoints: Checkpoints, reporter: Reporter, config: TrainingConfig):
+        self._cluster = cluster
+        self._step_function = step_function
+        self._optimizer = optimizer
+        self._checkpoints = checkpoints
+        self._reporter = reporter
+        self._config = config
+        self._pending: list[dict[str, tf.Tensor]] = []
+        self._waited = 0.0
+        self._clock = time.perf_counter()
+
+    def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
+              validate: Callable[[int, bool], dict[str, Any]]) -> None:
+        """Takes updates start + 1 .. total.
+
+        Args:
+          batches: element k is this worker's share of the batch of update start + k + 1.
+          start: updates already done.
+          total: updates of the whole run.
+          validate: (step, whether it is the last) -> scalars to report.
+
+        Raises:
+          UserError: the loss is not finite, or a checkpoint cannot be written.
+          Interrupted: a signal came; the run was saved.
+        """
+        config = self._config
+        with _catch_signals() as signals, Progress(total, "updates", "training",
+                                                   initial=start) as progress:
+            self._clock = time.perf_counter()
+            for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
+                if step == config.profile_step:
+                    self._reporter.start_profile()
+                self._pending.append(self._step_function(batch, step, bool(signals)))
+                if config.profile_step and step == config.profile_step + 4:
+                    self._reporter.stop_profile()
+                stop = self._is_told_to_stop(signals)
+                last = step == total
+                evaluate = last or _is_due(step, config.evaluate_every)
+                save = last or step % config.save_every == 0
+                shown = {}
+                if save or evaluate or stop or step % config.log_every == 0:
+                    shown = self._log(step)
+                progress.update(1, **shown)
+                # The save follows the validation, which may keep the best weights: a kill
+                # between them repeats both.
+                if evaluate:
+                    self._validate(step, last, validate, progress)
+                if save or stop:
+                    with self._cluster.together():
+                        self._checkpoints.save(step)
+                if stop:
+                    raise Interrupted(next(iter(signals), signal.SIGTERM),
+                                      f"Saved at update {step} of {total}; the same command goes "
+                                      "on from there.")
+
+    def _timed(self, batches: Iterable) -> Iterator:
+        """`batches`, adding up the time that they are waited for."""
+        iterator = iter(batches)
+        while True:
+            begin = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - begin
+            yield batch
+
+    def _is_told_to_stop(self, signals: list[int]) -> bool:
+        """Whether a signal has come; of several workers, to any of them before the newest update.
+
+        Each worker sees its own at once, and all see everybody's at the same update.
+        """
+        if self._cluster.share.count == 1:
+            return bool(signals)  # nothing waits for the device
+        return float(self._pending[-1]["flags"]) > 0
+
+    def _log(self, step: int) -> dict[str, str]:
+        """Reports the updates since the last log; returns what the progress bar shows."""
+        values = [{name: float(value) for name, value in row.items()} for row in self._pending]
+        self._pending = []
+        self._check_finite(values, step - len(values) + 1)
+        seconds = time.perf_counter() - self._clock
+        waited = self._waited / seconds
+        self._clock, self._waited = time.perf_counter(), 0.0
+        means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
+        losses = {name: mean for name, mean in means.items() if name.endswith("loss")}
+        if len(losses) == 1:  # the exponential of a joint loss is no perplexity
+            losses["perplexity"] = metrics.perplexity(losses["loss"])
+        rate = sum(row["tokens"] for row in values) / seconds
+        self._reporter.scalars(step, {
+            **{f"train/{name}": value for name, value in losses.items()},
+            "train/learning_rate": self._optimizer.learning_rate(step),
+            "train/gradient_norm": values[-1]["gradient_norm"], "train/tokens_per_second": rate,
+            "train/input_wait": waited})
+        return {**{name: f"{value:.4g}" for name, value in losses.items()},
+                "tokens/s": f"{rate:.0f}"}
+
+    def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
+        for step, row in enumerate(values, start=first_step):
+            if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
+                raise UserError(
+                    f"The loss or its gradient is not finite at update {step} (loss "
+                    f"{row['loss']}, gradient norm {row['gradient_norm']}). The last good "
+                    f"checkpoint is {self._checkpoints.latest or 'none'}: try a lower "
+                    "--learning_rate, or --dtype=float32.")
+
+    def _validate(self, step: int, last: bool, validate, progress: Progress) -> None:
+        scalars = validate(step, last)
+        self._reporter.scalars(step, scalars)
+        progress.write(f"update {step}: " + ", ".join(
+            f"{name} {value:.4g}" for name, value in scalars.items()))
+        # The rate of training does not count the time of validation.
+        self._clock = time.perf_counter()
+
+
+def _is_due(step: int, every: float) -> bool:
+    """Whether a multiple of `every`, which need not be whole, was reached by this step."""
+    return every > 0 and step // every > (step - 1) // every
+
+
+@contextlib.contextmanager
+def _catch_signals():
+    """A list that SIGTERM and Ctrl-C append their number to; a second one ends at once."""
+    received: list[int] = []
+
+    def handler(number, _):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number in numbers:
+            signal.signal(number, previous[number])

@@ -1,0 +1,1 @@
+"""A data folder in the making, here or on Beam."""

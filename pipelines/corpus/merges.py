@@ -1,0 +1,87 @@
+"""Learning byte-pair merges from word counts; a pure function of the counts.
+
+Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
+section 3.2: start from characters, merge the most frequent pair of neighbours, again and again.
+"""
+
+import collections
+from collections.abc import Iterator, Mapping
+import heapq
+import itertools
+
+from gpt_tf.tokenizer.tokenizer import END_OF_WORD, NEWLINE, UNKNOWN
+
+Pair = tuple[str, str]
+
+
+def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
+    """Yields merges, the most frequent pair first, until every word is one token.
+
+    Of pairs equally frequent, the one that comes first as strings is merged first, so the order
+    of `counts` changes nothing.
+
+    Example:
+      `learn_merges({"abab": 3, "b": 5})` gives ("a", "b"), ("a", "b</w>"), ("ab", "ab</w>"): the
+      word a b a b</w> has its three pairs 3 times each, and the word b</w> has none.
+    """
+    words = [[*word[:-1], word[-1] + END_OF_WORD] for word in counts]
+    weights = list(counts.values())
+    pair_counts: collections.Counter[Pair] = collections.Counter()
+    places = collections.defaultdict(set)  # pair -> words that held it when it was counted
+    for place, (word, weight) in enumerate(zip(words, weights)):
+        for pair in itertools.pairwise(word):
+            pair_counts[pair] += weight
+            places[pair].add(place)
+    # Counts that fell since they were pushed are put right when they come up.
+    heap = [(-count, pair) for pair, count in pair_counts.items()]
+    heapq.heapify(heap)
+    while heap:
+        count, pair = heapq.heappop(heap)
+        now = pair_counts[pair]
+        if -count != now:
+            if now:
+                heapq.heappush(heap, (-now, pair))
+            continue
+        yield pair
+        changes: collections.Counter[Pair] = collections.Counter()
+        for place in places.pop(pair):
+            before, weight = words[place], weights[place]
+            after = words[place] = _merge(before, pair)
+            for old in itertools.pairwise(before):
+                changes[old] -= weight
+            for new in itertools.pairwise(after):
+                changes[new] += weight
+                places[new].add(place)
+        for changed, change in changes.items():
+            pair_counts[changed] += change
+            if change > 0:
+                heapq.heappush(heap, (-pair_counts[changed], changed))
+
+
+def _merge(word: list[str], pair: Pair) -> list[str]:
+    left, right = pair
+    merged, rest = [], iter(range(len(word)))
+    for place in rest:
+        if word[place] == left and place + 1 < len(word) and word[place + 1] == right:
+            merged.append(left + right)
+            next(rest)
+        else:
+            merged.append(word[place])
+    return merged
+
+
+def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, int]:
+    """Token -> id in the published order.
+
+    `<unk>`; every character, the most frequent first; the same as ends of words; what the merges
+    make; the line break.
+    """
+    characters: collections.Counter[str] = collections.Counter()
+    for word, count in counts.items():
+        for character in word:
+            characters[character] += count
+    alphabet = sorted(characters, key=lambda character: (-characters[character], character))
+    tokens = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet),
+              *map("".join, merges), NEWLINE]
+    # Two merges may make one token: "ab" + "c" and "a" + "bc".
+    return {token: index for index, token in enumerate(dict.fromkeys(tokens))}

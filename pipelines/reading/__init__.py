@@ -1,0 +1,1 @@
+"""Files and TensorFlow Datasets, as blocks, lines and examples."""

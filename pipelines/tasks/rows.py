@@ -1,0 +1,244 @@
+"""Task files -> rows of a task, streaming: texts in the order of the form, and a label.
+
+`--input` is
+  a folder           with the files that the task's publisher made; which layout it is, is found
+  DPR/train.c.txt    one of these files, if they are all of one format: the training split
+  tfds:glue/sst2     a data set that tensorflow-datasets has prepared, under --tfds_dir
+and of a user's own task, whose files end in .tsv (no quotes), .csv (with quotes) or .jsonl
+  tickets.tsv        the training split
+  tickets/           a folder with train.*, and validation.* (or dev.*) and test.* if there are any
+  train=a.tsv,validation=b.csv
+
+A bad row has the wrong number of columns, an unknown label, no text or text that is not UTF-8, or
+is no JSON. It stops the reading with its file and line, or is left out and counted; one that the
+publisher's files are known to have is always left out and counted. Spaces around a text do not
+count.
+"""
+
+import collections
+from collections.abc import Callable, Iterator
+import functools
+import itertools
+import os
+from typing import NamedTuple
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.tasks import forms, heuristics
+from pipelines.reading import catalogue, files
+from pipelines.tasks import description, layouts
+from pipelines.tasks.description import Source, TaskRow
+from pipelines.tasks.raw_rows import BadRow, Rows, Values, read_examples, read_rows
+from pipelines.tasks.spec import spelled
+
+# A row with its number in the split.
+_Numbered = Iterator[tuple[int, str, Values | BadRow]]
+
+
+class Row(NamedTuple):
+    """One example of a task.
+
+    index: number of the row in its source split, from 0; rows that are left out count.
+    texts: of the form, in order; of multiple choice the context, the question (or "") and each
+      answer.
+    label: id of the class, or the score; None without one.
+    where: its file and line.
+    """
+
+    index: int
+    texts: tuple[str, ...]
+    label: int | float | None
+    where: str
+
+
+class RowSource:
+    """The rows of one split, in a fixed order; may be read several times.
+
+    Attributes:
+      left_out: reason -> rows that the last reading left out.
+      labelled: whether the rows have labels; None before the first row is read.
+    """
+
+    def __init__(self, task: TaskRow, split: str, source: Source, read: Callable[[], _Numbered],
+                 on_bad_row: str):
+        self._task = task
+        self._source = source
+        self._read = read
+        self._skips = on_bad_row == "skip"
+        self._may_lack_labels = _may_lack_labels(split) and description.NO_LABEL not in task.defects
+        self.left_out: collections.Counter[str] = collections.Counter()
+        self.labelled: bool | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Each row that is not left out.
+
+        Raises:
+          UserError: a file cannot be read, or a row is bad and may not be left out.
+        """
+        self.left_out.clear()
+        self.labelled = None
+        for number, where, values in self._read():
+            try:
+                row = self._row(number, where, values)
+            except BadRow as bad:
+                if bad.reason not in self._task.defects and not self._skips:
+                    raise UserError(f"{where}: {bad}; mend or remove the row, or leave out such "
+                                    "rows with --on_bad_row=skip.") from bad
+                self.left_out[bad.reason] += 1
+            else:
+                yield row
+
+    def _row(self, number: int, where: str, values: Values | BadRow) -> Row:
+        if isinstance(values, BadRow):
+            raise values
+        label = self._label(values)
+        if self._source.index is not None:
+            number = values[self._source.index]
+        return Row(number, self._texts(values), label, where)
+
+    def _texts(self, values: Values) -> tuple[str, ...]:
+        parts: list[list] = []  # of each text
+        for columns in self._source.texts:
+            cells = [values.get(column) for column in columns]
+            is_list = len(cells) == 1 and isinstance(cells[0], list)
+            parts += [[cell] for cell in cells[0]] if is_list else [cells]
+        if not all(isinstance(cell, str) for cells in parts for cell in cells):
+            raise BadRow(description.COLUMNS, "no text in one of "
+                         f"{', '.join(map(str, self._source.columns))}")
+        texts = tuple(" ".join(cells).strip() for cells in parts)
+        if len(texts) != self._task.num_texts:
+            raise BadRow(description.COLUMNS, f"{len(texts)} texts where there should be "
+                                           f"{self._task.num_texts}")
+        for number, text in enumerate(texts):
+            is_question = self._task.form == forms.MULTIPLE_CHOICE and number == 1
+            if not text and not is_question:
+                raise BadRow(description.EMPTY, "a text is empty")
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise BadRow(description.NOT_UTF8, "a text is not UTF-8") from error
+        if (self._task.form == heuristics.PRONOUN
+                and not heuristics.find_pronoun(sentence=texts[0], pronoun=texts[1])):
+            raise BadRow(description.NO_PRONOUN, f"the pronoun {texts[1]!r:.40} is no word of the "
+                                              "sentence")
+        return texts
+
+    def _label(self, values: Values) -> int | float | None:
+        """The label; the first row says whether the rows have one."""
+        value = values.get(self._source.label)
+        if isinstance(value, (list, dict)):
+            raise BadRow(description.BAD_LABEL, "the label is neither text nor a number")
+        text = "" if value is None else spelled(value)
+        has_label = text not in ("", self._task.no_label)
+        if not has_label and not self._may_lack_labels:
+            raise BadRow(description.NO_LABEL, "there is no label")
+        if self.labelled is None:
+            self.labelled = has_label
+        if has_label != self.labelled:
+            raise BadRow(description.NO_LABEL, "some rows have a label and others have none")
+        if not has_label:
+            return None
+        if self._task.score_range:
+            return _score(text, *self._task.score_range)
+        if text not in self._task.labels:
+            raise BadRow(description.BAD_LABEL,
+                         f"the label {text!r:.40} is none of {', '.join(self._task.labels)}")
+        return self._task.labels.index(text)
+
+
+def _score(text: str, low: int, high: int) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = float("nan")
+    if not low <= score <= high:
+        raise BadRow(description.BAD_LABEL,
+                     f"the score {text!r:.40} is not a number from {low} to {high}")
+    return score
+
+
+def _may_lack_labels(split: str) -> bool:
+    return split.startswith("test")
+
+
+def open_task(task: TaskRow, input: str,
+              tfds_dir: str, on_bad_row: str) -> dict[str, RowSource]:
+    """Finds the splits of a task; those that are not at hand are absent.
+
+    Args:
+      task: see `tasks.find_task`.
+      input: a folder, file, list of files or tfds:NAME; see the module's text.
+      tfds_dir: where prepared data sets stand; empty for tensorflow-datasets' own place.
+      on_bad_row: "stop", or "skip" and count bad rows.
+
+    Returns:
+      Split -> its rows, in the order train, validation, test.
+
+    Raises:
+      UserError: no file of the task is there, or the data set is not the task's or not prepared.
+    """
+    if input.startswith("tfds:"):
+        return _open_catalogue(task, input.removeprefix("tfds:"), tfds_dir, on_bad_row)
+    if task.own:
+        folder, layout = "", layouts.own_layout(task.own, input)
+    elif os.path.isfile(os.path.expanduser(input)):
+        folder, layout = "", layouts.file_layout(task, os.path.expanduser(input))
+    else:
+        folder, layout = os.path.expanduser(input), layouts.find_layout(task, input)
+    return {split: RowSource(task, split, source,
+                             functools.partial(_read_files, folder, split, source), on_bad_row)
+            for split, source in layout.items()}
+
+
+def _read_files(folder: str, split: str, source: Source) -> _Numbered:
+    rows = itertools.chain.from_iterable(
+        read_rows(os.path.join(folder, path), source, _may_lack_labels(split))
+        for path in source.paths)
+    return _part_of(rows, source, folder)
+
+
+def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
+    """The rows that are in the source's part of its file, with their numbers in the file."""
+    numbered = ((number, where, values) for number, (where, values) in enumerate(rows))
+    part = source.part
+    if isinstance(part, description.DrawnPart):
+        every = list(numbered)
+        return (every[number] for number in part.numbers(len(every)))
+    if isinstance(part, description.ListedPart):
+        listed = _listed(os.path.join(folder, part.file), len(part.columns))
+        return (row for row in numbered if part.is_listed == (
+            not isinstance(row[2], BadRow)
+            and tuple(row[2][column] for column in part.columns) in listed))
+    return numbered
+
+
+def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
+    return {tuple(line.decode("utf-8", "replace").split("\t")[:columns])
+            for _, lines in files.read_lines([path]) for line in lines}
+
+
+def _open_catalogue(task: TaskRow, name: str, tfds_dir: str,
+                    on_bad_row: str) -> dict[str, RowSource]:
+    layout = task.catalogue.get(name.partition(":")[0])
+    if layout is None:
+        names = " or ".join(f"tfds:{known}" for known in task.catalogue) or "its files"
+        raise UserError(f"--input=tfds:{name} does not hold the task {task.name}; give {names}.")
+    builder = catalogue.open_builder(name, tfds_dir)
+    opened = {}
+    for split, source in layout.items():
+        theirs = source.paths[0]
+        dataset = catalogue.open_split(builder, name, tfds_dir, theirs)
+        read = functools.partial(_read_catalogue, dataset, f"tfds:{name}, {theirs}", source,
+                                 _class_names(task, builder, source))
+        opened[split] = RowSource(task, split, source, read, on_bad_row)
+    return opened
+
+
+def _read_catalogue(dataset, where: str, source: Source, class_names: list[str]) -> _Numbered:
+    return _part_of(read_examples(dataset, where, source.label, class_names), source, "")
+
+
+def _class_names(task: TaskRow, builder, source: Source) -> list[str]:
+    """Our names of the classes, by the ids of tensorflow-datasets; empty: it has no ids."""
+    features = builder.info.features
+    theirs = getattr(features[source.label], "names", []) if source.label in features else []
+    return [task.labels[(task.catalogue_labels or task.labels).index(name)] for name in theirs]
