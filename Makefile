@@ -105,6 +105,7 @@ quickstart-export: quickstart-finetune
 
 # Two processes of up to 5 GiB each; a file's tests share what its fixtures made.
 test: $(VENV)/.complete
+	$(RUN) -m ruff check
 	$(RUN) -m pytest -n 2 --dist loadfile
 
 # Beam stands beside the peers: all of its pins suit theirs, and protobuf's release is Beam's then.

@@ -4,8 +4,8 @@
   python -m benchmarks.generation --batch_size=8
 
 Each side continues the same number of random prompts with weights of its own, greedily, in
-float32, all cores, in a fresh process; the sides take turns. Both have the shape and vocabulary of our model. A run to warm
-up (and compile, on our side) comes first and is shown apart.
+float32, all cores, in a fresh process; the sides take turns. Both have the shape and vocabulary of
+our model. A run to warm up (and compile, on our side) comes first and is shown apart.
 """
 
 from collections.abc import Callable

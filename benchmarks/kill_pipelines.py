@@ -2,12 +2,12 @@
 
   python -m benchmarks.kill_pipelines --input='books/*.txt' --tokenizer=bpe --kills=20
 
-Each trial starts `pipelines.build_corpus` or `pipelines.build_task` (in turn; the task is which book
-a few words are of), sends SIGKILL to its whole process group at a random instant, starts the same command
-again, and compares every file with an unbroken build's. The instants are of its whole life, and in
-every other pair of trials between two of its shards, for which start-up would leave few. Shards that
-were finished at the kill should not be made again: those whose file is another one afterwards are
-counted. With --flags the commands get more, such as --flags=--runner=DirectRunner.
+Each trial starts `pipelines.build_corpus` or `pipelines.build_task` (in turn; the task is which
+book a few words are of), sends SIGKILL to its whole process group at a random instant, starts the
+same command again, and compares every file with an unbroken build's. The instants are of its whole
+life, and in every other pair of trials between two of its shards, for which start-up would leave
+few. Shards that were finished at the kill should not be made again: those whose file is another one
+afterwards are counted. With --flags the commands get more, such as --flags=--runner=DirectRunner.
 """
 
 import collections
@@ -175,8 +175,8 @@ def main() -> None:
                          *_FLAGS.value]
             seconds = build(arguments, f"{folder}/{name}")
             commands.append(Command(arguments, *seconds, contents(f"{folder}/{name}")))
-            print(f"{arguments[0]} unbroken: {seconds[0]:.1f} s, of them {seconds[1]:.1f} before it "
-                  f"writes; {commands[-1].shards} shards", flush=True)
+            print(f"{arguments[0]} unbroken: {seconds[0]:.1f} s, of them {seconds[1]:.1f} before "
+                  f"it writes; {commands[-1].shards} shards", flush=True)
         for trial in range(_KILLS.value):
             command = commands[trial % 2]
             units = instants.randrange(1, command.shards) if trial % 4 > 1 else 0

@@ -7,8 +7,9 @@ of it is shared with `gpt_tf` but the configuration classes, so that agreement m
 B batch, T time, D width, H heads, V vocabulary.
 """
 
+from collections.abc import Callable
 import math
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch

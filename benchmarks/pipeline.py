@@ -6,10 +6,10 @@
 
 "ours" is `python -m pipelines.build_corpus` from its start to its end, interpreter and imports
 included; "beam" is the same with Beam's DirectRunner and a process on each core, between which only
-whole shards are shared out. The others are single scripts as one would write them straight: read, encode, cut into
-windows, write `tf.train.Example`. They get a smaller slice of the text, and their imports are left
-out of their time. MB are 10^6 bytes of UTF-8. Memory is the peak over time of the sum over all
-processes: resident (RSS), and with shared pages counted once (PSS).
+whole shards are shared out. The others are single scripts as one would write them straight: read,
+encode, cut into windows, write `tf.train.Example`. They get a smaller slice of the text,
+and their imports are left out of their time. MB are 10^6 bytes of UTF-8. Memory is the peak over
+time of the sum over all processes: resident (RSS), and with shared pages counted once (PSS).
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,8 @@ _LENGTH = flags.DEFINE_integer("sequence_length", 512, "Tokens of a window.")
 _SLICE = flags.DEFINE_float("slice_megabytes", 8, "Text that the straight scripts get.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
 _SHARD = flags.DEFINE_float("shard_megabytes", 64, "Of ours and beam.")
-_SIDES = flags.DEFINE_list("sides", ["ours", "released", "tokenizers"], "Which sides take part, ours first.")
+_SIDES = flags.DEFINE_list("sides", ["ours", "released", "tokenizers"],
+                           "Which sides take part, ours first.")
 _SIDE = flags.DEFINE_string("side", None, "Run this one straight script here and print JSON.")
 
 # A look at half a gigabyte costs its process some 7 ms.
@@ -178,8 +179,8 @@ def main() -> None:
     report.check_sides(_SIDES.value, _ALL_SIDES)
     results = report.alternate(_SIDES.value, _ROUNDS.value, measure)
     print(report.describe_machine(["tensorflow", "ftfy", "spacy", "tokenizers"]))
-    print(f"\nours, beam: all of the text; the others: {_SLICE.value:g} MB of it; {_ROUNDS.value} rounds"
-          "\n")
+    print(f"\nours, beam: all of the text; the others: {_SLICE.value:g} MB of it; "
+          f"{_ROUNDS.value} rounds\n")
     print(make_table(results))
 
 

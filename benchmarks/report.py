@@ -60,7 +60,7 @@ def run_side(module: str, arguments: Sequence[str], environment: dict[str, str] 
       RuntimeError: the side failed; the message ends with what it said.
     """
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    done = subprocess.run(command, capture_output=True, text=True,
                           env=os.environ | (environment or {}), check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")

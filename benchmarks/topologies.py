@@ -33,8 +33,8 @@ _ONE = "one device"
 _TIMES = {"train/tokens_per_second", "train/input_wait"}
 _BATCH = 12  # divides by 2, 3 and 4
 _SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=64", "--intermediate_dim=128",
-          "--max_sequence_length=256", f"--batch_size={_BATCH}", "--micro_batch_size=1", "--log_every=1",
-          "--save_every=1000", "--clip_norm=0.5"]
+          "--max_sequence_length=256", f"--batch_size={_BATCH}", "--micro_batch_size=1",
+          "--log_every=1", "--save_every=1000", "--clip_norm=0.5"]
 _PRETRAIN = ["--warmup_steps=10", "--learning_rate=1e-3", "--evaluate_every=25",
              "--evaluation_batches=3"]
 _FINETUNE = ["--init_from=none", "--learning_rate=1e-3", "--warmup_fraction=0.2"]

@@ -92,7 +92,7 @@ def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
     def update(token_ids, lengths) -> float:
         step = next(steps)
         batch = {"token_ids": tf.constant(token_ids, tf.int32), "step": tf.constant(step, tf.int64),
-                 "lengths": tf.constant(lengths, tf.int32), "rows": tf.range(len(lengths))}
+                 "lengths": tf.constant(lengths, tf.int32), "batch_rows": tf.range(len(lengths))}
         return float(step_function(batch, step)["loss"])
 
     return update

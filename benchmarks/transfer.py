@@ -120,7 +120,7 @@ def majority_scores(data: str, names: tuple[str, ...]) -> list[float]:
     labels = {}
     for split in ("train", "validation"):
         labels[split] = np.concatenate([
-            batch["labels"].numpy()[batch["records"].numpy() >= 0]
+            batch["labels"].numpy()[batch["split_positions"].numpy() >= 0]
             for batch in evaluation_batches(data, split, 256)])
     values, counts = np.unique(labels["train"], return_counts=True)
     is_score = labels["train"].dtype.kind == "f"

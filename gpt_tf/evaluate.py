@@ -177,7 +177,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         task_scores.write_predictions(config.predictions, manifest.task, found,
                                           config.probabilities)
         left_out = sum(split.left_out.values())
-        print(f"Wrote {len(found.indices):,} predictions to {config.predictions}"
+        print(f"Wrote {len(found.source_rows):,} predictions to {config.predictions}"
               + (f"; {left_out:,} rows of the source were left out of the data and have none."
                  if left_out else "."))
 

@@ -14,11 +14,12 @@ model's positions are full), log_probability (the sum of the new tokens', in nat
 token_ids and log_probabilities of the new tokens.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import itertools
 import json
 import sys
-from typing import BinaryIO, Iterator
+from typing import BinaryIO
 
 from absl import flags
 

@@ -145,7 +145,7 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
     if config.predictions:
         (each,), (answer,) = data.values(), answers
         write_answers(config.predictions, each.task, answer)
-        print(f"Wrote {len(answer.indices):,} answers to {config.predictions}.")
+        print(f"Wrote {len(answer.source_rows):,} answers to {config.predictions}.")
     if config.plot:
         _draw(config.plot, data)
 

@@ -15,8 +15,9 @@ same input and flags make the same bytes. The same command again goes on where i
 With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
 --output_dir under the same names:
 
-  python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe --output_dir=data/sst2 \\
-      --runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing
+  python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe \\
+      --output_dir=data/sst2 --runner=DirectRunner --direct_num_workers=4 \\
+      --direct_running_mode=multi_processing
 """
 
 import collections
@@ -229,8 +230,8 @@ def _print_summary(config: TaskConfig, manifest: Manifest,
     print(f"Built {config.output_dir} ({task.name}: {form}) from {rows:,} rows in "
           f"{seconds:.1f} s ({rows / seconds:,.0f} rows/s).")
     width = max(map(len, splits))
-    print(f"  {'':<{width}} {'rows':>9} {'records':>9} {'left out':>9} {'tokens':>12} {'longest':>8} "
-          f"{'shortened':>10}  labels")
+    print(f"  {'':<{width}} {'rows':>9} {'records':>9} {'left out':>9} {'tokens':>12} "
+          f"{'longest':>8} {'shortened':>10}  labels")
     for name, split in splits.items():
         print(f"  {name:<{width}} {split.documents:>9,} {split.records:>9,} "
               f"{sum(split.left_out.values()):>9,} {split.tokens:>12,} "

@@ -65,7 +65,7 @@ def write(config: StoriesConfig) -> int:
     with atomic_write(config.output) as stream:
         for story, text in generate(config.seed, round(config.megabytes * 1e6)):
             row = _row(story, text) if config.output.endswith(".jsonl") else f"{text}\n"
-            stream.write(f"{row}\n".encode("utf-8"))
+            stream.write(f"{row}\n".encode())
             count += 1
     return count
 

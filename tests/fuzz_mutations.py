@@ -13,7 +13,8 @@ _VALUES = (0, 1, -1, 2, 3, 255, 2**31, -2**31, 2**63, -2**63 - 1, 10**18, 10**40
            [], {}, [[]], [0], {"": 0}, [None], ["../x"], list(range(300)))
 _PIECES = (b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n", b"\t",
            b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"-", b"\x80NUMPY",
-           b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"\\ud800", b"NaN", b"1e999", b"../", b"/", b"'" * 3)
+           b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"\\ud800", b"NaN", b"1e999", b"../", b"/",
+           b"'" * 3)
 
 
 def mutate(rng: random.Random, name: str, data: bytes) -> bytes:

@@ -154,7 +154,8 @@ def preset(folder: pathlib.Path) -> None:
     from gpt_tf.keras_models import preprocessing
     from gpt_tf.keras_models.text_classifier import GPTTextClassifier
     backbone = keras_backbone.GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
-    texts = preprocessing.GPTTextClassifierPreprocessor(preprocessing.GPTTokenizer(tokenizer()), LENGTH)
+    texts = preprocessing.GPTTextClassifierPreprocessor(
+        preprocessing.GPTTokenizer(tokenizer()), LENGTH)
     GPTTextClassifier(backbone, 2, texts).save_to_preset(str(folder))
 
 

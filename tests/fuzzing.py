@@ -94,7 +94,7 @@ _watch: _Watch | None = None
 
 @contextlib.contextmanager
 def _watched(folder: pathlib.Path) -> Iterator[list[str]]:
-    global _watch  # pylint: disable=global-statement  # an audit hook cannot be taken away
+    global _watch  # an audit hook cannot be taken away
     _watch = _watch or _Watch()
     _watch.folder, _watch.seen = os.path.realpath(folder), []
     try:
@@ -151,7 +151,7 @@ def judge(call: Callable[[pathlib.Path], Any], folder: pathlib.Path) -> tuple[Ve
                        Verdict(DEFECT, f"exit code {error.code}: {said}"))
         except _TooLong:
             verdict = Verdict(DEFECT, f"it took more than {MOST_SECONDS} s\n{_where()}")
-        except BaseException as error:  # pylint: disable=broad-except  # this is what is sought
+        except BaseException as error:  # this is what is sought
             verdict = Verdict(DEFECT, f"{type(error).__name__}: {error!s:.300}\n{_where()}")
     if seen:
         verdict = Verdict(DEFECT, f"it went outside: {', '.join(seen[:3])}")

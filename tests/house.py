@@ -75,7 +75,8 @@ def floors(nodes: set[str], pairs: set[tuple[str, str]]) -> dict[str, int]:
 
 def main(root: pathlib.Path) -> None:
     """Prints the figures of both packages."""
-    print(f"{'':12} {'files':>6} {'lines':>7} {'on top':>7} {'rooms':>6} {'arrows':>7} {'floors':>7}")
+    print(f"{'':12} {'files':>6} {'lines':>7} {'on top':>7} {'rooms':>6} {'arrows':>7} "
+          f"{'floors':>7}")
     for package in PACKAGES:
         names = modules(root, package)
         rooms = {room(name) for name in names} - {""}

@@ -129,7 +129,7 @@ def test_similarity_of_scores(build, tokenizer, tmp_path):
         [start, *first, delimiter, *second, extract], [start, *second, delimiter, *first, extract]])
     assert manifest.task.is_score and manifest.task.num_classes == 6
     batch, = input_lib.evaluation_batches(tmp_path / "data", "validation", 5)
-    assert dict(zip(batch["records"].numpy(), batch["labels"].numpy())) == {
+    assert dict(zip(batch["split_positions"].numpy(), batch["labels"].numpy())) == {
         0: 0, 1: 0.25, 2: 0.5, 3: 0.75, -1: 0}
 
 

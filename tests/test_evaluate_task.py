@@ -109,7 +109,7 @@ def test_predictions_file(tasks, tmp_path, form, probabilities):
 
 def test_order_and_range_of_the_file(tmp_path):
     found = Predictions(
-        indices=np.array([7, 0, 3]), labels=np.full(3, np.nan, np.float32),
+        source_rows=np.array([7, 0, 3]), labels=np.full(3, np.nan, np.float32),
         probabilities=np.zeros((3, 6), np.float32),
         predictions=np.array([5.0000005, 1.25, -1e-7], np.float32), loss=float("nan"))
     path = tmp_path / "scores.tsv"

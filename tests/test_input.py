@@ -36,12 +36,12 @@ def test_elements(folder):
     batches = input_lib.train_batches(folder, batch_size=4, seed=3, start_step=6)
     batch = next(iter(batches.dataset))
     assert {key: (value.dtype.name, value.shape.as_list()) for key, value in batch.items()} == {
-        "token_ids": ("int32", [4, 8]), "lengths": ("int32", [4]), "rows": ("int32", [4]),
+        "token_ids": ("int32", [4, 8]), "lengths": ("int32", [4]), "batch_rows": ("int32", [4]),
         "step": ("int64", [])}
     assert {key: value.shape.as_list() for key, value in batches.dataset.element_spec.items()} == {
-        "token_ids": [4, 8], "lengths": [4], "rows": [4], "step": []}
+        "token_ids": [4, 8], "lengths": [4], "batch_rows": [4], "step": []}
     assert batch["step"] == 7
-    assert batch["rows"].numpy().tolist() == [0, 1, 2, 3]
+    assert batch["batch_rows"].numpy().tolist() == [0, 1, 2, 3]
     for ids, length in zip(batch["token_ids"].numpy(), batch["lengths"].numpy()):
         assert ids[:length].all() and not ids[length:].any()
 

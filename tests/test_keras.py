@@ -201,7 +201,7 @@ def test_fit_of_the_language_model_is_the_trainer():
     gpt = GPT(ModelConfig(**SHAPE), seed=3)
     step = trainer_step(gpt.trainable_variables, language_model_loss(gpt, 3))
     losses = [float(step({"token_ids": tf.constant(ids[i]), "lengths": tf.constant(lengths[i]),
-                          "rows": tf.range(ROWS), "step": tf.constant(i + 1)}, i + 1)["loss"])
+                          "batch_rows": tf.range(ROWS), "step": tf.constant(i + 1)}, i + 1)["loss"])
               for i in range(STEPS)]
 
     model = GPTCausalLM(GPTBackbone(seed=3, **SHAPE))
@@ -233,7 +233,7 @@ def test_fit_of_the_classifier_is_the_trainer(form):
     step = trainer_step(ours.trainable_variables, joint_loss(ours, 0.5, 3), loss_names(0.5))
     losses = [float(step({
         "token_ids": tf.constant(ids[i]), "lengths": tf.constant(lengths[i]),
-        "labels": tf.constant(labels[i]), "rows": tf.range(ROWS), "step": tf.constant(i + 1)},
+        "labels": tf.constant(labels[i]), "batch_rows": tf.range(ROWS), "step": tf.constant(i + 1)},
         i + 1)["loss"]) for i in range(STEPS)]
 
     classifier.compile(GPTAdam(num_steps=STEPS, **OPTIMIZER), metrics=[])

@@ -56,7 +56,7 @@ class Released:
         self.batch = {
             "token_ids": tf.constant(golden["X"][..., 0], tf.int32),  # [B, K, T]
             "lengths": tf.constant(golden["M"].sum(axis=-1), tf.int32),
-            "labels": tf.constant(golden["Y"], tf.int32), "rows": tf.range(rows),
+            "labels": tf.constant(golden["Y"], tf.int32), "batch_rows": tf.range(rows),
             "step": tf.constant(1, tf.int64)}
         self.joint_loss = joint_loss(self.model, hyper["lm_coef"], seed=0)
 

@@ -184,9 +184,9 @@ def test_examples_parsed_by_hand():
                                            [[6, 3, 0, 0], [2, 1, 0, 0]], [[0] * 4] * 2]
     assert batch["lengths"].tolist() == [[3, 1], [2, 2], [0, 0]]
     assert batch["labels"].tolist() == [1, -1, 0]
-    assert batch["indices"].tolist() == [4, 2**40, -1]
+    assert batch["source_rows"].tolist() == [4, 2**40, -1]
     assert {name: value.dtype.name for name, value in batch.items()} == {
-        "token_ids": "int32", "lengths": "int32", "labels": "int32", "indices": "int64"}
+        "token_ids": "int32", "lengths": "int32", "labels": "int32", "source_rows": "int64"}
 
 
 def test_scores_are_parsed_as_numbers():
@@ -228,7 +228,7 @@ def test_manifest_of_a_task_comes_back_equal(tmp_path, task, classes):
     reader = SplitReader(tmp_path, "train")
     assert reader.lengths.tolist() == [9, 3, 20, 5]
     batch = records.parse_examples(reader.read([3, 1]), task, 5)
-    assert batch["indices"].numpy().tolist() == [30, 10]
+    assert batch["source_rows"].numpy().tolist() == [30, 10]
 
 
 def test_fingerprint_is_of_what_training_sees(tmp_path):

@@ -1,4 +1,4 @@
-"""A build that was killed at any instant goes on: the same bytes, and nothing finished made again."""
+"""A build that was killed at any instant goes on: the same bytes, nothing finished made again."""
 
 import gzip
 import json
@@ -39,7 +39,8 @@ def corpus_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
         write(source / f"{number}.txt.gz", make_text(number, 4))
 
     def build(**flags):
-        flags = dict(input=f"{source}/*", tokenizer=str(tokenizer_dir), num_workers=1,
+        flags = dict(input=f"{source}/*", tokenizer=str(tokenizer_dir),
+                     num_workers=1,
                      output_dir=str(tmp_path / "data"), sequence_length=corpora.LENGTH,
                      validation_fraction=0.4, shard_megabytes=0.0011) | flags
         return build_corpus.build(build_corpus.CorpusConfig(**flags))
@@ -60,7 +61,8 @@ def task_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
     (tmp_path / "spec.json").write_text(json.dumps(spec))
 
     def build(**flags):
-        flags = dict(task=str(tmp_path / "spec.json"), input=str(source), tokenizer=str(tokenizer_dir), num_workers=1,
+        flags = dict(task=str(tmp_path / "spec.json"), input=str(source),
+                     tokenizer=str(tokenizer_dir), num_workers=1,
                      output_dir=str(tmp_path / "data")) | flags
         return build_task.build(build_task.TaskConfig(**flags))
     return build

@@ -37,19 +37,20 @@ def test_elements_by_hand(tmp_path):
         [[1001, 1002] + [0] * 14, [1001] + [0] * 15],
         [[1, 2, 3] + [0] * 13, [1, 2] + [0] * 14]]
     assert first["lengths"].tolist() == [[2, 1], [3, 2]]
-    assert first["labels"].tolist() == [1, 0] and first["indices"].tolist() == [10, 0]
-    assert first["records"].tolist() == [1, 0]
-    assert first["rows"].tolist() == [0, 1] and first["step"] == 1
+    assert first["labels"].tolist() == [1, 0] and first["source_rows"].tolist() == [10, 0]
+    assert first["split_positions"].tolist() == [1, 0]
+    assert first["batch_rows"].tolist() == [0, 1] and first["step"] == 1
     assert second["token_ids"].shape == (2, 2, 24) and not second["token_ids"][1].any()
     assert second["lengths"].tolist() == [[20, 19], [0, 0]]
-    assert second["records"].tolist() == [2, -1] and second["indices"].tolist() == [20, -1]
+    assert second["split_positions"].tolist() == [2, -1]
+    assert second["source_rows"].tolist() == [20, -1]
     assert second["labels"].tolist() == [0, 0]
     assert {key: value.dtype.name for key, value in first.items()} == {
-        "token_ids": "int32", "lengths": "int32", "labels": "int32", "records": "int32",
-        "indices": "int64", "rows": "int32", "step": "int64"}
+        "token_ids": "int32", "lengths": "int32", "labels": "int32", "split_positions": "int32",
+        "source_rows": "int64", "batch_rows": "int32", "step": "int64"}
     assert {key: value.shape.as_list() for key, value in batches.dataset.element_spec.items()} == {
-        "token_ids": [2, 2, None], "lengths": [2, 2], "labels": [2], "records": [2],
-        "indices": [2], "rows": [2], "step": []}
+        "token_ids": [2, 2, None], "lengths": [2, 2], "labels": [2], "split_positions": [2],
+        "source_rows": [2], "batch_rows": [2], "step": []}
 
 
 def test_scores(tmp_path):
@@ -71,7 +72,7 @@ def test_filler_has_a_score_of_the_range(tmp_path, low):
 @pytest.mark.parametrize("batch_size", [1, 4, 32, 100])
 def test_evaluation_sees_every_row_once_by_length(folder, batch_size):
     batches = take(input_lib.evaluation_batches(folder, "train", batch_size), 999)
-    seen = np.concatenate([batch["records"] for batch in batches])
+    seen = np.concatenate([batch["split_positions"] for batch in batches])
     assert sorted(seen[:SIZE]) == list(range(SIZE)) and (seen[SIZE:] == -1).all()
     lengths = np.concatenate([batch["lengths"][:, 0] for batch in batches])[:SIZE]
     assert (np.diff(lengths) >= 0).all()
@@ -85,7 +86,7 @@ def test_each_epoch_visits_every_row_once(folder, batch_size):
     seen, ends = collections.Counter(), 0
     batches = take(input_lib.task_batches(folder, batch_size, 1, total), 9999)
     for step, batch in enumerate(batches, start=1):
-        seen.update(batch["records"].tolist())
+        seen.update(batch["split_positions"].tolist())
         epochs, beyond = divmod(step * batch_size, SIZE)
         if epochs and beyond < batch_size:
             ends += 1
@@ -112,7 +113,8 @@ def test_starting_later_equals_skipping(folder):
 
 def test_seed_decides_the_order(folder):
     first, again, other = (
-        [batch["records"].tolist() for batch in take(input_lib.task_batches(folder, 8, seed, 9), 9)]
+        [batch["split_positions"].tolist()
+         for batch in take(input_lib.task_batches(folder, 8, seed, 9), 9)]
         for seed in (0, 0, 1))
     assert first == again != other
 
@@ -122,24 +124,26 @@ def test_order_by_hand(folder):
     the first update that begins there is the 25th, and a pool goes to the 47th, the last that
     does: rows 72 to 140 of the stream."""
     stream = np.concatenate([input_lib.permutation(SIZE, 7, epoch) for epoch in range(3)])[72:141]
-    lengths = input_lib.records.SplitReader(folder, "train").lengths
+    lengths = input_lib.SplitReader(folder, "train").lengths
     by_length = sorted(stream.tolist(), key=lambda record: lengths[record])
     place = input_lib.permutation(23, 7, 2**63 + 24)[40 - 24]
     batch, = take(input_lib.task_batches(folder, 3, 7, 50, 40), 1)
-    assert batch["records"].tolist() == by_length[3 * place:3 * place + 3] == [23, 14, 12]
+    assert batch["split_positions"].tolist() == by_length[3 * place:3 * place + 3] == [23, 14, 12]
 
 
 @pytest.mark.parametrize("total", [24, 40])
 def test_the_last_pool_ends_with_the_run(folder, total):
     """No row of the stream behind the run's end is seen in its place."""
     stream = np.concatenate([input_lib.permutation(SIZE, 0, epoch) for epoch in range(2)])
-    seen = [batch["records"] for batch in take(input_lib.task_batches(folder, 3, 0, total), 99)]
+    seen = [batch["split_positions"]
+            for batch in take(input_lib.task_batches(folder, 3, 0, total), 99)]
     assert sorted(np.concatenate(seen)) == sorted(stream[:3 * total])
 
 
 def test_a_pool_has_32_batches_at_most(folder):
     stream = input_lib.permutation(SIZE, 0, 0)
-    seen = [batch["records"] for batch in take(input_lib.task_batches(folder, 2, 0, 35), 32)]
+    seen = [batch["split_positions"]
+            for batch in take(input_lib.task_batches(folder, 2, 0, 35), 32)]
     assert sorted(np.concatenate(seen)) == sorted(stream[:64])
 
 

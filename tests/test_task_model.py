@@ -45,9 +45,9 @@ def make_batch(task, step=1, rows=8, filling=1):
         labels = np.where(real, rng.uniform(low, high, rows), low).astype(np.float32)
     records = np.where(real, rng.permutation(rows - filling).tolist() + [0] * filling, -1)
     return {"token_ids": tf.constant(ids, tf.int32), "lengths": tf.constant(lengths),
-            "labels": tf.constant(labels), "rows": tf.range(rows),
-            "records": tf.constant(records, tf.int32),
-            "indices": tf.constant(np.where(real, 100 + records, -1), tf.int64),
+            "labels": tf.constant(labels), "batch_rows": tf.range(rows),
+            "split_positions": tf.constant(records, tf.int32),
+            "source_rows": tf.constant(np.where(real, 100 + records, -1), tf.int64),
             "step": tf.constant(step, tf.int64)}
 
 
@@ -139,7 +139,8 @@ def losses_by_hand(model, batch, with_dropout):
             chosen = {below - 1: below + 1 - label, below: label - below}
         else:
             chosen = {label: 1.0}
-        task_losses.append(-sum(weight * np.log(softmax(logits)[c]) for c, weight in chosen.items()))
+        task_losses.append(-sum(weight * np.log(softmax(logits)[c])
+                                for c, weight in chosen.items()))
     return np.mean(task_losses), np.mean(lm_losses)
 
 
@@ -171,10 +172,11 @@ def test_predictions_by_hand(name):
     task = TASKS[name]
     model = make_model(task)
     batches = [make_batch(task, step=1, filling=0), make_batch(task, step=2, filling=3)]
-    batches[1]["records"] = tf.where(batches[1]["records"] < 0, -1, batches[1]["records"] + 8)
+    positions = batches[1]["split_positions"]
+    batches[1]["split_positions"] = tf.where(positions < 0, -1, positions + 8)
     found = task_data.predict(model, batches)
-    order = np.concatenate([batch["records"].numpy() for batch in batches])
-    for field in ("indices", "labels"):
+    order = np.concatenate([batch["split_positions"].numpy() for batch in batches])
+    for field in ("source_rows", "labels"):
         values = np.concatenate([batch[field].numpy() for batch in batches])
         np.testing.assert_array_equal(getattr(found, field),
                                       values[order >= 0][np.argsort(order[order >= 0])])
@@ -210,7 +212,7 @@ def test_replicas_predict_the_same(jit_compile):
         model = make_model(task)
     two = Predictor(model, strategy, jit_compile)(batches)
     np.testing.assert_allclose(two.probabilities, one.probabilities, rtol=1e-5)
-    np.testing.assert_array_equal(two.indices, one.indices)
+    np.testing.assert_array_equal(two.source_rows, one.source_rows)
 
 
 def test_filling_rows_weigh_nothing():

@@ -33,7 +33,7 @@ def batches(start=0, rows=8):
         lengths[-1] = 0
         ids = rng.integers(0, 50, [rows, 12]) * (np.arange(12) < lengths[:, None])
         yield {"token_ids": tf.constant(ids, tf.int32), "lengths": tf.constant(lengths),
-               "rows": tf.range(rows), "step": tf.constant(step, tf.int64)}
+               "batch_rows": tf.range(rows), "step": tf.constant(step, tf.int64)}
 
 
 class Run:
@@ -115,7 +115,7 @@ def test_the_loss_is_the_mean_over_predicted_tokens(reference):
     run = Run()
     batch = next(batches())
     hidden = run.model(batch["token_ids"], dropout_keys=evaluator.make_dropout_keys(
-        5, batch["step"], batch["rows"]))
+        5, batch["step"], batch["batch_rows"]))
     logits = run.model.logits(hidden).numpy().astype(np.float64)
     losses = []
     for row, length in zip(range(8), batch["lengths"].numpy()):

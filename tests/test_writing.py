@@ -10,6 +10,7 @@ from gpt_tf.generate import read_prompts
 from gpt_tf.generation.generator import Generator
 from gpt_tf.generation.writer import Writer
 from gpt_tf.model.gpt import GPT
+from tests.corpora import tokenizer_dir_fixture, tokenizer_fixture  # noqa: F401
 
 NEW_TOKENS = 14
 

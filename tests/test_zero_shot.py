@@ -169,7 +169,7 @@ def test_answers_file(data, run, tmp_path, tokenizer, task):
     model, _ = run_folder.load_model(run)
     for batch in evaluation_batches(data[task], SPLITS[task], 1):
         batch = {name: value.numpy() for name, value in batch.items()}
-        row = rows[batch["indices"][0]]
+        row = rows[batch["source_rows"][0]]
         assert row[1] == manifest.task.labels[batch["labels"][0]]
         wanted = by_logits(model, batch)[0]
         if task != "sst2":

@@ -288,7 +288,7 @@ def test_no_rows_are_taken_for_validation(build):
 def test_batches_say_what_is_scored(build, tokenizer, tmp_path):
     build("dpr")
     batch, = input_lib.evaluation_batches(tmp_path / "data", "train", 3)
-    assert batch["records"].numpy().tolist() == [1, 0, -1]
+    assert batch["split_positions"].numpy().tolist() == [1, 0, -1]
     _, second = wanted(tokenizer, ("Ann", "'s in."), ("Dan", "'s in."))
     assert batch["starts"].numpy()[[0, 2]].tolist() == [second, [0, 0]]
     assert batch["lengths"].numpy()[2].tolist() == [0, 0]
@@ -344,7 +344,8 @@ def test_every_task_of_section_5_has_its_row():
 @pytest.mark.parametrize("change, message", [
     ({"decision": "lowest"}, "does not say how scores become classes"),
     ({"score": "max"}, "does not say how"), ({"num_sequences": 1}, "has other sequences than 1"),
-    ({"decision": "threshold"}, "has other sequences than 2"), ({"words": "a"}, "words cannot be 'a'"),
+    ({"decision": "threshold"}, "has other sequences than 2"),
+    ({"words": "a"}, "words cannot be 'a'"),
     ({"prompt": None}, "prompt cannot be None")])
 def test_altered_manifest_is_refused(build, tmp_path, change, message):
     build("dpr")

@@ -4,12 +4,13 @@ A command declares its flags from frozen dataclasses, so that a default stands i
 library never reads a flag. A field made by `config.option` is a flag.
 """
 
+from collections.abc import Callable, Collection, Iterator
 import contextlib
 import dataclasses
 import os
 import sys
 import tempfile
-from typing import Callable, Collection, Iterator, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from absl import flags
 
@@ -136,7 +137,7 @@ def import_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with notices_held():
-        pass
+        import tensorflow  # noqa: F401
 
 
 def _parse_flags(passes_on: str) -> list[str]:

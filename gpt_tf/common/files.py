@@ -4,6 +4,7 @@ Everything the project writes goes through `atomic_write`, so that a kill or a f
 either the old file or the new one, never a part of one.
 """
 
+from collections.abc import Iterator
 import contextlib
 import errno
 import fcntl
@@ -14,7 +15,7 @@ import secrets
 import shutil
 import stat
 import sys
-from typing import Any, BinaryIO, Iterator
+from typing import Any, BinaryIO
 
 from gpt_tf.common.errors import UserError
 

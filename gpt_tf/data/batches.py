@@ -65,7 +65,7 @@ def batch_width(longest: int, sequence_length: int) -> int:
     return min(width, sequence_length)
 
 
-class Share(NamedTuple):
+class BatchShare(NamedTuple):
     """The part of every global batch that one of `count` workers reads."""
 
     index: int = 0
@@ -75,6 +75,9 @@ class Share(NamedTuple):
         """Its rows of a batch of `batch_size`, which is a multiple of `count`."""
         size = batch_size // self.count
         return range(self.index * size, (self.index + 1) * size)
+
+
+WHOLE_BATCH = BatchShare()
 
 
 class Batches:
@@ -87,20 +90,20 @@ class Batches:
     Each element of a language model's data, of B rows in the share: {
       "token_ids": tf.int32 [B, T], padded with 0,
       "lengths": tf.int32 [B], real tokens of each row,
-      "rows": tf.int32 [B], the row's number in the global batch,
+      "batch_rows": tf.int32 [B], the row's number in the global batch,
       "step": tf.int64 [], the number of the update (or of the batch), counted from 1}
 
     Each element of a task's data, T the `batch_width` of its longest sequence: {
       "token_ids": tf.int32 [B, K, T], padded with 0,
       "lengths": tf.int32 [B, K], real tokens of each sequence,
       "labels": tf.int32 [B], -1 without one; or tf.float32 [B] of scores, NaN without one,
-      "records": tf.int32 [B], the record's position in its split,
-      "indices": tf.int64 [B], the row's number in its source split,
-      "rows", "step": as above}; of zero-shot data also
+      "split_positions": tf.int32 [B], the record's position in its split,
+      "source_rows": tf.int64 [B], the row's number in its source split,
+      "batch_rows", "step": as above}; of zero-shot data also
       "starts": tf.int32 [B, K], the first scored token of each sequence.
 
-    Rows of length 0 fill up a last batch: their records and indices are -1, their labels 0 or the
-    lowest score.
+    Rows of length 0 fill up a last batch: their positions and source rows are -1, their labels 0
+    or the lowest score.
 
     Attributes:
       dataset: the dataset.
@@ -164,8 +167,8 @@ class Batches:
         else:
             batch = records.parse_examples(serialized, task, width)
             batch["token_ids"].set_shape([size, task.num_sequences, None])
-            batch["records"] = tf.ensure_shape(positions, [size])
-        return batch | {"rows": tf.range(self._rows.start, self._rows.stop), "step": step + 1}
+            batch["split_positions"] = tf.ensure_shape(positions, [size])
+        return batch | {"batch_rows": tf.range(self._rows.start, self._rows.stop), "step": step + 1}
 
     def _read(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.int64]:
         """Records [B], their positions int32 [B], and the width of the global batch."""
@@ -209,7 +212,7 @@ def _stream(size: int, seed: int):
 
 
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
-                  start_step: int = 0, share: Share = Share()) -> Batches:
+                  start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
     """The endless training data from update `start_step` + 1 on.
 
     Args:
@@ -233,7 +236,7 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
 
 
 def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
-                 start_step: int = 0, share: Share = Share()) -> Batches:
+                 start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
     """The training data of a task, updates `start_step` + 1 .. `total_steps`.
 
     Args:
@@ -273,7 +276,7 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
 
 
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
-                       share: Share = Share()) -> Batches:
+                       share: BatchShare = WHOLE_BATCH) -> Batches:
     """Every record of `split` once: a task's by length, a language model's in order.
 
     Of each batch of `batch_size` rows those of `share` are read.

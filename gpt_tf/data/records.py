@@ -122,7 +122,7 @@ def parse_examples(serialized, task: Task, width) -> dict:
 
     Returns:
       {"token_ids": tf.int32 [B, K, T], padded with 0, "lengths": tf.int32 [B, K],
-      "labels": tf.int32 [B], or tf.float32 [B] of scores, "indices": tf.int64 [B]}; of a
+      "labels": tf.int32 [B], or tf.float32 [B] of scores, "source_rows": tf.int64 [B]}; of a
       `ZeroShotTask` also "starts": tf.int32 [B, K]
     """
     import tensorflow as tf
@@ -141,5 +141,5 @@ def parse_examples(serialized, task: Task, width) -> dict:
     return {"token_ids": tf.cast(token_ids, tf.int32),
             "lengths": tf.cast(features[LENGTHS], tf.int32),
             "labels": label if task.is_score else tf.cast(label, tf.int32),
-            "indices": features[INDEX],
+            "source_rows": features[INDEX],
             **{name: tf.cast(features[name], tf.int32) for name in scored}}

@@ -76,9 +76,9 @@ class Answerer:
                 for k, ids in enumerate(encoded[row]):
                     token_ids[place, k, :len(ids)] = ids
                     lengths[place, k] = len(ids)
-            records = np.full(self._batch_size, -1)
-            records[:len(rows)] = rows
+            positions = np.full(self._batch_size, -1)
+            positions[:len(rows)] = rows
             labels = np.full(self._batch_size, np.nan if self.task.is_score else -1)
             yield {"token_ids": tf.constant(token_ids), "lengths": tf.constant(lengths),
-                   "records": tf.constant(records), "indices": tf.constant(records),
+                   "split_positions": tf.constant(positions), "source_rows": tf.constant(positions),
                    "labels": tf.constant(labels)}

@@ -77,7 +77,7 @@ def _records(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndar
     """The sequences of each record of a split, int32 [tokens], and the labels [N]."""
     records, labels = [], []
     for batch in evaluation_batches(data_dir, split, batch_size=256):
-        real = batch["records"].numpy() >= 0
+        real = batch["split_positions"].numpy() >= 0
         labels.append(batch["labels"].numpy()[real])
         for sequences, lengths in zip(batch["token_ids"].numpy()[real],
                                       batch["lengths"].numpy()[real]):
@@ -115,6 +115,7 @@ def write_predictions(path: str, task: Task, found: Predictions, probabilities: 
     given = answers(task, found.predictions)
     with atomic_write(path) as stream:
         stream.write(("\t".join(header) + "\n").encode("utf-8"))
-        for row in np.argsort(found.indices, kind="stable"):
+        for row in np.argsort(found.source_rows, kind="stable"):
             columns = found.probabilities[row] if probabilities else ()
-            stream.write(f"{found.indices[row]}\t{tsv_line(given[row], columns)}".encode("utf-8"))
+            line = f"{found.source_rows[row]}\t{tsv_line(given[row], columns)}"
+            stream.write(line.encode("utf-8"))

@@ -26,14 +26,14 @@ _SPLITS = ("validation", "test", _TRAIN)
 class Answers:
     """What a model says of the N rows of a split, in their order.
 
-    indices: int64 [N], the row's number in its source.
+    source_rows: int64 [N], the row's number in its source.
     labels: int32 [N]; -1 where the source has none.
     scores: float64 [N, K], of each sequence.
     predictions: int64 [N].
     threshold: what the scores were compared with; None where the highest one wins.
     """
 
-    indices: np.ndarray
+    source_rows: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
     predictions: np.ndarray
@@ -102,15 +102,16 @@ class ZeroShotData:
           scorer: of the model.
           progress: told how many rows more are done.
         """
-        indices, labels, scores = _score(scorer, self._batches, self.task, progress)
+        source_rows, labels, scores = _score(scorer, self._batches, self.task, progress)
         if self.task.decision != THRESHOLD:
-            return Answers(indices, labels, scores, np.argmax(scores, axis=1), None)
+            return Answers(source_rows, labels, scores, np.argmax(scores, axis=1), None)
         train_labels, train_scores = labels, scores
         if self.split != _TRAIN:
             batches = evaluation_batches(self._folder, _TRAIN, self._rows)
             _, train_labels, train_scores = _score(scorer, batches, self.task, progress)
         threshold = best_threshold(train_labels, train_scores[:, 0])
-        return Answers(indices, labels, scores, (scores[:, 0] > threshold).astype(int), threshold)
+        predictions = (scores[:, 0] > threshold).astype(int)
+        return Answers(source_rows, labels, scores, predictions, threshold)
 
     def measure(self, step: int, answers: Answers) -> dict[str, float]:
         """The task's metrics of the answers as of `step`, which are kept; none without labels."""
@@ -137,18 +138,19 @@ class ZeroShotData:
 
 
 def _score(scorer: Scorer, batches, task: ZeroShotTask, progress: Callable[[int], None]):
-    """indices int64 [N], labels int32 [N] and scores float64 [N, K], in the order of the split."""
+    """source_rows int64 [N], labels int32 [N], scores float64 [N, K], in the order of the split."""
     parts = []
     for batch in batches:
         found = scorer(batch)
         scores = found.log_probabilities
         if task.score == MEAN:
             scores = scores / np.maximum(found.counts, 1)
-        columns = [batch[name].numpy() for name in ("records", "indices", "labels")] + [scores]
+        columns = [batch[name].numpy() for name in ("split_positions", "source_rows", "labels")]
+        columns.append(scores)
         parts.append([column[columns[0] >= 0] for column in columns])
         progress(len(parts[-1][0]))
-    records, *columns = (np.concatenate(column) for column in zip(*parts))
-    return [column[np.argsort(records)] for column in columns]
+    positions, *columns = (np.concatenate(column) for column in zip(*parts))
+    return [column[np.argsort(positions)] for column in columns]
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -199,7 +201,7 @@ def write_answers(path: str, task: ZeroShotTask, answers: Answers) -> None:
     names = ["score"] if task.decision == THRESHOLD else [f"score_{name}" for name in task.labels]
     with atomic_write(path) as stream:
         stream.write(("\t".join(["index", "prediction", *names]) + "\n").encode("utf-8"))
-        for row in np.argsort(answers.indices, kind="stable"):
-            columns = [str(answers.indices[row]), task.labels[answers.predictions[row]],
+        for row in np.argsort(answers.source_rows, kind="stable"):
+            columns = [str(answers.source_rows[row]), task.labels[answers.predictions[row]],
                        *(f"{score:.6f}" for score in answers.scores[row])]
             stream.write(("\t".join(columns) + "\n").encode("utf-8"))

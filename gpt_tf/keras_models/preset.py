@@ -49,7 +49,7 @@ def explain(preset: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # pylint: disable=broad-except  # Keras and HDF5 raise all kinds
+    except Exception as error:  # Keras and HDF5 raise all kinds
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error

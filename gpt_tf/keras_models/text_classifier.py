@@ -103,7 +103,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             raise ValueError("The joint loss has no weights of examples.")
         lengths = tf.reduce_sum(tf.cast(x["padding_mask"], tf.int32), axis=-1)
         batch = {"token_ids": tf.cast(x["token_ids"], tf.int32), "lengths": lengths,
-                 "labels": tf.cast(y, tf.int32), "rows": tf.range(tf.shape(lengths)[0]),
+                 "labels": tf.cast(y, tf.int32), "batch_rows": tf.range(tf.shape(lengths)[0]),
                  "step": step}
         sums = joint_loss(self.task_model, self.lm_coef, self.backbone.seed)(batch)
         return sums.loss, sums.weight

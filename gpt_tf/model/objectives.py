@@ -4,7 +4,8 @@ Letters as in `layers.py`, and K sequences of an example (choices, or the two or
 C classes. How the LM softmax is computed without ever holding all logits stands in `losses.py`.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -46,7 +47,7 @@ def language_model_loss(model: GPT, seed: int) -> LossFunction:
     def loss(batch: dict[str, tf.Tensor]) -> LossSums:
         token_ids, lengths = batch["token_ids"], batch["lengths"]
         hidden = model(token_ids,
-                       dropout_keys=make_dropout_keys(seed, batch["step"], batch["rows"]))
+                       dropout_keys=make_dropout_keys(seed, batch["step"], batch["batch_rows"]))
         targets, mask = shift_targets(token_ids, lengths)
         total = weighted_lm_loss(rows(hidden), model.output_table(), rows(targets), rows(mask))
         return LossSums(total, tf.reduce_sum(mask),
@@ -76,7 +77,7 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
         count, time = token_ids.shape[1], tf.shape(token_ids)[2]
         keys = None
         if batch["step"] is not None:
-            keys = DropoutKeys.make(seed, batch["step"], batch["rows"], count)
+            keys = DropoutKeys.make(seed, batch["step"], batch["batch_rows"], count)
         hidden, logits = model.hidden_and_logits(token_ids, lengths, keys)
         real = tf.cast(lengths[:, 0] > 0, tf.float32)
         losses = example_losses(model.task, logits, batch["labels"])
@@ -127,7 +128,8 @@ def soft_classes(scores: tf.Tensor, num_classes: int) -> tf.Tensor:
     Example:
       2.25 of 4 classes -> [0, 0, 0.75, 0.25]
     """
-    distance = tf.abs(tf.cast(scores, tf.float64)[:, None] - tf.range(num_classes, dtype=tf.float64))
+    classes = tf.range(num_classes, dtype=tf.float64)
+    distance = tf.abs(tf.cast(scores, tf.float64)[:, None] - classes)
     return tf.maximum(1.0 - distance, 0.0)
 
 

@@ -1,12 +1,12 @@
 """Checkpoints of a run: saved whole, restored from the newest one that is whole; and the best."""
 
+from collections.abc import Collection
 import contextlib
 import glob
 import math
 import os
 import re
 import shutil
-from typing import Collection
 
 import tensorflow as tf
 

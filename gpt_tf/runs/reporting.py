@@ -1,11 +1,12 @@
 """What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
 
+from collections.abc import Iterator
 import contextlib
 import io
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 

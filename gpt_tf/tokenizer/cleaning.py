@@ -9,9 +9,10 @@ Run as released, that path is slow; here each step is reduced to what can change
 `split_text` cuts a long document so that its pieces can be encoded apart, in any process.
 """
 
+from collections.abc import Iterable, Iterator
 import functools
 import re
-from typing import Iterable, Iterator, NamedTuple
+from typing import NamedTuple
 import unicodedata
 
 import ftfy

@@ -1,12 +1,13 @@
 """A tokenizer's files: two public layouts, and a description that says how words were split."""
 
+from collections.abc import Mapping, Sequence
 import fnmatch
 import importlib.metadata
 import itertools
 import json
 import os
 import pathlib
-from typing import Any, Mapping, Sequence
+from typing import Any
 import warnings
 
 from gpt_tf.common.errors import UserError

@@ -7,11 +7,11 @@ and most text is one dictionary look-up per chunk.
 """
 
 import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import functools
 import hashlib
 import json
 import os
-from typing import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tokenizers
@@ -70,7 +70,7 @@ class Tokenizer:
             self._bpe = tokenizers.models.BPE(
                 vocab=dict(vocabulary), merges=self._merges, unk_token=UNKNOWN,
                 end_of_word_suffix=END_OF_WORD)
-        except Exception as error:  # pylint: disable=broad-except  # the library raises no other
+        except Exception as error:  # the library raises no other
             raise UserError(f"The merges do not fit the vocabulary: {error}; take both from the "
                             "same tokenizer.") from error
         self._newline = self._to_bytes([vocabulary.get(NEWLINE, 0)])

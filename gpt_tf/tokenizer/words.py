@@ -1,8 +1,9 @@
 """Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
 
+from collections.abc import Callable, Sequence
 import functools
 import re
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from gpt_tf.common.errors import UserError
 
@@ -12,7 +13,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 @functools.cache
 def _load_spacy(language: str) -> Any:
-    import spacy  # pylint: disable=import-outside-toplevel  # takes most of a second
+    import spacy  # takes most of a second
 
     try:
         if not _LANGUAGE.fullmatch(language):

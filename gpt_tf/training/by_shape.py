@@ -1,6 +1,7 @@
 """Functions that are meant to be traced again for each shape of their inputs."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 

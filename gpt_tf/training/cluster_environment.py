@@ -15,14 +15,14 @@ _FIRST_PORT = 20000
 _PORTS_PER_JOB = 32
 
 
-class Workers(NamedTuple):
+class WorkerAddresses(NamedTuple):
     """Addresses, host:port, of all processes in one order, and the number of this one in it."""
 
     addresses: list[str]
     index: int
 
 
-def find_workers(environment: Mapping[str, str]) -> Workers:
+def find_workers(environment: Mapping[str, str]) -> WorkerAddresses:
     """The workers that TF_CONFIG names, or else Slurm.
 
     Args:
@@ -39,7 +39,7 @@ def find_workers(environment: Mapping[str, str]) -> Workers:
                     f"srun, or set TF_CONFIG on each, as in TF_CONFIG='{_EXAMPLE}'.")
 
 
-def _from_tf_config(text: str) -> Workers:
+def _from_tf_config(text: str) -> WorkerAddresses:
     try:
         value = parse_json(text)
         cluster, task = value["cluster"], value["task"]
@@ -52,7 +52,7 @@ def _from_tf_config(text: str) -> Workers:
         raise UserError(f"TF_CONFIG={text} does not name the workers and which of them this is; it "
                         f"must look like {_EXAMPLE}.") from error
     before = len(jobs["chief"]) if task["type"] == "worker" else 0
-    return Workers(jobs["chief"] + jobs["worker"], before + place)
+    return WorkerAddresses(jobs["chief"] + jobs["worker"], before + place)
 
 
 def _strings(value: Any) -> list[str]:
@@ -61,7 +61,7 @@ def _strings(value: Any) -> list[str]:
     return value
 
 
-def _from_slurm(environment: Mapping[str, str]) -> Workers:
+def _from_slurm(environment: Mapping[str, str]) -> WorkerAddresses:
     try:
         hosts = expand_hosts(environment["SLURM_STEP_NODELIST"])
         tasks = _expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
@@ -75,7 +75,7 @@ def _from_slurm(environment: Mapping[str, str]) -> Workers:
     except (KeyError, ValueError) as error:
         raise UserError(f"Slurm's variables do not say who works together ({error}): start the "
                         "command with srun, or set TF_CONFIG.") from error
-    return Workers(addresses, index)
+    return WorkerAddresses(addresses, index)
 
 
 def expand_hosts(text: str) -> list[str]:

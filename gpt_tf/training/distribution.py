@@ -5,18 +5,18 @@ All replicas of a worker have its share of a global batch before them, and each 
 that. So there is one global batch whatever the number of replicas and workers.
 """
 
+from collections.abc import Iterator
 import contextlib
 import faulthandler
 import functools
 import os
 import sys
-from typing import Iterator
 
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import lock_folder
-from gpt_tf.data.batches import Share
+from gpt_tf.data.batches import BatchShare
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.training.cluster_environment import find_workers
 
@@ -63,10 +63,10 @@ class Cluster:
 
     def __init__(self, strategy: tf.distribute.Strategy):
         self.strategy = strategy
-        self.share = Share()
+        self.share = BatchShare()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
-            self.share = Share(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
+            self.share = BatchShare(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
         self._replica_sum = tf.function(self._sum_over_replicas)
 
     @property

@@ -1,6 +1,6 @@
 """Perplexity and bits per byte of a `GPT` on held-out batches."""
 
-from typing import Iterable
+from collections.abc import Iterable
 
 import tensorflow as tf
 

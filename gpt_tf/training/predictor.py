@@ -1,7 +1,7 @@
 """Predictions of a fine-tuned model on the batches of a split."""
 
+from collections.abc import Iterable
 import dataclasses
-from typing import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -11,21 +11,21 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.training import distribution
 from gpt_tf.training.by_shape import FunctionByShape
 
-_COLUMNS = ("records", "indices", "labels")  # of a batch, in the order of `Predictor`
+_COLUMNS = ("split_positions", "source_rows", "labels")  # of a batch, in the order of `Predictor`
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
     """What a model says of the N rows of a split, in their order.
 
-    indices: int64 [N], the row's number in its source.
+    source_rows: int64 [N], the row's number in its source.
     labels: int32 [N], or float32 [N] for scores; -1 or NaN where the source has none.
     probabilities: float32 [N, C].
     predictions: int32 [N], the likeliest class; or float32 [N], the expected score.
     loss: mean cross-entropy of the rows; NaN where the source has no labels.
     """
 
-    indices: np.ndarray
+    source_rows: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
     predictions: np.ndarray
@@ -60,10 +60,10 @@ class Predictor:
             columns = [value.numpy() for value in distribution.first_replica(
                 self._strategy, self._global_columns(inputs))]
             parts.append([column[columns[0] >= 0] for column in columns])
-        records, *columns = (np.concatenate(column) for column in zip(*parts))
-        return self._predictions(*(column[np.argsort(records)] for column in columns))
+        positions, *columns = (np.concatenate(column) for column in zip(*parts))
+        return self._predictions(*(column[np.argsort(positions)] for column in columns))
 
-    def _predictions(self, indices, labels, logits) -> Predictions:
+    def _predictions(self, source_rows, labels, logits) -> Predictions:
         task = self._model.task
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
@@ -76,7 +76,7 @@ class Predictor:
         loss = float("nan")
         if labelled.all():
             loss = float(tf.reduce_mean(example_losses(task, logits, labels)))
-        return Predictions(indices, labels, probabilities.astype(np.float32), predictions, loss)
+        return Predictions(source_rows, labels, probabilities.astype(np.float32), predictions, loss)
 
     def _run_replicas(self, batch):
         return self._strategy.run(self._replica_step, args=(batch,))

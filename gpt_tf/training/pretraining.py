@@ -1,8 +1,8 @@
 """Pre-training from a data folder into a run folder: builds the parts and starts the Trainer."""
 
+from collections.abc import Iterable
 import dataclasses
 import itertools
-from typing import Iterable
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import (

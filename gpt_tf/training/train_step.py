@@ -73,7 +73,7 @@ class TrainStep:
 
     def _sum_micro_batches(self, batch):
         """Gradients of the summed loss (dense, one for each variable), and the sums."""
-        rows = batch["rows"].shape[0]
+        rows = batch["batch_rows"].shape[0]
         size = self._config.micro_batch_size or rows
         if size == rows:
             return self._sum_rows(batch)

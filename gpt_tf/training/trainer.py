@@ -5,11 +5,12 @@ is a function of the step. Custom, because `keras.Model.fit` gives wrong updates
 `tf.distribute` (clips before reducing, reduces twice).
 """
 
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import math
 import signal
 import time
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 import tensorflow as tf
 

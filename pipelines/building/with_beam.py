@@ -22,8 +22,8 @@ from pipelines.building.data_folder import FolderConfig
 
 _INSTALL = "pip install -r requirements.txt -r requirements-beam.txt"
 
-# Beam's own DirectRunner first tries to fetch a program, Prism, which takes no --direct_ flags; this
-# is the runner that it falls back to.
+# Beam's own DirectRunner first tries to fetch a program, Prism, which takes no --direct_ flags;
+# this is the runner that it falls back to.
 _RUNNERS = {"DirectRunner": "FnApiRunner"}
 _SECONDS_BETWEEN_LOOKS = 1.0
 

@@ -61,7 +61,7 @@ def _relative(ours, theirs) -> float:
 
 def _gradients(model: GPT, token_ids):
     loss = language_model_loss(model, seed=0)
-    batch = {"token_ids": tf.constant(token_ids, tf.int32), "rows": tf.range(len(token_ids)),
+    batch = {"token_ids": tf.constant(token_ids, tf.int32), "batch_rows": tf.range(len(token_ids)),
              "lengths": tf.fill([len(token_ids)], token_ids.shape[1]), "step": tf.constant(1)}
     with tf.GradientTape() as tape:
         sums = loss(batch)

@@ -110,7 +110,7 @@ def test_dropout_raises_the_loss_as_much_as_pytorchs_does():
     rng = np.random.default_rng(4)
     token_ids = rng.integers(_CONFIG.vocabulary_size, size=(32, 24))
     batch = {"token_ids": tf.constant(token_ids, tf.int32), "lengths": tf.fill([32], 24),
-             "rows": tf.range(32)}
+             "batch_rows": tf.range(32)}
     loss = tf.function(language_model_loss(ours, seed=5), jit_compile=True)
     labels = torch.from_numpy(token_ids)
     torch.manual_seed(5)
