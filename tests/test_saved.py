@@ -203,39 +203,42 @@ def test_keras_presets(saved):
         assert_same_array(logits, expected["feeling"], "feeling")
 
 
-@pytest.fixture(name="exported", scope="module")
-def exported_fixture(saved):
-    """exported-again/, made of the finished runs by today's command."""
-    for name in ("lm", "feeling"):
-        run(saved, ["gpt_tf.export", f"--model_dir=runs/{name}",
-                    f"--output_dir=exported-again/{name}"])
-    return saved / "exported-again"
+def call_served(model, call, inputs):
+    signature = model.signatures[call]
+    outputs = signature(**{key: tf.constant(inputs[key], spec.dtype) for key, spec
+                           in signature.structured_input_signature[1].items()})
+    return {key: np.char.decode(value.numpy().astype(bytes), "utf-8")
+            if value.dtype == tf.string else value.numpy() for key, value in outputs.items()}
 
 
-@pytest.mark.parametrize("name", ["lm", "feeling"])
-def test_saved_models(saved, exported, name):
-    arrays = np.load(saved / "served.npz")
-    calls = {key.split("/")[1] for key in arrays if key.startswith(f"{name}/")}
-    old, new = (tf.saved_model.load(str(folder / name / "1"))
-                for folder in (saved / "exported", exported))
+def answers_as_before(model, name, arrays):
+    """Sees that every saved call is answered as it was; returns how many there are."""
+    calls = sorted({key.split("/")[1] for key in arrays if key.startswith(f"{name}/")})
+    for call in calls:
+        inputs, expected = ({key.rpartition("/")[2]: arrays[key] for key in arrays
+                             if key.startswith(f"{name}/{call}/{kind}/")}
+                            for kind in ("in", "out"))
+        found = call_served(model, call, inputs)
+        assert found.keys() == expected.keys()
+        for key, value in found.items():
+            assert_same_array(value, expected[key], f"{call}: {key}")
+    return len(calls)
+
+
+@pytest.mark.parametrize("name, calls", [("lm", 3), ("feeling", 4)])
+def test_saved_models(saved, name, calls):
+    model = tf.saved_model.load(str(saved / "exported" / name / "1"))
+    assert answers_as_before(model, name, np.load(saved / "served.npz")) == calls
+
+
+def test_a_run_is_exported_again(saved):
+    """Of the fine-tuned run, which has the signatures of the other, too."""
+    run(saved, ["gpt_tf.export", "--model_dir=runs/feeling", "--output_dir=exported/feeling"])
+    old, new = (tf.saved_model.load(str(saved / "exported" / "feeling" / version))
+                for version in "12")
     assert old.signatures.keys() == new.signatures.keys()
-    for signature, before in old.signatures.items():
-        after = new.signatures[signature]
+    for name, before in old.signatures.items():
+        after = new.signatures[name]
         assert before.structured_input_signature == after.structured_input_signature
-        assert before.structured_outputs.keys() == after.structured_outputs.keys()
-    assert len(calls) >= 3
-    for call in sorted(calls):
-        prefix = f"{name}/{call}/out/"
-        expected = {key.removeprefix(prefix): arrays[key] for key in arrays
-                    if key.startswith(prefix)}
-        for model in (old, new):
-            signature = model.signatures[call]
-            outputs = signature(**{
-                key: tf.constant(arrays[f"{name}/{call}/in/{key}"], spec.dtype)
-                for key, spec in signature.structured_input_signature[1].items()})
-            assert outputs.keys() == expected.keys()
-            for key, value in outputs.items():
-                value = value.numpy()
-                if value.dtype == object:
-                    value = np.char.decode(value.astype(bytes), "utf-8")
-                assert_same_array(value, expected[key], f"{call}: {key}")
+        assert before.structured_outputs == after.structured_outputs
+    answers_as_before(new, "feeling", np.load(saved / "served.npz"))
