@@ -88,7 +88,8 @@ def _flags() -> Iterator[None]:
     a library defines when a command is the first to import it stays: it is not imported again.
     """
     values = flags.FLAGS
-    saved, was_parsed, gnu = flagsaver.save_flag_values(), values.is_parsed(), values.is_gnu_getopt()
+    saved = flagsaver.save_flag_values()
+    was_parsed, gnu = values.is_parsed(), values.is_gnu_getopt()
     try:
         yield
     finally:

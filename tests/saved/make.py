@@ -53,7 +53,8 @@ the boy
 REVIEWS = "sentence\tlabel\na kind and merry story \t1\na cold , sad song \t0\nshe was glad \t1\n"
 PROMPTS = "One morning\nThe dog of Tom\nA king\n"
 TEXTS = ["A dog ran off with the hat of Tom.", "The king was sorry; it rained.", "Glad"]
-NOVEL = "It was a dark and stormy night; the rain fell in torrents.\n\nThe End, said Zo\u00eb.\n" * 4
+NOVEL = ("It was a dark and stormy night; the rain fell in torrents.\n\n"
+         "The End, said Zo\u00eb.\n") * 4
 
 # How each kind of folder is made, in an order in which it can be.
 SOURCES = [
