@@ -11,6 +11,7 @@ reader that goes away (`| head`), a setting of TensorFlow or XLA that is read on
 and what libraries that hold on to an older sys.stderr log. Not for threads: one at a time.
 """
 
+from collections.abc import Iterator
 import contextlib
 import importlib.util
 import io
@@ -18,7 +19,7 @@ import os
 import sys
 import tempfile
 import traceback
-from typing import BinaryIO, Iterator, NamedTuple
+from typing import BinaryIO, NamedTuple
 import warnings
 
 from absl import flags

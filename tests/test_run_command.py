@@ -11,7 +11,7 @@ from tests.commands import run_command
 REPEATING = """
 import os, sys, warnings
 from absl import flags
-from gpt_tf import cli
+from gpt_tf.common import cli
 
 def main():
     warnings.warn("take care")
