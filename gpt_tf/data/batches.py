@@ -212,7 +212,8 @@ def _stream(size: int, seed: int):
 
 
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
-                  start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
+                  start_step: int = 0, share: BatchShare = WHOLE_BATCH,
+                  manifest: Manifest | None = None) -> Batches:
     """The endless training data from update `start_step` + 1 on.
 
     Args:
@@ -221,11 +222,12 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
       seed: decides the order.
       start_step: updates already done.
       share: the rows that are read of each batch.
+      manifest: the folder's, where it is read already.
 
     Raises:
       UserError: see `reader.SplitReader`.
     """
-    reader = SplitReader(data_dir, "train")
+    reader = SplitReader(data_dir, "train", manifest)
     stream = _stream(len(reader), seed)
 
     def positions(step: int) -> np.ndarray:
@@ -236,7 +238,8 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
 
 
 def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
-                 start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
+                 start_step: int = 0, share: BatchShare = WHOLE_BATCH,
+                 manifest: Manifest | None = None) -> Batches:
     """The training data of a task, updates `start_step` + 1 .. `total_steps`.
 
     Args:
@@ -246,11 +249,12 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
       total_steps: updates of the whole run.
       start_step: updates already done.
       share: the rows that are read of each batch.
+      manifest: the folder's, where it is read already.
 
     Raises:
       UserError: the training rows have no labels; see `reader.SplitReader`, too.
     """
-    reader = SplitReader(data_dir, "train")
+    reader = SplitReader(data_dir, "train", manifest)
     if not reader.manifest.splits["train"].labelled:
         raise UserError(f"The training split of {os.fspath(data_dir)} has rows without a label, "
                         "and nothing can be learnt from those: build it from labelled rows.")
@@ -276,15 +280,17 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
 
 
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
-                       share: BatchShare = WHOLE_BATCH) -> Batches:
+                       share: BatchShare = WHOLE_BATCH,
+                       manifest: Manifest | None = None) -> Batches:
     """Every record of `split` once: a task's by length, a language model's in order.
 
-    Of each batch of `batch_size` rows those of `share` are read.
+    Of each batch of `batch_size` rows those of `share` are read; `manifest` is the folder's, where
+    it is read already.
 
     Raises:
       UserError: see `reader.SplitReader`.
     """
-    reader = SplitReader(data_dir, split)
+    reader = SplitReader(data_dir, split, manifest)
     order = (np.arange(len(reader)) if reader.manifest.task is None
              else np.argsort(reader.lengths, kind="stable"))
 

@@ -80,7 +80,8 @@ class TaskValidation:
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._task = run.model.task
         self._splits = {
-            name: evaluation_batches(data.folder, name, training.batch_size, cluster.share)
+            name: evaluation_batches(data.folder, name, training.batch_size, cluster.share,
+                                     data.manifest)
             for name in validation_splits(data.manifest)}
         self._predict = Predictor(run.model, cluster.strategy, training.jit_compile)
         self._reporter = reporter
@@ -135,7 +136,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
         with run.reporting() as reporter:
             run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                       task_batches(data.folder, training.batch_size, training.seed,
-                                   config.total_steps, run.start, cluster.share),
+                                   config.total_steps, run.start, cluster.share, data.manifest),
                       TaskValidation(run, reporter, best), loss_names(options.lm_coef))
     return Outcome(config.total_steps, best.step, best.scores)
 

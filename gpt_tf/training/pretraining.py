@@ -32,7 +32,7 @@ class LanguageModelValidation:
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._limit = training.evaluation_batches or None
         self._batches = evaluation_batches(data.folder, "validation", training.batch_size,
-                                           cluster.share)
+                                           cluster.share, data.manifest)
         self._split = data.manifest.splits["validation"]
         self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._is_chief = cluster.is_chief
@@ -82,7 +82,7 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
         with run.reporting() as reporter:
             run.train(reporter, language_model_loss(run.model, training.seed),
                       train_batches(data.folder, training.batch_size, training.seed, run.start,
-                                    cluster.share),
+                                    cluster.share, data.manifest),
                       LanguageModelValidation(run, reporter))
     return config.total_steps
 

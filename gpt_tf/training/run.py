@@ -181,7 +181,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     with cluster.together():
         if cluster.is_chief:
             run_folder.begin(config.model_dir, config.flags_text, config.resumable, config.model,
-                             config.data.folder)
+                             config.data.manifest, config.data.tokenizer)
     start = cluster.restore_latest(checkpoints)
     if start == 0 and not config.is_from_scratch:
         take_over(model, run_folder.load_model(config.init_from)[0])
