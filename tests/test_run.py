@@ -1,13 +1,18 @@
-"""What pre-training and fine-tuning do alike when a run starts."""
+"""What pre-training and fine-tuning do alike: how a run starts, and who writes."""
 
 import collections
 import dataclasses
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
+from gpt_tf.runs.pictures import scatter_figure
+from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning, pretraining
 from gpt_tf.training.run import RunConfig, TrainingData
@@ -54,6 +59,21 @@ def test_pre_training_reads_its_data_folder_once(tmp_path, loads):
     # The other run's tokenizer must be the one that the data was made with.
     assert pretrain(data_dir, second, init_from=first) == 2
     assert loads == {(Manifest, data_dir): 1, (Tokenizer, data_dir): 1, (Tokenizer, first): 1}
+
+
+def test_who_is_told_not_to_write_leaves_no_file(tmp_path):
+    reporter = Reporter(str(tmp_path / "run"), writes=False)
+    reporter.scalars(1, {"train/loss": 2.0})
+    reporter.text(1, "flags", "--seed=0")
+    reporter.figure(1, "validation", scatter_figure(np.zeros(1), np.ones(1), (0, 5)))
+    reporter.start_profile()
+    reporter.stop_profile()
+    reporter.close()
+    variable = tf.Variable(0.0)
+    Checkpoints(str(tmp_path / "checkpoints"), {"model": {"a": variable}}, writes=False).save(1)
+    best = BestCheckpoint(str(tmp_path / "best"), {"a": variable}, ["validation/f1"], writes=False)
+    best.offer(1, {"validation/f1": 0.5})
+    assert not list(tmp_path.iterdir()) and (best.step, best.scores) == (1, {"validation/f1": 0.5})
 
 
 def test_fine_tuning_reads_its_data_folder_once(tmp_path, loads):

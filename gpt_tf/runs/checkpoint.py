@@ -33,7 +33,7 @@ class Checkpoints:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
-      writes: False on a worker that leaves saving to the chief: `save` does nothing.
+      writes: False on a worker that leaves writing to the chief: nothing is saved or deleted.
     """
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
@@ -192,7 +192,7 @@ class BestCheckpoint:
       folder: where the checkpoint stands.
       variables: the model's, by name.
       score_names: names of a validation's scores; the first decides.
-      writes: as of `Checkpoints`.
+      writes: see `Checkpoints`.
 
     Raises:
       UserError: the checkpoint that is there is damaged.

@@ -54,7 +54,9 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 class Cluster:
     """The processes that train one model: one, unless the strategy is multi_worker.
 
-    All have the same flags and see the same folders. The first, the chief, alone writes.
+    All have the same flags and see the same folders. The first, the chief, alone writes: the
+    others' `Checkpoints`, `BestCheckpoint` and `Reporter` are told not to, and `owning` keeps what
+    they print from the terminal.
 
     Attributes:
       strategy: a `tf.distribute.Strategy`.

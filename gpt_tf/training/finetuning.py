@@ -15,7 +15,7 @@ from gpt_tf.model.objectives import joint_loss, loss_names
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import pictures, run_folder
 from gpt_tf.runs.checkpoint import BestCheckpoint
-from gpt_tf.runs.reporting import Reporter, Silence
+from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.distribution import Cluster
@@ -76,7 +76,7 @@ class TaskValidation:
       best: is offered the weights with their scores.
     """
 
-    def __init__(self, run: Run, reporter: Reporter | Silence, best: BestCheckpoint):
+    def __init__(self, run: Run, reporter: Reporter, best: BestCheckpoint):
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._task = run.model.task
         self._splits = {
@@ -95,7 +95,8 @@ class TaskValidation:
             scores |= {f"{split}/{name}": metrics.METRICS[name](
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
-            self._reporter.figure(step, split, picture(self._task, predictions))
+            if self._reporter.writes:
+                self._reporter.figure(step, split, picture(self._task, predictions))
         self._best.offer(step, scores)
         return scores
 

@@ -10,7 +10,7 @@ from gpt_tf.data.batches import evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
-from gpt_tf.runs.reporting import Reporter, Silence
+from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Run, RunConfig, start_run
@@ -28,14 +28,13 @@ class LanguageModelValidation:
       reporter: takes the samples.
     """
 
-    def __init__(self, run: Run, reporter: Reporter | Silence):
+    def __init__(self, run: Run, reporter: Reporter):
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._limit = training.evaluation_batches or None
         self._batches = evaluation_batches(data.folder, "validation", training.batch_size,
                                            cluster.share, data.manifest)
         self._split = data.manifest.splits["validation"]
         self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
-        self._is_chief = cluster.is_chief
         self._tokenizer = data.tokenizer
         self._reporter = reporter
         windows = next(iter(self._batches))["token_ids"][:_SAMPLE_PROMPTS]
@@ -45,7 +44,7 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        if self._is_chief:
+        if self._reporter.writes:
             self._report_samples(step)
         batches: Iterable = self._batches
         if not last:

@@ -4,7 +4,7 @@ What `pretraining` and `finetuning` have in common. Each adds its model, what it
 another run's weights, its loss, its batches and its validation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 
@@ -18,7 +18,7 @@ from gpt_tf.model.optimizer import Adam
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.runs.reporting import Reporter, Silence, reporting
+from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.distribution import Cluster, check_batch_size
 from gpt_tf.training.train_step import TrainStep
@@ -116,12 +116,16 @@ class Run:
         print(f"{what}; " + (f"going on at update {self.start} of {total}." if self.start
                              else f"{total} updates."), flush=True)
 
-    def reporting(self) -> contextlib.AbstractContextManager[Reporter | Silence]:
-        """Opens what the run reports to."""
-        return reporting(self.config.model_dir, self.start, self.config.flags_text,
-                         self.cluster.is_chief)
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[Reporter]:
+        """The run's reporter, open inside the block; its flags are the first text."""
+        reporter = Reporter(self.config.model_dir, self.start, self.cluster.is_chief)
+        with contextlib.closing(reporter):
+            flags = self.config.flags_text.splitlines()
+            reporter.text(self.start, "flags", "".join(f"    {line}\n" for line in flags))
+            yield reporter
 
-    def train(self, reporter: Reporter | Silence, loss: LossFunction, batches: Batches,
+    def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
               validate: Callable[[int, bool], dict[str, float]],
               loss_names: tuple[str, ...] = ()) -> None:
         """Takes the updates that are left.
