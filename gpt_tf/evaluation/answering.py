@@ -10,8 +10,8 @@ from gpt_tf.data.batches import batch_width
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import SpecialTokens, build
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.training import distribution
 from gpt_tf.training.predictor import Predictions, Predictor
+from gpt_tf.training.replicas import one_device
 
 
 class Answerer:
@@ -35,8 +35,7 @@ class Answerer:
         self._tokenizer = Tokenizer.load(model_dir)
         model, _, _ = run_folder.load_task_model(model_dir)
         # Compiling takes longer than most inputs do.
-        self._predict = Predictor(model, distribution.make_strategy("one_device"),
-                                  jit_compile=False)
+        self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size
         self.answered = self.shortened = 0
 

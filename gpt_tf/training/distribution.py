@@ -1,8 +1,6 @@
-"""One flag -> `tf.distribute.Strategy`; how a global batch and its sums cross replicas; and how the
-processes of one run, the workers, act as one.
+"""One flag -> `tf.distribute.Strategy`, and how the processes of one run, the workers, act as one.
 
-All replicas of a worker have its share of a global batch before them, and each takes its rows of
-that. So there is one global batch whatever the number of replicas and workers.
+How a global batch and its sums cross the replicas of a strategy stands in `replicas`.
 """
 
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from gpt_tf.common.files import lock_folder
 from gpt_tf.data.batches import BatchShare
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.training.cluster_environment import find_workers
+from gpt_tf.training.replicas import first_replica, one_device, sum_over_replicas
 
 
 def _has_workers(name: str) -> bool:
@@ -45,10 +44,10 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
                 tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index,
                 rpc_layer="grpc"))
     gpus = tf.config.list_logical_devices("GPU")
-    devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        devices = gpus or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.OneDeviceStrategy(devices[0].name)
+    return one_device()
 
 
 class Cluster:
@@ -189,39 +188,3 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int, micro_ba
     if micro_batch_size and (batch_size // replicas) % micro_batch_size:
         raise UserError(f"--micro_batch_size={micro_batch_size} must divide the "
                         f"{batch_size // replicas} sequences of a device.")
-
-
-def replica_rows(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """This replica's rows of its worker's share of a batch; call inside `strategy.run`.
-
-    Scalars (the step) are everybody's.
-    """
-    context = tf.distribute.get_replica_context()
-    replicas = len(context.strategy.extended.worker_devices)
-    index = context.replica_id_in_sync_group % replicas
-
-    def rows(tensor):
-        if not tensor.shape.rank:
-            return tensor
-        count = tensor.shape[0] // replicas
-        return tensor[index * count:(index + 1) * count]
-
-    return {name: rows(tensor) for name, tensor in batch.items()}
-
-
-def sum_over_replicas(values):
-    """Sums a structure of tensors over all replicas; call inside `strategy.run`."""
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
-
-
-def gather_rows(values):
-    """Every replica's rows of a structure of tensors, in the order of the global batch; call
-    inside `strategy.run`."""
-    return tf.distribute.get_replica_context().all_gather(values, axis=0)
-
-
-def first_replica(strategy: tf.distribute.Strategy, values):
-    """One replica's copy of a structure in which all replicas agree."""
-    return tf.nest.map_structure(
-        lambda value: strategy.experimental_local_results(value)[0], values)

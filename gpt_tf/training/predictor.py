@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gpt_tf.model.objectives import example_losses
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.training import distribution
+from gpt_tf.training import replicas
 from gpt_tf.training.by_shape import FunctionByShape
 
 _COLUMNS = ("split_positions", "source_rows", "labels")  # of a batch, in the order of `Predictor`
@@ -57,7 +57,7 @@ class Predictor:
         parts = []
         for batch in batches:
             inputs = {name: batch[name] for name in ("token_ids", "lengths", *_COLUMNS)}
-            columns = [value.numpy() for value in distribution.first_replica(
+            columns = [value.numpy() for value in replicas.first_replica(
                 self._strategy, self._global_columns(inputs))]
             parts.append([column[columns[0] >= 0] for column in columns])
         positions, *columns = (np.concatenate(column) for column in zip(*parts))
@@ -82,9 +82,9 @@ class Predictor:
         return self._strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch):
-        rows = distribution.replica_rows(batch)
+        rows = replicas.replica_rows(batch)
         logits = self._logits({name: rows[name] for name in ("token_ids", "lengths")})
-        return distribution.gather_rows([*(rows[name] for name in _COLUMNS), logits])
+        return replicas.gather_rows([*(rows[name] for name in _COLUMNS), logits])
 
     def _replica_logits(self, batch):
         return self._model(batch["token_ids"], batch["lengths"])
