@@ -23,6 +23,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from gpt_tf.data.manifest import Manifest, rebuild
+from gpt_tf.data.padding import batch_width
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tasks.task import ZeroShotTask
 
@@ -31,7 +32,6 @@ _BATCHES_AHEAD = 2
 
 # The orders of the pools' batches are numbered from here on, those of the epochs from 0.
 _POOL_ORDERS = 1 << 63
-_NARROWEST = 16
 _GOLDEN = np.uint64(0x9e3779b97f4a7c15)
 
 
@@ -53,16 +53,6 @@ def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     key = _mix(_mix(np.array([seed % (1 << 64)], np.uint64) + _GOLDEN)
                ^ np.array([epoch], np.uint64) * _GOLDEN)
     return np.argsort(_mix(_mix(np.arange(size, dtype=np.uint64) * _GOLDEN + key) ^ key))
-
-
-def batch_width(longest: int, sequence_length: int) -> int:
-    """The least of 16, 24, 32, 48, 64, 96, 128, ... that holds `longest` tokens, or the limit.
-
-    Few widths, because a step is compiled once for each.
-    """
-    power = max(_NARROWEST, 1 << (longest - 1).bit_length())
-    width = power * 3 // 4 if _NARROWEST < longest <= power * 3 // 4 else power
-    return min(width, sequence_length)
 
 
 class BatchShare(NamedTuple):
@@ -93,7 +83,7 @@ class Batches:
       "batch_rows": tf.int32 [B], the row's number in the global batch,
       "step": tf.int64 [], the number of the update (or of the batch), counted from 1}
 
-    Each element of a task's data, T the `batch_width` of its longest sequence: {
+    Each element of a task's data, T the `padding.batch_width` of its longest sequence: {
       "token_ids": tf.int32 [B, K, T], padded with 0,
       "lengths": tf.int32 [B, K], real tokens of each sequence,
       "labels": tf.int32 [B], -1 without one; or tf.float32 [B] of scores, NaN without one,

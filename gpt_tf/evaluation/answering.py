@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.data.batches import batch_width
+from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import SpecialTokens, build
 from gpt_tf.tokenizer import Tokenizer
@@ -69,12 +69,7 @@ class Answerer:
         for start in range(0, len(encoded), self._batch_size):
             rows = order[start:start + self._batch_size]
             width = batch_width(int(longest[rows].max()), self._max_length)
-            token_ids = np.zeros((self._batch_size, self.task.num_sequences, width), np.int32)
-            lengths = np.zeros(token_ids.shape[:2], np.int32)
-            for place, row in enumerate(rows):
-                for k, ids in enumerate(encoded[row]):
-                    token_ids[place, k, :len(ids)] = ids
-                    lengths[place, k] = len(ids)
+            token_ids, lengths = pad([encoded[row] for row in rows], width, self._batch_size)
             positions = np.full(self._batch_size, -1)
             positions[:len(rows)] = rows
             labels = np.full(self._batch_size, np.nan if self.task.is_score else -1)
