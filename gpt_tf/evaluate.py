@@ -108,12 +108,12 @@ def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: 
     """Prints the scores of a language model."""
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.runs import run_folder
-    from gpt_tf.training import distribution, evaluator
+    from gpt_tf.training.evaluator import Evaluator
+    from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     model, step = run_folder.load_model(model_dir)
-    evaluate = evaluator.Evaluator(model, distribution.make_strategy("one_device"),
-                                        config.jit_compile)
+    evaluate = Evaluator(model, one_device(), config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
     _print_language_model(scores)
@@ -137,8 +137,8 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation import task_scores
     from gpt_tf.runs import run_folder
-    from gpt_tf.training import distribution
     from gpt_tf.training.predictor import Predictor
+    from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
@@ -152,7 +152,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
     def predict(run):
         model, _, step = run_folder.load_task_model(run)
-        predictor = Predictor(model, distribution.make_strategy("one_device"), config.jit_compile)
+        predictor = Predictor(model, one_device(), config.jit_compile)
         return predictor(batches), step
 
     def measure(found):

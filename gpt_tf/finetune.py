@@ -40,16 +40,17 @@ def model_config(vocabulary_size: int) -> ModelConfig:
                      flags.FLAGS.init_from, free=ModelConfig.NOT_SHAPE)
 
 
-def _job(model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int):
-    from gpt_tf.training import finetuning
+def _run_config(data, model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int):
+    """The run of one seed on `data`, a `run.TrainingData`."""
+    from gpt_tf.training.finetuning import FineTuningRunConfig
 
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
-    return finetuning.Job(
-        flags.FLAGS.data_dir, model_dir, flags.FLAGS.init_from, model,
-        cli.from_flags(FineTuningConfig), cli.from_flags(OptimizerConfig),
-        dataclasses.replace(training, seed=seed), text, _RESUMABLE)
+    return FineTuningRunConfig(
+        data, model_dir, flags.FLAGS.init_from, model, cli.from_flags(OptimizerConfig),
+        dataclasses.replace(training, seed=seed), text, _RESUMABLE,
+        cli.from_flags(FineTuningConfig))
 
 
 def main() -> None:
@@ -59,21 +60,23 @@ def main() -> None:
 
     training = cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
-    first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
-    model = model_config(finetuning.check_data(data_dir).vocabulary_size)
+    model_dir, first, count = flags.FLAGS.model_dir, flags.FLAGS.seed, flags.FLAGS.num_runs
+    data = finetuning.load_data(flags.FLAGS.data_dir)
+    model = model_config(data.manifest.vocabulary_size)
     with cluster.owning(model_dir):
         if count > 1:
-            jobs = {seed: _job(model, training, os.path.join(model_dir, f"run-{seed}"), seed)
-                    for seed in range(first, first + count)}
-            print(finetuning.finetune_all(jobs, cluster, model_dir))
-            model_dir = jobs[first].model_dir
+            configs = {seed: _run_config(data, model, training,
+                                         os.path.join(model_dir, f"run-{seed}"), seed)
+                       for seed in range(first, first + count)}
+            print(finetuning.finetune_all(configs, cluster, model_dir))
+            model_dir = configs[first].model_dir
         else:
-            outcome = finetuning.finetune(_job(model, training, model_dir, first), cluster)
+            outcome = finetuning.finetune(
+                _run_config(data, model, training, model_dir, first), cluster)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")
-        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data_dir}\n"
+        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data.folder}\n"
               f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
 
 

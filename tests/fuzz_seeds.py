@@ -126,7 +126,7 @@ def begun_run(folder: pathlib.Path) -> None:
     corpus_data(folder / "data")
     (folder / "run").mkdir()
     run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), _config(),
-                     str(folder / "data"))
+                     Manifest.load(folder / "data"), tokenizer())
 
 
 def metrics(folder: pathlib.Path) -> None:

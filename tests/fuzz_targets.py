@@ -155,12 +155,12 @@ def _read_fine_tuned_run(folder: pathlib.Path) -> Any:
 
 
 def _read_begun_run(folder: pathlib.Path) -> Any:
-    data = str(folder / "data")
     run_folder.load_flags(str(folder / "run"))
     model = config.ModelConfig(
         vocabulary_size=seeds.tokenizer().vocabulary_size, num_layers=1, num_heads=2,
         hidden_dim=8, intermediate_dim=32, max_sequence_length=16)
-    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model, data)
+    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model,
+                     Manifest.load(folder / "data"), seeds.tokenizer())
 
 
 def _read_metrics(folder: pathlib.Path) -> Any:

@@ -32,7 +32,7 @@ from tests.converted import (
     write_released,
 )
 from tests.test_commands import run
-from tests.test_finetuning import finetune, make_job
+from tests.test_finetuning import finetune, make_run_config
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
@@ -156,10 +156,10 @@ def test_a_converted_run_is_started_from_and_not_trained_on(tmp_path, tokenizer)
     shape = make_config(tokenizer, num_special_tokens=3)
     values = dict(init_from=str(tmp_path / "run"), model=shape, training={"num_steps": 2})
     with pytest.raises(UserError, match="holds converted weights, .* --init_from=.*/run and an"):
-        finetune(make_job(tmp_path / "run", data, tokenizer, **values))
+        finetune(make_run_config(tmp_path / "run", data, tokenizer, **values))
     after, _ = weights(str(tmp_path / "run"))
     assert all((after[name] == value).all() for name, value in before.items())
-    assert finetune(make_job(tmp_path / "tuned", data, tokenizer, **values)).total == 2
+    assert finetune(make_run_config(tmp_path / "tuned", data, tokenizer, **values)).total == 2
     # What the refused training leaves does not keep the folder from being replaced.
     conversion.check_target(str(tmp_path / "run"), str(tmp_path / "model"), None, True)
     to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=3)

@@ -108,6 +108,17 @@ def test_what_needs_no_tensorflow_imports_none():
     assert not loaded_by(*names) & {"tensorflow", "keras", "keras_nlp", "keras_hub"}
 
 
+def test_who_reads_weights_and_predicts_loads_nothing_that_trains():
+    found = loaded_by("gpt_tf.evaluation.answering", "gpt_tf.serving.saved_model",
+                      "gpt_tf.keras_models.text_classifier", "gpt_tf.keras_models.causal_lm")
+    assert "gpt_tf.training.predictor" in found
+    assert not found & {
+        *(f"gpt_tf.training.{name}" for name in (
+            "trainer", "train_step", "distribution", "cluster_environment", "run", "pretraining",
+            "finetuning")),
+        "gpt_tf.runs.reporting", "gpt_tf.runs.pictures"}  # matplotlib comes with Keras
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),
                          ids=lambda p: p.stem)
 def test_flagfiles(path):

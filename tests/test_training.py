@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
-from gpt_tf.training import distribution, evaluator
+from gpt_tf.training import distribution
 from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.trainer import Trainer
 
@@ -114,7 +115,7 @@ def _gradients(run, batch):
 def test_the_loss_is_the_mean_over_predicted_tokens(reference):
     run = Run()
     batch = next(batches())
-    hidden = run.model(batch["token_ids"], dropout_keys=evaluator.make_dropout_keys(
+    hidden = run.model(batch["token_ids"], dropout_keys=make_dropout_keys(
         5, batch["step"], batch["batch_rows"]))
     logits = run.model.logits(hidden).numpy().astype(np.float64)
     losses = []

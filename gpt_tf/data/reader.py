@@ -46,13 +46,18 @@ class SplitReader:
         the records.
     """
 
-    def __init__(self, data_dir: str | os.PathLike, split: str):
+    def __init__(self, data_dir: str | os.PathLike, split: str, manifest: Manifest | None = None):
         """Opens the split.
+
+        Args:
+          data_dir: the data folder.
+          split: name of the split.
+          manifest: the folder's, where it is read already.
 
         Raises:
           UserError: no finished folder, no such split, or a shard missing or truncated.
         """
-        self.manifest = Manifest.load(data_dir)
+        self.manifest = manifest or Manifest.load(data_dir)
         if not getattr(self.manifest.splits.get(split), "records", 0):
             full = [name for name, value in self.manifest.splits.items() if value.records]
             raise UserError(f"{os.fspath(data_dir)} has no records for split {split!r}; it has "

@@ -19,6 +19,7 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
+from gpt_tf.data.padding import pad
 from gpt_tf.evaluation.scoring import Scorer
 from gpt_tf.model.gpt import GPT
 from gpt_tf.tasks.metrics import language_scores
@@ -148,9 +149,7 @@ class TextEvaluator:
         rows = 0
         while taken := list(itertools.islice(found, self._batch_size)):
             rows = rows or len(taken)
-            token_ids = np.zeros((rows, 1, self._length), np.int32)
-            lengths, starts = np.zeros((rows, 1), np.int32), np.ones((rows, 1), np.int32)
-            for place, (ids, start) in enumerate(taken):
-                token_ids[place, 0, :len(ids)] = ids
-                lengths[place], starts[place] = len(ids), start
+            token_ids, lengths = pad([[ids] for ids, _ in taken], self._length, rows)
+            starts = np.ones((rows, 1), np.int32)
+            starts[:len(taken), 0] = [start for _, start in taken]
             yield {"token_ids": token_ids, "lengths": lengths, "starts": starts}
