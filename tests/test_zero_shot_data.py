@@ -20,6 +20,7 @@ from gpt_tf.tasks.heuristics import find_pronoun, prompts, scored_sequences
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.building import frame
 from pipelines.tasks import rows as task_readers
 from pipelines.tasks import table
 from tests import corpora
@@ -192,7 +193,7 @@ def test_parts_encoded_apart_are_the_text_encoded_whole(shared_data, task, given
 @pytest.fixture(name="build")
 def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
     """Calls `build_task.build` on a task's files, in this process."""
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
 
     def build(task, files=None, **flags):
         source = write_files(tmp_path / "source" / task, files or FILES[task])

@@ -14,7 +14,7 @@ class Encoders(Workers):
 
     Example:
       with Encoders("bpe", num_workers=2) as encoders:
-          for encoded in encoders.map(functools.partial(encode_task, "bpe"), tasks):
+          for encoded in encoders.map(functools.partial(encode_text, "bpe"), chunks):
               ...
     """
 
