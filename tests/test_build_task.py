@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import lock_folder
-from gpt_tf.data import batches as input_lib
+from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tasks.task import Task
@@ -129,7 +129,7 @@ def test_similarity_of_scores(build, tokenizer, tmp_path):
     assert read_split(tmp_path / "data", "train")[2] == (2, 0.5, [
         [start, *first, delimiter, *second, extract], [start, *second, delimiter, *first, extract]])
     assert manifest.task.is_score and manifest.task.num_classes == 6
-    batch, = input_lib.evaluation_batches(tmp_path / "data", "validation", 5)
+    batch, = evaluation_batches(tmp_path / "data", "validation", 5)
     assert dict(zip(batch["split_positions"].numpy(), batch["labels"].numpy())) == {
         0: 0, 1: 0.25, 2: 0.5, 3: 0.75, -1: 0}
 

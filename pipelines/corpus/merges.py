@@ -1,4 +1,4 @@
-"""Learning byte-pair merges from word counts; a pure function of the counts.
+"""Learning byte-pair merges, and with them a tokenizer, from word counts alone.
 
 Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
 section 3.2: start from characters, merge the most frequent pair of neighbours, again and again.
@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 import heapq
 import itertools
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
+from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.tokenizer import END_OF_WORD, NEWLINE, UNKNOWN
 
 Pair = tuple[str, str]
@@ -85,3 +88,22 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
               *map("".join, merges), NEWLINE]
     # Two merges may make one token: "ab" + "c" and "a" + "bc".
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+
+
+def learn_tokenizer(words: collections.Counter[str], num_merges: int,
+                    language: str) -> Tokenizer:
+    """Learns a tokenizer from word counts.
+
+    Raises:
+      UserError: the words give fewer merges than asked.
+    """
+    merges = []
+    with Progress(num_merges, "merge", "learning merges") as progress:
+        for merge in learn_merges(words):
+            merges.append(merge)
+            progress.update(1)
+            if len(merges) == num_merges:
+                return Tokenizer(make_vocabulary(words, merges), merges, language)
+    raise UserError(f"The text is too small for {num_merges:,} merges: it gives {len(merges):,}, "
+                    f"and then each of its {len(words):,} different words is one token. Give more "
+                    "text, or ask for fewer with --num_merges.")

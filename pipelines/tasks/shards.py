@@ -14,7 +14,7 @@ from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
 from pipelines.building.shard_writer import ShardWriter
 from pipelines.building.work import Parcel, ShardMaker
-from pipelines.tasks.description import TaskRow
+from pipelines.tasks.description import TaskDescription
 from pipelines.tasks.encoding import EncodedRows, RowChunk, RowEncoding, Totals, encode_rows
 from pipelines.tasks.rows import RowSource, open_task
 from pipelines.tasks.splits import ShardRows, SplitRows
@@ -24,7 +24,7 @@ from pipelines.tasks.splits import ShardRows, SplitRows
 class TaskInput:
     """The rows of a task's input; the fields are the arguments of `rows.open_task`."""
 
-    task: TaskRow
+    task: TaskDescription
     input: str
     tfds_dir: str
     on_bad_row: str

@@ -10,14 +10,14 @@ from gpt_tf.tasks.task import Task, ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
 from pipelines.building.work import Plan
-from pipelines.tasks.description import TaskRow
+from pipelines.tasks.description import TaskDescription
 from pipelines.tasks.encoding import Totals
 from pipelines.tasks.shards import RecordMaker, RowParcel
 from pipelines.tasks.splits import SplitRows, plan_splits
 from pipelines.tasks.table import TASKS
 
 
-def task_of(description: TaskRow, zero_shot: bool) -> Task:
+def task_of(description: TaskDescription, zero_shot: bool) -> Task:
     """What the manifest says of a task.
 
     Raises:
