@@ -46,7 +46,7 @@ _ENTRY = """
 import runpy, sys
 count, module = int(sys.argv[1]), sys.argv[2]
 sys.argv[1:] = sys.argv[3:]
-from gpt_tf import cli
+from gpt_tf.common import cli
 cli.import_tensorflow()
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

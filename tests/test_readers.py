@@ -215,9 +215,8 @@ def test_sizes_for_progress(tmp_path):
 
 def test_opening_imports_no_tensorflow(tmp_path):
     (tmp_path / "a.txt").write_text("text")
-    code = ("from pipelines.corpus.corpus import open_corpus; "
-            f"open_corpus({str(tmp_path)!r} + '/*'); "
-            "import sys; assert 'tensorflow' not in sys.modules")
+    code = ("import sys; from pipelines.corpus.corpus import open_corpus; "
+            f"open_corpus({str(tmp_path)!r} + '/*'); assert 'tensorflow' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -3,7 +3,7 @@
 It travels inside a SavedModel and needs no package beside TensorFlow. What a graph cannot do of
 ftfy's work: mojibake stays as it is, and marks do not join the letters before them (NFC). Where
 spaCy's answer for a chunk depends on the chunks around it, the chunk alone decides.
-BUILD.md says how often that matters.
+benchmarks/RESULTS.md says how often that matters.
 """
 
 import tensorflow as tf
