@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.tokenizer.cleaning import check_lines
 from pipelines.reading import catalogue, files
 
@@ -76,19 +77,13 @@ class _NotUtf8(UserError):
 
 
 def _decode(path: str, blocks: Iterable[bytes]) -> Iterator[tuple[str, int]]:
-    """(text, bytes) of each block of a file; a character cut by a block's end goes to the next."""
-    rest, position = b"", 0  # bytes of a cut character; bytes decoded before them
-    for block in itertools.chain(blocks, [b""]):
-        data = rest + block
-        if position == 0 and data.startswith(codecs.BOM_UTF8):
-            data, position = data[len(codecs.BOM_UTF8):], len(codecs.BOM_UTF8)
-        try:
-            text, used = codecs.utf_8_decode(data, "strict", not block)
-        except UnicodeDecodeError as error:
-            raise _NotUtf8(f"{path}, byte {position + error.start}") from error
-        rest, position = data[used:], position + used
-        if text:
-            yield text, len(block)
+    """(text, bytes) of each block of a file that completes a character."""
+    try:
+        for text, size in decode_blocks(blocks):
+            if text:
+                yield text, size
+    except NotUtf8 as error:
+        raise _NotUtf8(f"{path}, byte {error.byte}") from error
 
 
 @dataclasses.dataclass(frozen=True)
