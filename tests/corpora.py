@@ -32,7 +32,7 @@ def tokenizer_fixture(tokenizer_dir):
 
 
 class InProcess:
-    """Stands for `encoders.Encoders` where processes are not what is tested."""
+    """Stands for `Encoders` where processes are not what is tested."""
 
     def __init__(self, tokenizer_dir, num_workers):
         del tokenizer_dir

@@ -136,7 +136,7 @@ class DataFolder:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes what only an unfinished folder holds; its sign goes last."""
+        """Removes what only an unfinished folder holds; its mark goes last."""
         with explain_disk_errors(self._path):
             for name in os.listdir(self._path):
                 if _is_part_of_ours(name):  # of a worker elsewhere that was given up

@@ -72,6 +72,7 @@ class Pipeline:
         if sentence := notes.failure(folder):
             raise UserError(sentence)
 
+
 # Libraries and the tokenizer's memory are one process's, and a runner may give it many threads.
 _ONE_AT_A_TIME = threading.Lock()
 

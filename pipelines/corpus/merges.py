@@ -29,12 +29,7 @@ def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
     """
     words = [[*word[:-1], word[-1] + END_OF_WORD] for word in counts]
     weights = list(counts.values())
-    pair_counts: collections.Counter[Pair] = collections.Counter()
-    places = collections.defaultdict(set)  # pair -> words that held it when it was counted
-    for place, (word, weight) in enumerate(zip(words, weights)):
-        for pair in itertools.pairwise(word):
-            pair_counts[pair] += weight
-            places[pair].add(place)
+    pair_counts, places = _count_pairs(words, weights)
     # Counts that fell since they were pushed are put right when they come up.
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
@@ -59,6 +54,18 @@ def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
             pair_counts[changed] += change
             if change > 0:
                 heapq.heappush(heap, (-pair_counts[changed], changed))
+
+
+def _count_pairs(words: list[list[str]], weights: list[int]
+                 ) -> tuple[collections.Counter[Pair], dict[Pair, set[int]]]:
+    """How often each pair stands in the words, and the numbers of the words that hold it."""
+    counts: collections.Counter[Pair] = collections.Counter()
+    places = collections.defaultdict(set)
+    for place, (word, weight) in enumerate(zip(words, weights)):
+        for pair in itertools.pairwise(word):
+            counts[pair] += weight
+            places[pair].add(place)
+    return counts, places
 
 
 def _merge(word: list[str], pair: Pair) -> list[str]:

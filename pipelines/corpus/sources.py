@@ -27,6 +27,8 @@ class Position(NamedTuple):
     file: int = 0
     row: int = 0
     byte: int = 0
+
+
 START = Position()
 
 
@@ -51,7 +53,7 @@ class Document:
         """The text in parts of at most about a MiB (a row is one part); can be taken once.
 
         Raises:
-          UserError: a line of more than `gpt_tf.text.LONGEST_HELD_LINE` characters.
+          UserError: a line of more than `gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE` characters.
         """
         return check_lines(self._counted_blocks(), self.name)
 
@@ -220,6 +222,7 @@ def _split_rows(blocks: Iterable[bytes], position: Position) -> Iterator[tuple[P
             position = position._replace(row=position.row + 1, byte=position.byte + len(line) + 1)
     if rest:
         yield position, rest.replace(b"\r", b"")
+
 
 # The field of an example that is its text, where it is not "text".
 _DATA_SET_FIELDS = {"pg19": "book_text"}

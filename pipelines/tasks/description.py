@@ -96,6 +96,7 @@ class Source:
         """Those of the texts; the label's stands apart, as a test split may lack it."""
         return [column for columns in self.texts for column in columns]
 
+
 # Forms whose texts are two and then one for each label.
 _CHOICES = (forms.MULTIPLE_CHOICE, heuristics.PRONOUN)
 

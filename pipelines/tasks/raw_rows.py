@@ -25,6 +25,8 @@ class BadRow(Exception):
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
+
+
 Values = dict[Column, Any]
 Rows = Iterator[tuple[str, Values | BadRow]]
 

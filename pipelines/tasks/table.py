@@ -63,6 +63,8 @@ def _story_cloze(source: Source, labelled: str, test: str) -> Layout:
             "validation": dataclasses.replace(
                 train, part=dataclasses.replace(part, is_held_out=True)),
             "test": dataclasses.replace(source, paths=(test,))}
+
+
 _ANSWER = ZeroShot(heuristics.ANSWER)
 
 
@@ -76,6 +78,8 @@ def _race(level: str) -> TaskDescription:
                          {split: f"{folder}/{level}" for split, folder in folders.items()}),),
         catalogue={f"race/{level}": _layout(Source(TFDS, texts, "answer"), folders)},
         zero_shot=_ANSWER)
+
+
 _MNLI_SPLITS = ("validation_matched", "validation_mismatched", "test_matched", "test_mismatched")
 _COLA = Source(TSV, ((3,),), 1, widths=(4,))
 _MSR_TRAIN = Source(TSV, (("#1 String",), ("#2 String",)), "Quality", ("msr_paraphrase_train.txt",))

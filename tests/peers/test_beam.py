@@ -47,7 +47,7 @@ def corpus_of_fixture(tmp_path, tokenizer_dir):
 
 @pytest.fixture(name="task_of")
 def task_of_fixture(tmp_path, tokenizer_dir):
-    """As `corpus_of` of `build_task.build`."""
+    """Like `corpus_of`, of `build_task.build`."""
     def build(folder, beam_options=(), **flags):
         flags = dict(tokenizer=str(tokenizer_dir), output_dir=str(tmp_path / folder)) | flags
         build_task.build(build_task.TaskConfig(**flags), beam_options)
