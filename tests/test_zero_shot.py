@@ -26,6 +26,7 @@ from gpt_tf.tasks import metrics
 from gpt_tf.zero_shot import ZeroShotConfig, measure
 from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.building import frame
 from pipelines.tasks import table
 from tests import corpora, runs, task_data
 from tests.conftest import REPOSITORY
@@ -103,7 +104,7 @@ def data_fixture(tmp_path_factory, tokenizer_dir):
     """Task -> its folder of zero-shot data."""
     folder = tmp_path_factory.mktemp("zero_shot")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_task, "Encoders", corpora.InProcess)
+        patch.setattr(frame, "Encoders", corpora.InProcess)
         for task, files in ROWS.items():
             build_task.build(TaskConfig(
                 task=task, input=write_files(folder / f"{task}_rows", files), max_length=64,
@@ -296,7 +297,7 @@ def test_data_and_runs_that_do_not_fit(data, run, tmp_path, tokenizer):
 
 
 def build(tmp_path, tokenizer_dir, task, files, monkeypatch):
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
     build_task.build(TaskConfig(
         task=task, input=write_files(tmp_path / "rows", files), tokenizer=str(tokenizer_dir),
         output_dir=str(tmp_path / "data"), num_workers=1, zero_shot=True, max_length=64))

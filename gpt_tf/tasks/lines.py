@@ -9,11 +9,11 @@
 Spaces around a text do not count, nor do blank lines at the end.
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import number_lines
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE
 from gpt_tf.tasks.task import Task
 
@@ -43,16 +43,9 @@ def read_texts(task: Task, stream: Iterable[bytes], kind: str,
     if kind == LINES and len(FIELDS[task.form]) > 1:
         raise UserError(f"A line of text is not enough for the task {task.name}, which wants "
                         f"{', '.join(FIELDS[task.form])}: give --format={TSV} or --format={JSONL}.")
-    blank = 0
-    for number, line in enumerate(stream, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if not line.strip():
-            blank = blank or number
-            continue
+    for number, line in number_lines(stream):
         try:
-            if blank:
-                number = blank
+            if not line:
                 raise ValueError("the line is blank")
             yield number, _texts(task, line.decode("utf-8").rstrip("\r\n"), kind)
         except ValueError as error:  # UnicodeError and JSONDecodeError are ValueErrors, too

@@ -57,6 +57,11 @@ class DataFolder:
           made = notes.collect(config.output_dir, units)
           folder.finish(tokenizer, manifest)
 
+    `frame.build_folder` does so.
+
+    Attributes:
+      config: the flags of the command.
+
     Args:
       config: which folder, and whether a finished one may be replaced. The tokenizer may come
         from the folder itself.
@@ -67,7 +72,7 @@ class DataFolder:
     """
 
     def __init__(self, config: FolderConfig, command: str):
-        self._config = config
+        self.config = config
         self._path = config.output_dir
         self._command = command
         self._check()
@@ -80,7 +85,7 @@ class DataFolder:
         if MANIFEST_NAME not in names or not any(map(_SHARD_FILE.fullmatch, names)):
             raise UserError(f"--output_dir={folder} holds other files, such as {min(names)}; name "
                             "a new or empty folder.")
-        if not self._config.overwrite:
+        if not self.config.overwrite:
             raise UserError(f"--output_dir={folder} holds a finished data folder; name another, "
                             "or replace this one with --overwrite.")
 
@@ -116,7 +121,7 @@ class DataFolder:
             kept = {name for each in made.values() for shard, _ in (each or {}).values() if shard
                     for name in (shard.name, records.index_name(shard.name))}
             # A folder may be built again with the tokenizer that it holds.
-            keep_tokenizer = os.path.samefile(self._config.tokenizer, self._path)
+            keep_tokenizer = os.path.samefile(self.config.tokenizer, self._path)
             for name in os.listdir(self._path):
                 if (_SHARD_FILE.fullmatch(name) and name not in kept or _is_part_of_ours(name)
                         or is_tokenizer_file(name) and not keep_tokenizer):
@@ -131,7 +136,7 @@ class DataFolder:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes what only an unfinished folder holds; its sign goes last."""
+        """Removes what only an unfinished folder holds; its mark goes last."""
         with explain_disk_errors(self._path):
             for name in os.listdir(self._path):
                 if _is_part_of_ours(name):  # of a worker elsewhere that was given up

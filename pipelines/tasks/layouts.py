@@ -6,13 +6,13 @@ import os
 
 from gpt_tf.common.errors import UserError
 from pipelines.tasks import description
-from pipelines.tasks.description import Layout, Source, TaskRow
+from pipelines.tasks.description import Layout, Source, TaskDescription
 
 _OWN_SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 _OWN_KINDS = (description.TSV, description.CSV, description.JSONL)
 
 
-def find_layout(task: TaskRow, folder: str) -> Layout:
+def find_layout(task: TaskDescription, folder: str) -> Layout:
     """What is at hand of the published layout of which most is.
 
     Raises:
@@ -39,7 +39,7 @@ def _files_of(source: Source) -> tuple[str, ...]:
     return (*source.paths, source.part.file) if is_listed else source.paths
 
 
-def file_layout(task: TaskRow, path: str) -> Layout:
+def file_layout(task: TaskDescription, path: str) -> Layout:
     """One file as the training split, in the one format that all files of the task have.
 
     Raises:

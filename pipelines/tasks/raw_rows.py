@@ -4,7 +4,6 @@ A row is (where it stands, its values by column), or (where it stands, a `BadRow
 keep their numbers whatever is wrong with some of them.
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 import csv
 import itertools
@@ -14,6 +13,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import number_lines
 from pipelines.reading import files
 from pipelines.tasks import description
 from pipelines.tasks.description import Column, Source
@@ -25,6 +25,8 @@ class BadRow(Exception):
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
+
+
 Values = dict[Column, Any]
 Rows = Iterator[tuple[str, Values | BadRow]]
 
@@ -53,17 +55,12 @@ def read_rows(path: str, source: Source, may_lack_label: bool) -> Rows:
 
 def _lines(path: str) -> Iterator[tuple[str, str | BadRow]]:
     """Each line; blank ones at the end of the file do not count."""
-    blank = []
     for _, lines in files.read_lines([path]):
-        for number, line in enumerate(lines, start=1):
+        for number, line in number_lines(lines):
             where = f"{path}, line {number}"
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if not line.strip():
-                blank.append((where, BadRow(description.EMPTY, "the line is blank")))
+            if not line:
+                yield where, BadRow(description.EMPTY, "the line is blank")
                 continue
-            yield from blank
-            blank.clear()
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError as error:
