@@ -23,21 +23,21 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Options):
     """What is measured, and how."""
 
     text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
                            "in place of --data_dir.")
     stride: int = option(0, "Of --text: tokens by which the window moves; 0: half of the model's "
-                            "positions.")
+                            "positions.", at_least=0)
     split: str = option("validation", "Split of the data folder.")
-    batch_size: int = option(32, "Sequences at once; of a task, rows.")
+    batch_size: int = option(32, "Sequences at once; of a task, rows.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
     trigram: bool = option(False, "Of a language model: also fit a smoothed trigram on the "
                                   "training split and measure it on the same tokens.")
@@ -50,10 +50,7 @@ class EvaluationConfig:
     probabilities: bool = option(False, "Add a column for each class to --predictions.")
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
-        if self.stride < 0:
-            raise ValueError(f"--stride={self.stride} must not be negative.")
+        super().__post_init__()
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 

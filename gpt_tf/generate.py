@@ -26,22 +26,17 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
-from gpt_tf.config import GenerationConfig, SamplingConfig, option
+from gpt_tf.config import GenerationConfig, Options, SamplingConfig, option
 
 
 @dataclasses.dataclass(frozen=True)
-class WritingConfig:
+class WritingConfig(Options):
     """What is read and written."""
 
-    num_samples: int = option(1, "Continuations of each prompt.")
+    num_samples: int = option(1, "Continuations of each prompt.", at_least=1)
     log_probabilities: bool = option(False, "Write JSONL with the new tokens' ids and "
                                             "log-probabilities.")
-    batch_size: int = option(8, "Texts that grow together.")
-
-    def __post_init__(self):
-        for name in ("num_samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be positive.")
+    batch_size: int = option(8, "Texts that grow together.", at_least=1)
 
 
 def read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.tasks import lines as task_text
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
@@ -40,7 +40,7 @@ _POOL = 32  # batches that are read at once
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictionConfig:
+class PredictionConfig(Options):
     """What is read and written, and how."""
 
     input: str = option(STANDARD, "File of texts; - is standard input.")
@@ -50,11 +50,7 @@ class PredictionConfig:
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")
-    batch_size: int = option(32, "Texts at once.")
-
-    def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+    batch_size: int = option(32, "Texts at once.", at_least=1)
 
     def input_kind(self, form: str) -> str:
         """One of `lines.FORMATS`, for a task of this form.

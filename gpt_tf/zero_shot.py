@@ -19,7 +19,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
 from gpt_tf.common.progress import Progress
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.tokenizer import Tokenizer
 
 _NEWEST = "newest"
@@ -28,7 +28,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 
 @dataclasses.dataclass(frozen=True)
-class ZeroShotConfig:
+class ZeroShotConfig(Options):
     """What is measured, and how."""
 
     split: str = option("", "Split of the data folders; empty: the first of validation, test and "
@@ -40,12 +40,11 @@ class ZeroShotConfig:
                            "the checkpoints, a line for each data folder.")
     predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
                                   "the index of each row in its source, the answer and the scores.")
-    batch_size: int = option(32, "Sequences at once.")
+    batch_size: int = option(32, "Sequences at once.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+        super().__post_init__()
         if self.plot and os.path.splitext(self.plot)[1] not in _PICTURES:
             raise ValueError(f"--plot={self.plot} must end in {', '.join(_PICTURES)}.")
         if self.checkpoints not in (_NEWEST, _ALL):

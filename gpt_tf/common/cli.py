@@ -18,6 +18,10 @@ from gpt_tf.common.errors import Interrupted, UserError
 
 Config = TypeVar("Config")
 
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
+           str: flags.DEFINE_string, int | None: flags.DEFINE_integer,
+           str | None: flags.DEFINE_string}
+
 # Flags made here belong to the command that asked for them, as its `--help` should say.
 flags.disclaim_key_flags()
 
@@ -38,9 +42,10 @@ def define_flags(config_class: type, omit: Collection[str] = (), **defaults) -> 
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, list(field.metadata["choices"]), help_text)
         else:
-            define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
-                      float: flags.DEFINE_float, str: flags.DEFINE_string}[type(default)]
-            define(field.name, default, help_text)
+            # The ranges are not given to absl: `from_flags` checks them, as for any other caller.
+            define = _DEFINE[field.type if default is None else type(default)]
+            define(field.name, default, help_text,
+                   required=default is None and field.metadata["required"])
     if defaults:
         raise TypeError(f"{config_class.__name__} has no flags named {sorted(defaults)}")
 
@@ -51,7 +56,7 @@ def from_flags(config_class: type[Config], **values) -> Config:
     A field whose flag this command omits keeps the class's default.
 
     Raises:
-      UserError: the values do not fit together.
+      UserError: a value is out of its range, or they do not fit together.
     """
     for field in dataclasses.fields(config_class):
         if field.name in flags.FLAGS and "help" in field.metadata and field.name not in values:
