@@ -18,14 +18,21 @@ folder, too, in evaluations/. The predictions file has the layout that GLUE's si
 import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.config import Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """The run that is measured, and the data that it is measured on."""
+
+    model_dir: str = option(None, "Run folder.", required=True)
+    data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
+                                        "pipelines.build_task.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,8 +203,8 @@ def _refuse(config: EvaluationConfig, names: tuple[str, ...], what: str) -> None
 
 def main() -> None:
     """Evaluates by the kind of the data."""
-    model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
-    config = cli.from_flags(EvaluationConfig)
+    folders, config = cli.from_flags(Folders), cli.from_flags(EvaluationConfig)
+    model_dir, data_dir = folders.model_dir, folders.data_dir
     if bool(data_dir) == bool(config.text):
         raise UserError("Give --data_dir or --text, and not both.")
     if config.text:
@@ -223,8 +230,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus or "
-                                          "pipelines.build_task.")
+    cli.define_flags(Folders)
     cli.define_flags(EvaluationConfig)
     cli.run(main)

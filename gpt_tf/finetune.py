@@ -13,7 +13,26 @@ import os
 from absl import flags
 
 from gpt_tf.common import cli
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Options,
+    TrainingConfig,
+    option,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunsConfig(Options):
+    """What is read, where the runs go, and how many they are."""
+
+    data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    init_from: str = option(None, "Run folder to start from; none: from scratch.", required=True)
+    num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
+                              "own in --model_dir.", at_least=1)
+
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
 _OPTIMIZER_OMITS = ("warmup_steps",)
@@ -57,10 +76,10 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.training import distribution, finetuning
 
-    training = cli.from_flags(TrainingConfig)
+    runs, training = cli.from_flags(RunsConfig), cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
-    first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
+    data_dir, model_dir = runs.data_dir, runs.model_dir
+    first, count = training.seed, runs.num_runs
     model = model_config(finetuning.check_data(data_dir).vocabulary_size)
     with cluster.owning(model_dir):
         if count > 1:
@@ -78,13 +97,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task.", required=True)
-    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
-                        required=True)
-    flags.DEFINE_string("init_from", None, "Run folder to start from; none: from scratch.",
-                        required=True)
-    flags.DEFINE_integer("num_runs", 1, "Runs, of successive seeds from --seed on, each in a "
-                                        "folder of its own in --model_dir.", lower_bound=1)
+    cli.define_flags(RunsConfig)
     cli.define_flags(ModelConfig)
     cli.define_flags(FineTuningConfig)
     cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,

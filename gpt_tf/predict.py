@@ -23,8 +23,6 @@ import os
 import sys
 from typing import BinaryIO
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
@@ -41,8 +39,9 @@ _POOL = 32  # batches that are read at once
 
 @dataclasses.dataclass(frozen=True)
 class PredictionConfig(Options):
-    """What is read and written, and how."""
+    """Which run answers, what is read and written, and how."""
 
+    model_dir: str = option(None, "Run folder of gpt_tf.finetune.", required=True)
     input: str = option(STANDARD, "File of texts; - is standard input.")
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *task_text.FORMATS))
@@ -97,7 +96,7 @@ def lines_of(task: Task, found, config: PredictionConfig) -> str:
     return "".join(lines)
 
 
-def predict(config: PredictionConfig, model_dir: str) -> None:
+def predict(config: PredictionConfig) -> None:
     """Reads, answers and writes.
 
     Raises:
@@ -107,7 +106,7 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
     from gpt_tf.evaluation.answering import Answerer
     from gpt_tf.runs import run_folder
 
-    task, _ = run_folder.load_task(model_dir)
+    task, _ = run_folder.load_task(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
     with open_input(config.input) as source, _open_output(config.output) as target:
@@ -115,7 +114,7 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()
         batch_size = 1 if is_typed else config.batch_size
-        answerer = Answerer(model_dir, batch_size)
+        answerer = Answerer(config.model_dir, batch_size)
         if is_typed:
             print(f"Give {', '.join(FIELDS[task.form])} as {kind}, a row a line; Ctrl-D ends.",
                   file=sys.stderr)
@@ -133,10 +132,9 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
 
 def main() -> None:
     """Predicts."""
-    predict(cli.from_flags(PredictionConfig), flags.FLAGS.model_dir)
+    predict(cli.from_flags(PredictionConfig))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.finetune.", required=True)
     cli.define_flags(PredictionConfig)
     cli.run(main)

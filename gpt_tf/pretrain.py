@@ -13,10 +13,18 @@ data wants and whose shape the model has:
 
 import dataclasses
 
-from absl import flags
-
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """What is read, and where the run goes."""
+
+    data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
+
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
@@ -31,8 +39,7 @@ def main() -> None:
 
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    init_from = flags.FLAGS.init_from
-    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
+    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(Folders))
     if init_from == run_folder.FROM_SCRATCH:
         vocabulary_size = pretraining.check_data(data_dir).vocabulary_size
         model = cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size)
@@ -50,11 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus.", required=True)
-    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
-                        required=True)
-    flags.DEFINE_string("init_from", "none", "Run folder whose weights to start from; none: from "
-                                             "scratch.")
+    cli.define_flags(Folders)
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)

@@ -13,8 +13,6 @@ of the paper's Figure 2: (measure - random guess) / (1 - random guess) over the 
 import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
@@ -25,6 +23,21 @@ from gpt_tf.tokenizer import Tokenizer
 _NEWEST = "newest"
 _ALL = "all"
 _PICTURES = (".png", ".pdf", ".svg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """The run that is measured, and the data that it is measured on."""
+
+    model_dir: str = option(None, "Run folder.", required=True)
+    data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
+                                 "separated by commas.", required=True)
+
+    @property
+    def data_dirs(self) -> list[str]:
+        """The folders that `data_dir` names, each once."""
+        return list(dict.fromkeys(
+            part.strip() for part in self.data_dir.split(",") if part.strip()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,18 +185,14 @@ def _draw(path: str, data: dict) -> None:
 
 def main() -> None:
     """Measures."""
-    config = cli.from_flags(ZeroShotConfig)
-    data_dirs = list(dict.fromkeys(
-        part.strip() for part in flags.FLAGS.data_dir.split(",") if part.strip()))
-    if not data_dirs:
+    folders, config = cli.from_flags(Folders), cli.from_flags(ZeroShotConfig)
+    if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
     cli.import_tensorflow()  # here and above, so that --help does not wait for it
-    measure(config, flags.FLAGS.model_dir, data_dirs)
+    measure(config, folders.model_dir, folders.data_dirs)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task --zero_shot, or "
-                                          "several, separated by commas.", required=True)
+    cli.define_flags(Folders)
     cli.define_flags(ZeroShotConfig)
     cli.run(main)

@@ -5,21 +5,31 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gpt_tf import config, evaluate, generate, predict, zero_shot
+from gpt_tf import (
+    config,
+    convert,
+    evaluate,
+    export,
+    finetune,
+    generate,
+    predict,
+    pretrain,
+    zero_shot,
+)
 from gpt_tf.config import ModelConfig, OptimizerConfig, Options, SamplingConfig, option
 from pipelines import build_corpus, build_task, stories, story_tasks, train_bpe
 
 GIVEN = {"input": "in", "output": "out.txt", "output_dir": "out", "tokenizer": "bpe",
-         "task": "sst2"}
+         "task": "sst2", "model_dir": "run", "data_dir": "data", "init_from": "none"}
 STEPS = {"at_least": -1, "at_most": 1, "above": 0, "below": 0}  # from a limit to what it excludes
 
 
 def config_classes():
-    modules = (config, evaluate, generate, predict, zero_shot, build_corpus, build_task, stories,
-               story_tasks, train_bpe)
+    modules = (config, convert, evaluate, export, finetune, generate, predict, pretrain, zero_shot,
+               build_corpus, build_task, stories, story_tasks, train_bpe)
     found = {value for module in modules for value in vars(module).values()
              if isinstance(value, type) and issubclass(value, Options) and value is not Options}
-    return sorted(found, key=lambda found_class: found_class.__name__)
+    return sorted(found, key=lambda each: (each.__module__, each.__name__))
 
 
 def make(config_class, **values):
@@ -34,7 +44,8 @@ def test_each_limit_holds(config_class):
     make(config_class)
     for field in dataclasses.fields(config_class):
         for words, limit in field.metadata.get("limits", {}).items():
-            bad = type(field.default)(limit + STEPS[words])
+            kind = int if field.default is None else type(field.default)
+            bad = kind(limit + STEPS[words])
             with pytest.raises(ValueError, match=rf"^--{field.name}={bad} must be .*"
                                                  rf"{words.replace('_', ' ')} {limit}\b"):
                 make(config_class, **{field.name: bad})
