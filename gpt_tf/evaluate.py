@@ -94,17 +94,16 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
     """Perplexity of the data's own Kneser-Ney trigram on the tokens that the model predicts."""
-    from gpt_tf.data import batches as input_lib
+    from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation.trigram import TrigramModel
 
     def windows(name):
-        batches = input_lib.evaluation_batches(data_dir, name, batch_size=256)
-        for batch in batches:
+        for batch in evaluation_batches(data_dir, name, batch_size=256):
             for row, length in zip(batch["token_ids"].numpy(), batch["lengths"].numpy()):
                 if length:
                     yield row[:length]
 
-    vocabulary_size = input_lib.evaluation_batches(data_dir, split, 1).manifest.vocabulary_size
+    vocabulary_size = evaluation_batches(data_dir, split, 1).manifest.vocabulary_size
     return TrigramModel.fit(windows("train"), vocabulary_size).perplexity(windows(split))
 
 

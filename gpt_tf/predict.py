@@ -27,13 +27,13 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
 from gpt_tf.config import Options, option
-from gpt_tf.tasks import lines as task_text
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
+from gpt_tf.tasks.lines import FORMATS, JSONL, LINES, TSV, read_texts
 from gpt_tf.tasks.task import Task
 
 _AUTO = "auto"
-_KINDS = {".txt": task_text.LINES, ".tsv": task_text.TSV, ".jsonl": task_text.JSONL}
+_KINDS = {".txt": LINES, ".tsv": TSV, ".jsonl": JSONL}
 _POOL = 32  # batches that are read at once
 
 
@@ -44,7 +44,7 @@ class PredictionConfig(Options):
     model_dir: str = option(None, "Run folder of gpt_tf.finetune.", required=True)
     input: str = option(STANDARD, "File of texts; - is standard input.")
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
-                         choices=(_AUTO, *task_text.FORMATS))
+                         choices=(_AUTO, *FORMATS))
     output: str = option(STANDARD, "File to make; - is standard output.")
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
@@ -60,7 +60,7 @@ class PredictionConfig(Options):
         if self.format != _AUTO:
             return self.format
         if self.input == STANDARD:
-            return task_text.LINES if len(FIELDS[form]) == 1 else task_text.TSV
+            return LINES if len(FIELDS[form]) == 1 else TSV
         ending = os.path.splitext(self.input)[1]
         if ending not in _KINDS:
             raise UserError(f"{self.input} ends in none of {', '.join(_KINDS)}: say what it is "
@@ -121,7 +121,7 @@ def predict(config: PredictionConfig) -> None:
         if config.probabilities and not config.writes_json:
             print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
         rows = ((texts, f"{where}, line {number}")
-                for number, texts in task_text.read_texts(task, source, kind, where))
+                for number, texts in read_texts(task, source, kind, where))
         while pool := list(itertools.islice(rows, 1 if is_typed else _POOL * batch_size)):
             target.write(lines_of(task, answerer(pool), config).encode("utf-8"))
             target.flush()

@@ -122,7 +122,7 @@ class Course:
                                 f"{', '.join(map(str, kept)) or 'none'}; name some of those.")
 
     def restore(self, step: int) -> None:
-        """Gives the model the weights as of `step`."""
+        """Gives the model the weights of update `step`."""
         if self._kept:
             self._kept.restore(step)
 

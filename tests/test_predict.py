@@ -18,7 +18,7 @@ from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks import forms
-from gpt_tf.tasks import lines as task_text
+from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
 from pipelines.building.shard_writer import ShardWriter
 from tests import corpora, task_data
@@ -167,7 +167,7 @@ def test_the_command(runs, tmp_path):
 
 
 def read(form, data, kind):
-    return [texts for _, texts in task_text.read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
+    return [texts for _, texts in read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
 
 
 def test_spaces_ends_and_blank_ends_do_not_count():

@@ -72,7 +72,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
     """Builds `config_class` from another run's values, which the flags may not contradict.
 
     Args:
-      config_class: as of `from_flags`.
+      config_class: see `from_flags`.
       values: every field's.
       source: names the run in the error.
       free: fields whose flag, where it is given, stands for the run's value.
@@ -177,9 +177,9 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
         print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
         sys.exit(2)
-    except RecursionError:  # absl looks for names like an unknown one, a sign at a time
-        print("error: the name of a flag here or in a --flagfile is hundreds of signs long: mend "
-              "it.", file=sys.stderr)
+    except RecursionError:  # absl looks for names like an unknown one, a character at a time
+        print("error: the name of a flag here or in a --flagfile is hundreds of characters "
+              "long: correct it.", file=sys.stderr)
         sys.exit(2)
     if rest and not (passes_on and flags.FLAGS[passes_on].value):
         print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "
