@@ -24,8 +24,8 @@ from gpt_tf.config import (
 
 
 @dataclasses.dataclass(frozen=True)
-class RunsConfig(Options):
-    """What is read, where the runs go, and how many they are."""
+class Folders(Options):
+    """What is read, where the runs go, and how many there are."""
 
     data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
@@ -76,7 +76,7 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.training import distribution, finetuning
 
-    runs, training = cli.from_flags(RunsConfig), cli.from_flags(TrainingConfig)
+    runs, training = cli.from_flags(Folders), cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
     data_dir, model_dir = runs.data_dir, runs.model_dir
     first, count = training.seed, runs.num_runs
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(RunsConfig)
+    cli.define_flags(Folders)
     cli.define_flags(ModelConfig)
     cli.define_flags(FineTuningConfig)
     cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,
