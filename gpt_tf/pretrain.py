@@ -13,10 +13,18 @@ data was made with and whose shape the model has:
 
 import dataclasses
 
-from absl import flags
-
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """What is read, and where the run goes."""
+
+    data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
+
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
@@ -33,8 +41,8 @@ def main() -> None:
 
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    init_from, model_dir = flags.FLAGS.init_from, flags.FLAGS.model_dir
-    data = TrainingData.load(flags.FLAGS.data_dir, LANGUAGE_MODEL)
+    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(Folders))
+    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     if init_from == run_folder.FROM_SCRATCH:
         model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size)
     else:
@@ -51,11 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus.", required=True)
-    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
-                        required=True)
-    flags.DEFINE_string("init_from", "none", "Run folder whose weights to start from; none: from "
-                                             "scratch.")
+    cli.define_flags(Folders)
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)

@@ -40,25 +40,12 @@ class CorpusConfig(InputConfig, FolderConfig):
       ValueError: a value is missing or out of range.
     """
 
-    sequence_length: int = option(512, "Tokens of a window, and of a record.")
+    # One token predicts nothing.
+    sequence_length: int = option(512, "Tokens of a window, and of a record.", at_least=2)
     validation_fraction: float = option(0.05, "About this share of the documents is validation; "
-                                        "0: none.")
+                                        "0: none.", at_least=0, below=1)
     shard_megabytes: float = option(64.0, "Text of a shard in 10**6 bytes, at the least; whole "
-                                    "documents.")
-
-    def __post_init__(self):
-        for name in ("input", "tokenizer", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must be given. Try --help.")
-        if self.sequence_length < 2:
-            raise ValueError(f"--sequence_length={self.sequence_length} must be at least 2: one "
-                             "token predicts nothing.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"--validation_fraction={self.validation_fraction} must be at least "
-                             "0 and below 1.")
-        if self.shard_megabytes <= 0 or self.num_workers < 0:
-            raise ValueError(f"--shard_megabytes={self.shard_megabytes} must be positive and "
-                             f"--num_workers={self.num_workers} not negative.")
+                                    "documents.", above=0)
 
 
 def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:

@@ -48,31 +48,21 @@ class TaskConfig(FolderConfig):
       ValueError: a value is missing or out of range.
     """
 
-    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.")
+    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
+                       required=True)
     input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
-                        "file, or train=FILE,validation=FILE,...")
+                        "file, or train=FILE,validation=FILE,...", required=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
-    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.")
+    # Start, delimiter, extract and a token of text.
+    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.",
+                             at_least=4)
     validation_fraction: float = option(
         0.1, "Where the input has no validation split, about this share of the training rows is "
-        "it; 0: none. With --zero_shot there is none.")
+        "it; 0: none. With --zero_shot there is none.", at_least=0, below=1)
     on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
                              "or no text.", choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
                            "own place, ~/tensorflow_datasets.")
-
-    def __post_init__(self):
-        for name in ("task", "input", "tokenizer", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must be given. Try --help.")
-        if self.max_length < 4:
-            raise ValueError(f"--max_length={self.max_length} must be at least 4: start, "
-                             "delimiter, extract and a token of text.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"--validation_fraction={self.validation_fraction} must be at least "
-                             "0 and below 1.")
-        if self.num_workers < 0:
-            raise ValueError(f"--num_workers={self.num_workers} must not be negative.")
 
     @property
     def shared_fraction(self) -> float:

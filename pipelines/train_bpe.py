@@ -31,20 +31,13 @@ class TrainBpeConfig(InputConfig):
       ValueError: a value is missing or out of range.
     """
 
-    output_dir: str = option("", "Folder to make.")
+    output_dir: str = option("", "Folder to make.", required=True)
     num_merges: int = option(40_000, "Merges to learn; with the characters they are the "
-                             "vocabulary.")
+                             "vocabulary.", at_least=1)
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
-    num_workers: int = option(0, "Word-counting processes; 0: one for each core.")
+    num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
+                             at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
-
-    def __post_init__(self):
-        for name in ("input", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must be given. Try --help.")
-        if self.num_merges < 1 or self.num_workers < 0:
-            raise ValueError(f"--num_merges={self.num_merges} must be positive and "
-                             f"--num_workers={self.num_workers} not negative.")
 
 
 def train(config: TrainBpeConfig) -> Tokenizer:

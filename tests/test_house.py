@@ -105,7 +105,8 @@ def test_what_needs_no_tensorflow_imports_none():
     names = [name for name in house.modules(ROOT, "gpt_tf") if
              house.room(name) in WITHOUT_TENSORFLOW and name not in KNOWS_TENSORFLOW]
     assert len(names) > 25
-    assert not loaded_by(*names) & {"tensorflow", "keras", "keras_nlp", "keras_hub"}
+    slow = {"tensorflow", "keras", "keras_nlp", "keras_hub", "scipy.stats", "sklearn"}
+    assert not loaded_by(*names) & slow
 
 
 def test_who_reads_weights_and_predicts_loads_nothing_that_trains():

@@ -18,7 +18,7 @@ from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks import forms
-from gpt_tf.tasks import lines as task_text
+from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
 from pipelines.building.shard_writer import ShardWriter
 from tests import corpora, task_data
@@ -98,8 +98,8 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     model, *_ = run_folder.load_task_model(runs[form])
     expected = task_data.predict(model, evaluation_batches(tmp_path / "data", "test", 5))
     source, target = write_input(tmp_path, form, rows, kind), str(tmp_path / "out.jsonl")
-    command.predict(PredictionConfig(input=source, output=target, probabilities=True,
-                                     batch_size=2), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=target, probabilities=True,
+                                     batch_size=2))
     found = [json.loads(line) for line in pathlib.Path(target).read_text("utf-8").splitlines()]
     np.testing.assert_allclose([list(each["probabilities"].values()) for each in found],
                                expected.probabilities, atol=1e-5)
@@ -111,11 +111,11 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     assert 0 < shortened < 11 or form == "classification"
     assert (f"{shortened} of 11 rows were too long" in capsys.readouterr().err) == (shortened > 0)
 
-    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv")), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv")))
     lines = (tmp_path / "out.tsv").read_text().splitlines()
     assert lines == [str(each) for each in answers] or task.is_score
-    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv"),
-                                     probabilities=True), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv"),
+                                     probabilities=True))
     assert f"Columns: prediction, {', '.join(found[0]['probabilities'])}" in capsys.readouterr().err
     cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
@@ -143,7 +143,7 @@ def test_a_terminal_is_answered_line_by_line(runs, monkeypatch, capsys):
     terminal = Terminal([b"the end.\n", b"and then\n", b"in\n"], lambda: out.getvalue().decode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(terminal))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    command.predict(PredictionConfig(), runs["classification"])
+    command.predict(PredictionConfig(runs["classification"]))
     assert terminal.before == [0, 1, 2, 3]
     assert set(out.getvalue().decode().split()) <= {"sad", "glad"}
     assert "Give text as lines" in capsys.readouterr().err
@@ -167,7 +167,7 @@ def test_the_command(runs, tmp_path):
 
 
 def read(form, data, kind):
-    return [texts for _, texts in task_text.read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
+    return [texts for _, texts in read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
 
 
 def test_spaces_ends_and_blank_ends_do_not_count():
@@ -203,7 +203,7 @@ def test_bad_lines(form, kind, data, message):
 def test_what_does_not_fit(runs, tmp_path):
     def error(match, run=runs["classification"], **values):
         with pytest.raises(UserError, match=match):
-            command.predict(PredictionConfig(**values), run)
+            command.predict(PredictionConfig(run, **values))
 
     error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
     error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
@@ -211,4 +211,4 @@ def test_what_does_not_fit(runs, tmp_path):
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
     error("empty.txt, line 1: .* mend or remove it", input=str(tmp_path / "empty.txt"))
     with pytest.raises(ValueError, match="--batch_size=0"):
-        PredictionConfig(batch_size=0)
+        PredictionConfig("run", batch_size=0)

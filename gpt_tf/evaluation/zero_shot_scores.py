@@ -115,7 +115,7 @@ class ZeroShotData:
         return Answers(source_rows, labels, scores, predictions, threshold)
 
     def measure(self, step: int, answers: Answers) -> dict[str, float]:
-        """The task's metrics of the answers after update `step`, kept for `save`; none without labels."""
+        """The measures of the answers after update `step`, kept for `save`; none without labels."""
         if not self.rows.labelled:
             return {}
         self.chance = chance_measures(self.task, answers.labels)

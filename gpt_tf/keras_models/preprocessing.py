@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.data.padding import batch_width, pad
-from gpt_tf.keras_models import preset as keras_preset
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.preset import explain
 from gpt_tf.tasks.forms import (
     CLASSIFICATION,
     FIELDS,
@@ -50,7 +50,7 @@ class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
         if is_run_folder(preset):
             return cls(Tokenizer.load(preset), **kwargs)
-        with keras_preset.explain(preset):
+        with explain(preset):
             return super().from_preset(preset, **kwargs)
 
     def save_assets(self, dir_path):

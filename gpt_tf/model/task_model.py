@@ -94,7 +94,7 @@ class TaskModel(keras.layers.Layer):
       task: says the head's form and classes.
       classifier_dropout: rate on the head's input.
       seed: decides the initial weights.
-      dtype: as of `GPT`.
+      dtype: see `GPT`.
       gpt: the decoder, if it is there already.
 
     Example:

@@ -14,7 +14,7 @@ _LONGEST_NAME = 200
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a task or a class: some signs that stand on one line."""
+    """Whether `text` can name a task or a class: visible text on one line."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, explain_disk_errors, lock_folder
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.data import records
 from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
 from gpt_tf.tokenizer import Tokenizer
@@ -26,13 +26,13 @@ _PART = re.compile(r"(.+)\.part-\d+")
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderConfig:
+class FolderConfig(Options):
     """The flags that every command which makes a data folder has."""
 
-    tokenizer: str = option("", "Folder with the tokenizer's files.")
-    output_dir: str = option("", "Folder to make.")
+    tokenizer: str = option("", "Folder with the tokenizer's files.", required=True)
+    output_dir: str = option("", "Folder to make.", required=True)
     num_workers: int = option(0, "Tokenizing processes; 0: one for each core. With --runner it is "
-                              "Beam's flag of that name.", resumable=True)
+                              "Beam's flag of that name.", resumable=True, at_least=0)
     overwrite: bool = option(False, "Replace the data folder that stands in --output_dir.",
                              resumable=True)
     runner: str = option("", "Make the shards with this runner of Apache Beam, such as "
