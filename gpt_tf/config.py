@@ -110,7 +110,7 @@ class ModelConfig(Options):
     initializer_range: float = option(0.02, "Standard deviation of the initial weights.",
                                       at_least=0)
     # The released graph keeps positions in the token table and lets them into the LM softmax.
-    # Only parity with that program wants it.
+    # Only parity with that program needs it.
     softmax_over_positions: bool = False
 
     # What a run that starts from another's weights may choose anew.

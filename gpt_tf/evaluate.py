@@ -77,7 +77,7 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
     """Prints the scores of a language model on files.
 
     Raises:
-      UserError: the run, a file or the stride is not what is wanted.
+      UserError: the run, a file or the stride is not what is expected.
     """
     from gpt_tf.evaluation import text_perplexity
     from gpt_tf.runs import run_folder

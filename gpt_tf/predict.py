@@ -9,7 +9,7 @@ The input is
   tsv     the texts of a row with tabs between, without a header: premise, hypothesis; first,
           second; or context, question, answers
   jsonl   an object a line with these names, "answers" a list
-and standard input lines, or TSV where the task wants several texts, unless --format says other.
+and standard input lines, or TSV where the task needs several texts, unless --format says other.
 
 A line of output is the label or the score, and with --probabilities those of the classes, in the
 order that standard error shows; or {"prediction": ..., "probabilities": {...}}.
@@ -100,7 +100,7 @@ def predict(config: PredictionConfig) -> None:
     """Reads, answers and writes.
 
     Raises:
-      UserError: the run, a file or a line is not what is wanted.
+      UserError: the run, a file or a line is not what is expected.
     """
     cli.import_tensorflow()  # here, so that --help does not wait for it
     from gpt_tf.evaluation.answering import Answerer
@@ -110,7 +110,7 @@ def predict(config: PredictionConfig) -> None:
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
     with open_input(config.input) as source, _open_output(config.output) as target:
-        # Somebody who types wants an answer to each line; a file is answered in batches, of
+        # Somebody who types expects an answer to each line; a file is answered in batches, of
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()
         batch_size = 1 if is_typed else config.batch_size

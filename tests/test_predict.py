@@ -162,8 +162,8 @@ def test_the_command(runs, tmp_path):
     assert set(answered.stdout.split()) <= {"yes", "no", "maybe"}
     refused = run("the end.\tand then\nin\n", f"--output={tmp_path}/answers.tsv")
     assert refused.returncode == 1 and not list(tmp_path.iterdir())
-    assert refused.stderr == ("error: standard input, line 2: 1 texts where follows wants 2: "
-                              "premise, hypothesis; mend or remove it.\n")
+    assert refused.stderr == ("error: standard input, line 2: 1 texts where follows needs 2: "
+                              "premise, hypothesis; correct or remove it.\n")
 
 
 def read(form, data, kind):
@@ -181,15 +181,15 @@ def test_spaces_ends_and_blank_ends_do_not_count():
 @pytest.mark.parametrize("form, kind, data, message", [
     ("classification", "lines", b"a\n\nb\n", "in, line 2: the line is blank"),
     ("classification", "lines", b"a\n\xff\n", "in, line 2: .*utf-8"),
-    ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling wants 1: text"),
+    ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling needs 1: text"),
     ("entailment", "tsv", b"a\tb\nc\t \n", "line 2: the text of hypothesis is empty"),
-    ("entailment", "lines", b"a\n", "wants premise, hypothesis: give --format=tsv"),
+    ("entailment", "lines", b"a\n", "needs premise, hypothesis: give --format=tsv"),
     ("entailment", "jsonl", b'{"premise": "a"}\n', "line 1: 'hypothesis' must be a text"),
     ("entailment", "jsonl", b'{"premise": "a", "hypothesis": 3}\n', "'hypothesis' must be a text"),
-    ("entailment", "jsonl", b'["a", "b"]\n', "not a group of named values"),
+    ("entailment", "jsonl", b'["a", "b"]\n', "not a JSON object"),
     ("entailment", "jsonl", b'{"premise": \n', "line 1: .*column"),
     ("classification", "jsonl", b'{"text": "\\ud800"}\n', "line 1: .*surrogates"),
-    ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending wants 5"),
+    ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending needs 5"),
     ("multiple_choice", "tsv", b"c\tq\ta\tb\t\n", "the text of answers is empty"),
     ("multiple_choice", "jsonl", b'{"context": "c", "answers": "a"}\n',
      "'answers' must be a list of texts"),
@@ -209,6 +209,6 @@ def test_what_does_not_fit(runs, tmp_path):
     error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
     error("not a fine-tuned run", run=str(tmp_path))
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
-    error("empty.txt, line 1: .* mend or remove it", input=str(tmp_path / "empty.txt"))
+    error("empty.txt, line 1: .* correct or remove it", input=str(tmp_path / "empty.txt"))
     with pytest.raises(ValueError, match="--batch_size=0"):
         PredictionConfig("run", batch_size=0)

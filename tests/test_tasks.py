@@ -163,5 +163,5 @@ def test_missing_keys(tmp_path, key):
 def test_descriptions_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="Cannot read .*none.json"):
         find_task(str(tmp_path / "none.json"))
-    with pytest.raises(UserError, match="a group of named values"):
+    with pytest.raises(UserError, match="expected a JSON object"):
         find_task(write(tmp_path, [SPEC]))

@@ -339,9 +339,9 @@ def test_options_that_do_not_fit(values, message):
 @pytest.mark.parametrize("module, flags, message", [
     ("gpt_tf.evaluate", ["--model_dir={run}"], "holds zero-shot data: measure it with python -m "
                                                "gpt_tf.zero_shot"),
-    ("gpt_tf.pretrain", ["--model_dir={run}2"], "kind 'zero_shot'; pre-training wants"),
+    ("gpt_tf.pretrain", ["--model_dir={run}2"], "kind 'zero_shot'; pre-training needs"),
     ("gpt_tf.finetune", ["--model_dir={run}2", "--init_from={run}"],
-     "kind 'zero_shot'; fine-tuning wants")])
+     "kind 'zero_shot'; fine-tuning needs")])
 def test_other_commands_refuse_the_data(data, run, module, flags, message):
     done = subprocess.run(
         [sys.executable, "-m", module, f"--data_dir={data['dpr']}",

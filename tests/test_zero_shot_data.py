@@ -158,7 +158,7 @@ def test_a_prepared_data_set_holds_the_same_rows(tmp_path, monkeypatch):
     schemas = {"train": SCHEMAS, "test": "They sat.\nthey\nMen,boys\nMen\n"}
     paths = {split: tmp_path / f"{split}.c.txt" for split in schemas}
     for split, text in schemas.items():
-        # The library wants a blank line at the end, and the answer spelled as the candidate.
+        # The library needs a blank line at the end, and the answer spelled as the candidate.
         paths[split].write_text(text.replace("\nann\n", "\nAnn\n") + "\n")
     monkeypatch.setattr(tfds.download.DownloadManager, "download", lambda *_: paths)
     tfds.builder("definite_pronoun_resolution",
@@ -306,7 +306,8 @@ def test_a_long_context_gives_way(build, tokenizer, tmp_path):
 
 def test_what_cannot_be_scored_is_named_or_counted(build):
     with pytest.raises(UserError, match="train.c.txt, line 1: 6 tokens are to be scored, and one "
-                       "before them is wanted, and --max_length=6; mend or remove the row, or"):
+                       "before them is expected, and --max_length=6; correct or remove the "
+                       "row, or"):
         build("dpr", max_length=6)
     manifest = build("dpr", max_length=6, on_bad_row="skip", overwrite=True)
     assert manifest.splits["train"].left_out == {"nothing to score, or too much": 1}
@@ -328,9 +329,9 @@ def test_tasks_that_do_not_fit_the_flag(build, task, zero_shot, message):
 def test_one_file_of_a_task(build, tmp_path):
     source = write_files(tmp_path / "one", FILES["sst2"] | FILES["cola"])
     assert list(build("sst2", input=f"{source}/train.tsv").splits) == ["train"]
-    with pytest.raises(UserError, match="is a file, and cola wants the folder"):
+    with pytest.raises(UserError, match="is a file, and cola needs the folder"):
         build("cola", input=f"{source}/in_domain_train.tsv", overwrite=True)
-    with pytest.raises(UserError, match="is a file, and race_middle wants the folder"):
+    with pytest.raises(UserError, match="is a file, and race_middle needs the folder"):
         build("race_middle", input=f"{source}/train.tsv", overwrite=True)
 
 

@@ -56,7 +56,7 @@ class Answerer:
         """The K sequences of one row."""
         token_ids = self._tokenizer.encode_batch(texts)
         if any(text and not ids for text, ids in zip(texts, token_ids)):
-            raise UserError(f"{where}: a text has no characters but blanks; mend or remove it.")
+            raise UserError(f"{where}: a text has no characters but blanks; correct or remove it.")
         sequences = build(self.task.form, token_ids,
                           SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
         self.shortened += sequences.shortened

@@ -151,7 +151,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         if scoring_mode not in ("logits", "loss"):
             raise ValueError(f"scoring_mode={scoring_mode!r} is neither 'logits' nor 'loss'.")
         if scoring_mode == "loss" and target_ids is None:
-            raise ValueError("scoring_mode='loss' wants target_ids.")
+            raise ValueError("scoring_mode='loss' needs target_ids.")
         intercept = layer_intercept_fn or (lambda x, index: x)
         gpt = self.backbone.gpt
         x = intercept(gpt.embedding(tf.convert_to_tensor(token_ids, tf.int32)), -1)

@@ -146,9 +146,9 @@ class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor)
     def call(self, x, y=None, sample_weight=None):
         """Strings [B], or a tuple of them in the order of `forms.FIELDS[form]`."""
         texts = x if isinstance(x, tuple) else (x,)
-        wanted = FIELDS[self.form]
-        if len(texts) != len(wanted):
-            raise ValueError(f"{self.form} takes {len(wanted)} texts ({', '.join(wanted)}) and "
+        expected = FIELDS[self.form]
+        if len(texts) != len(expected):
+            raise ValueError(f"{self.form} takes {len(expected)} texts ({', '.join(expected)}) and "
                              f"{len(texts)} came.")
         texts = tf.stack([tf.convert_to_tensor(text, tf.string) for text in texts], axis=-1)
         is_one = texts.shape.rank == 1

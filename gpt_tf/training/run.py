@@ -51,7 +51,7 @@ class TrainingData:
         purpose, command = _PURPOSES[kind]
         manifest = Manifest.load(folder)
         if manifest.kind != kind:
-            raise UserError(f"{folder} holds data of kind {manifest.kind!r}; {purpose} wants the "
+            raise UserError(f"{folder} holds data of kind {manifest.kind!r}; {purpose} needs the "
                             f"output of {command}.")
         tokenizer = Tokenizer.load(folder)
         if (tokenizer.fingerprint, tokenizer.vocabulary_size) != (

@@ -30,7 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Pipeline:
-    """One run of Beam, as the command line wants it.
+    """One run of Beam, as the command line needs it.
 
     Args:
       config: the runner, and how many workers.
@@ -47,7 +47,7 @@ class Pipeline:
             try:
                 import apache_beam as beam
             except ImportError as error:
-                raise UserError("--runner wants Apache Beam, which is not installed here: "
+                raise UserError("--runner needs Apache Beam, which is not installed here: "
                                 f"{_INSTALL}") from error
             self._pipeline = beam.Pipeline(
                 options=_read_options([f"--runner={runner}", *options, *workers]))
@@ -78,7 +78,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class _MakeThere:
-    """Makes a parcel where a runner wants it made; leaves word of a user's error."""
+    """Makes a parcel where a runner needs it made; leaves word of a user's error."""
 
     def __init__(self, maker: ShardMaker):
         self._maker = maker

@@ -200,7 +200,8 @@ class RowFiles:
         except UnicodeDecodeError as error:
             raise _NotUtf8(f"{name}, byte {error.start}") from error
         except ValueError as error:
-            raise UserError(f"{name}: not valid JSON ({error}); mend or remove the row.") from error
+            raise UserError(f"{name}: not valid JSON ({error}); correct or remove the "
+                            "row.") from error
         text = value.get(self.text_field) if isinstance(value, dict) else None
         if not isinstance(text, str):
             raise UserError(f"{name}: no text in a field {self.text_field!r}; name the field that "

@@ -105,8 +105,8 @@ def encode_rows(tokenizer_dir: str, encoding: RowEncoding, chunk: RowChunk) -> E
             sequences = _sequences(encoding, row.texts, encode, special)
         except BadRow as bad:
             if encoding.on_bad_row == "stop":
-                raise UserError(f"{row.where}: {bad}; mend or remove the row, or leave such rows "
-                                "out with --on_bad_row=skip.") from bad
+                raise UserError(f"{row.where}: {bad}; correct or remove the row, or leave such "
+                                "rows out with --on_bad_row=skip.") from bad
             totals.left_out[bad.reason] += 1
             continue
         serialized.append(records.encode_example(sequences.token_ids, row.label, row.index,

@@ -24,12 +24,12 @@ def find_layout(task: TaskDescription, folder: str) -> Layout:
              for layout in task.layouts]
     best = max(found, key=len)
     if not best:
-        wanted = [", ".join(dict.fromkeys(path for source in layout.values()
+        sought = [", ".join(dict.fromkeys(path for source in layout.values()
                                           for path in _files_of(source)))
                   for layout in task.layouts]
         held = sorted(os.listdir(place)) if os.path.isdir(place) else []
         raise UserError(
-            f"--input={folder} has no file of {task.name}: looked for {'; or for '.join(wanted)}. "
+            f"--input={folder} has no file of {task.name}: looked for {'; or for '.join(sought)}. "
             f"It holds {', '.join(held[:9]) + ', ...' * (len(held) > 9) or 'nothing'}.")
     return best
 
@@ -49,7 +49,7 @@ def file_layout(task: TaskDescription, path: str) -> Layout:
                for layout in task.layouts for source in layout.values()}
     source = formats.pop()
     if formats or source.part or source.kind == description.RACE:
-        raise UserError(f"--input={path} is a file, and {task.name} wants the folder that its "
+        raise UserError(f"--input={path} is a file, and {task.name} needs the folder that its "
                         "publisher's files stand in.")
     return {"train": dataclasses.replace(source, paths=(path,))}
 

@@ -81,7 +81,7 @@ class RowSource:
                 row = self._row(number, where, values)
             except BadRow as bad:
                 if bad.reason not in self._task.defects and not self._skips:
-                    raise UserError(f"{where}: {bad}; mend or remove the row, or leave out such "
+                    raise UserError(f"{where}: {bad}; correct or remove the row, or leave out such "
                                     "rows with --on_bad_row=skip.") from bad
                 self.left_out[bad.reason] += 1
             else:

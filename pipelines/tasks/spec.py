@@ -60,7 +60,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _describe(value: Any) -> TaskDescription:
-    _require(isinstance(value, dict), "a group of named values is wanted")
+    _require(isinstance(value, dict), "expected a JSON object")
     for key in ("name", "form", "fields", "label", "metrics"):
         _require(key in value, f"{key!r} is missing")
     unknown = sorted(set(value) - _KEYS)
@@ -85,11 +85,11 @@ def _is_column(value: Any) -> bool:
 
 
 def _texts(form: str, fields: Any) -> tuple[tuple[str | int, ...], ...]:
-    wanted = forms.FIELDS[form]
-    _require(isinstance(fields, dict) and set(wanted) - _MAY_LACK <= set(fields) <= set(wanted),
-             f"'fields' must name the columns of {', '.join(wanted)}")
+    expected = forms.FIELDS[form]
+    _require(isinstance(fields, dict) and set(expected) - _MAY_LACK <= set(fields) <= set(expected),
+             f"'fields' must name the columns of {', '.join(expected)}")
     texts = []
-    for name in wanted:
+    for name in expected:
         column = fields.get(name)
         if name == "answers" and isinstance(column, list):
             _require(all(map(_is_column, column)), "'answers' must be columns' names or numbers")
@@ -104,7 +104,7 @@ def _texts(form: str, fields: Any) -> tuple[tuple[str | int, ...], ...]:
 def _labels(value: dict, form: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The labels, and the range of the scores, one of which is empty."""
     _require(("labels" in value) != ("score_range" in value),
-             "either 'labels' or 'score_range' is wanted")
+             "either 'labels' or 'score_range' is expected")
     if "score_range" in value:
         given = value["score_range"]
         _require(form != forms.MULTIPLE_CHOICE, "a choice has 'labels', one for each answer")

@@ -175,7 +175,7 @@ def test_bad_row_met_by_a_worker(tokenizer_dir, tmp_path, beam_options):
     done = run()
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
     assert done.stderr.splitlines()[-1].startswith(
-        f"error: {tmp_path}/train.tsv, line 4: a text is empty; mend or remove the row")
+        f"error: {tmp_path}/train.tsv, line 4: a text is empty; correct or remove the row")
     found = contents(tmp_path / "data")
     assert "manifest.json" not in found and "UNFINISHED" in found
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe\t0\nand\t1\nin\t1\n")
