@@ -6,7 +6,7 @@
 The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it.
 
 On text of another kind, from the weights of a run (or of `gpt_tf.convert`), whose tokenizer the
-data wants and whose shape the model has:
+data was made with and whose shape the model has:
   python -m gpt_tf.pretrain --init_from=runs/books --data_dir=data/letters \
       --model_dir=runs/letters --learning_rate=5e-5 --warmup_steps=100 --num_steps=1000
 """

@@ -98,7 +98,7 @@ class Batches:
     Attributes:
       dataset: the dataset.
       manifest: the data folder's Manifest.
-      reader: records.SplitReader of the split.
+      reader: the `reader.SplitReader` of the split.
     """
 
     def __init__(self, reader: SplitReader, rows: range,

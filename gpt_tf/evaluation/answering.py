@@ -56,14 +56,14 @@ class Answerer:
         """The K sequences of one row."""
         token_ids = self._tokenizer.encode_batch(texts)
         if any(text and not ids for text, ids in zip(texts, token_ids)):
-            raise UserError(f"{where}: a text has no letters or signs; mend or remove it.")
+            raise UserError(f"{where}: a text has no characters but blanks; mend or remove it.")
         sequences = build(self.task.form, token_ids,
                           SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
         self.shortened += sequences.shortened
         return sequences.token_ids
 
     def _batches(self, encoded: list[list[list[int]]]) -> Iterator[dict]:
-        """Batches as `batches.evaluation_batches` makes them, by length."""
+        """Batches as `data.batches.evaluation_batches` makes them, by length."""
         longest = np.array([max(map(len, sequences)) for sequences in encoded])
         order = np.argsort(longest, kind="stable")
         for start in range(0, len(encoded), self._batch_size):

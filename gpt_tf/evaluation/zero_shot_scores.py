@@ -97,7 +97,7 @@ class ZeroShotData:
         return sum(self.manifest.splits[name].records for name in splits)
 
     def answer(self, scorer: Scorer, progress: Callable[[int], None]) -> Answers:
-        """Scores every row of the split once, and of the training rows where they are wanted.
+        """Scores every row of the split once, and the training rows that a threshold is chosen on.
 
         Args:
           scorer: of the model.
@@ -115,7 +115,7 @@ class ZeroShotData:
         return Answers(source_rows, labels, scores, predictions, threshold)
 
     def measure(self, step: int, answers: Answers) -> dict[str, float]:
-        """The task's metrics of the answers as of `step`, which are kept; none without labels."""
+        """The task's metrics of update `step`'s answers, kept for `save`; none without labels."""
         if not self.rows.labelled:
             return {}
         self.chance = chance_measures(self.task, answers.labels)

@@ -88,7 +88,7 @@ class Checkpoints:
                             "out, or restore it from a copy.") from error
 
     def save(self, step: int) -> None:
-        """Saves all variables as of `step`.
+        """Saves all variables, the state after update `step`.
 
         Raises:
           UserError: the disk is full or cannot be written; what was saved before is intact.
@@ -220,7 +220,7 @@ class BestCheckpoint:
         return {name: float(value.numpy()) for name, value in self._scores.items()}
 
     def offer(self, step: int, scores: dict[str, float]) -> None:
-        """Keeps the weights as of `step` if their first score is above that of those kept."""
+        """Keeps the weights after update `step` if their first score is above the kept ones'."""
         if scores[self._deciding] > self.scores[self._deciding]:
             for name, value in self._scores.items():
                 value.assign(scores[name])

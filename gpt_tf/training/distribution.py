@@ -31,7 +31,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     Args:
       name: "one_device"; "mirrored", over all GPUs of this machine, or its logical CPU devices
         where it has none; "multi_worker", over all devices of the processes that TF_CONFIG or
-        Slurm name, which must be wanted before TensorFlow has computed anything; "auto",
+        Slurm name, which must be made before TensorFlow has computed anything; "auto",
         multi_worker where TF_CONFIG is set, mirrored when there is more than one GPU.
 
     Raises:
@@ -59,7 +59,7 @@ class Cluster:
 
     Attributes:
       strategy: a `tf.distribute.Strategy`.
-      share: number of this worker, from 0, and of all: the part of each batch that it reads.
+      share: the part of each batch that this worker reads; its index is the worker's number.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -88,7 +88,7 @@ class Cluster:
         return self.total(value if self.is_chief else 0)
 
     def _sum_over_replicas(self, value):
-        # An argument is on no device yet, and a sum wants to know which.
+        # An argument is on no device yet, and a sum has to know its device.
         return self.strategy.run(lambda: sum_over_replicas(tf.identity(value)))
 
     @contextlib.contextmanager
@@ -104,14 +104,14 @@ class Cluster:
             self.total(1)
             raise
         if self.total(0):
-            raise UserError("Another worker cannot go on, and its own log says why: mend that, "
+            raise UserError("Another worker cannot go on, and its own log says why: fix that, "
                             "then run the same command on every worker again.")
 
     def restore_latest(self, checkpoints: Checkpoints) -> int:
         """Restores on every worker what the chief finds newest; returns its step, 0 for none.
 
         Raises:
-          UserError: as `Checkpoints.restore_latest`, or it failed on another worker.
+          UserError: see `Checkpoints.restore_latest`; or it failed on another worker.
         """
         step = 0
         with self.together():
@@ -156,12 +156,12 @@ def join(name: str, worker_timeout: float = 0.0) -> Cluster:
     """The cluster of `--strategy`; call before TensorFlow has computed anything.
 
     Args:
-      name: of `make_strategy`.
+      name: see `make_strategy`.
       worker_timeout: seconds after which this process ends with 1 if another worker has not
         started, for TensorFlow waits without end; 0: so does this.
 
     Raises:
-      UserError: as `make_strategy`.
+      UserError: see `make_strategy`.
     """
     if not _has_workers(name):
         return Cluster(make_strategy(name))

@@ -46,7 +46,7 @@ class TrainStep:
         Args:
           batch: this worker's share of the global batch.
           step: number of the update.
-          flag: whatever this worker wants all to know.
+          flag: what this worker has to tell all others.
 
         Returns:
           Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
