@@ -126,10 +126,11 @@ quickstart-export: quickstart-finetune
 	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
 	@head -n 3 $(QUICKSTART)/served.tsv
 
-# Two processes of up to 5 GiB each; a file's tests share what its fixtures made.
+# Two processes of up to 5 GiB each; a file's tests share what its fixtures made. Files are handed
+# out in tests/conftest.py's order, not by their number of tests, of which the slowest have few.
 test: $(VENV)/.complete
 	$(RUN) -m ruff check
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Beam stands beside the peers: all of its pins suit theirs, and protobuf's release is Beam's then.
 $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt

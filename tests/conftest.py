@@ -5,6 +5,10 @@ import pathlib
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+# By measured time, from about 80 seconds down to 20.
+LONGEST = ("test_commands", "test_export", "test_workers", "test_saved", "test_keras",
+           "test_training", "test_fuzz", "test_convert", "test_task_model", "test_finetuning",
+           "test_zero_shot")
 
 
 def pytest_addoption(parser):
@@ -21,6 +25,12 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"development data not found at {folder}; CI has it")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that the processes of `make test` end together."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def pytest_configure():

@@ -7,7 +7,9 @@ import sys
 import numpy as np
 
 _CLIENT = r"""
-import json, sys
+import json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # whatever libraries print is no answer
 for name in ("gpt_tf", "pipelines", "ftfy", "spacy", "tokenizers"):
     sys.modules[name] = None  # importing it is an error
 import tensorflow as tf
@@ -29,19 +31,44 @@ def call(models, folder, name, inputs):
             for key, value in outputs.items()}
 
 models = {}
-answers = [call(models, *each) for each in json.load(sys.stdin)]
-added = sorted(name for name in set(sys.modules) - before if "keras" in name)
-print(json.dumps({"answers": answers, "added": added}))
+for line in sys.stdin:
+    found = [call(models, *each) for each in json.loads(line)]
+    added = sorted(name for name in set(sys.modules) - before if "keras" in name)
+    print(json.dumps({"answers": found, "added": added}), file=answers, flush=True)
 """
 
 
-def ask(calls, cwd):
-    """Answers to [(folder, signature, inputs)]: {output: array}, or {"error": message}."""
-    done = subprocess.run([sys.executable, "-c", _CLIENT], input=json.dumps(calls), text=True,
-                          cwd=cwd, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["added"] == []  # loading and calling wanted no more of Keras
-    return [answer if "error" in answer else
-            {key: np.array(values).reshape(shape) for key, (values, shape) in answer.items()}
-            for answer in found["answers"]]
+class Client:
+    """The process: started when it is first asked, it keeps each model that it has loaded.
+
+    Args:
+      cwd: its folder, from which nothing of ours can be imported.
+    """
+
+    def __init__(self, cwd):
+        self._cwd = cwd
+        self._process = None
+
+    def ask(self, calls):
+        """Answers to [(folder, signature, inputs)]: {output: array}, or {"error": message}."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CLIENT], cwd=self._cwd, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process.stdin.write(json.dumps(calls) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the process of the exported models ended; it wrote why to standard error"
+        found = json.loads(line)
+        assert len(found["answers"]) == len(calls)
+        assert found["added"] == []  # loading and calling wanted no more of Keras
+        return [answer if "error" in answer else
+                {key: np.array(values).reshape(shape) for key, (values, shape) in answer.items()}
+                for answer in found["answers"]]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._process is not None:
+            self._process.communicate()  # closes its standard input, which ends it

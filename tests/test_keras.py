@@ -129,7 +129,56 @@ def test_a_stop_token_ends_the_mask(model):
                                      keras_nlp.samplers.BeamSampler(num_beams=3)])
 def test_samplers(model, sampler):
     model.compile(sampler=sampler)
-    assert model.generate("the cat", max_length=12).startswith("the cat")
+    text = model.generate("the cat", max_length=12)
+    assert text.startswith("the cat") and len(text) > len("the cat")
+
+
+def sample(model, prompt, sampler, count, length):
+    """Token ids [count, length] that a sampler puts behind `count` times the same prompt."""
+    ids = np.zeros([count, len(prompt) + length], np.int32)
+    ids[:, :len(prompt)] = prompt
+    mask = np.tile(np.arange(ids.shape[1]) < len(prompt), [count, 1])
+    model.compile(sampler=sampler)
+    model.preprocessor = None
+    found = model.generate({"token_ids": ids, "padding_mask": mask})["token_ids"]
+    np.testing.assert_array_equal(found[:, :len(prompt)], ids[:, :len(prompt)])
+    return found[:, len(prompt):]
+
+
+@pytest.mark.parametrize("make, keeps", [
+    (keras_nlp.samplers.RandomSampler, lambda shares, before: shares > 0),
+    (lambda seed: keras_nlp.samplers.TopKSampler(k=3, seed=seed),
+     lambda shares, before: np.arange(len(shares)) < 3),
+    (lambda seed: keras_nlp.samplers.TopPSampler(p=0.4, seed=seed),
+     lambda shares, before: before <= 0.4)], ids=["random", "top_k", "top_p"])
+def test_samplers_draw_by_the_models_probabilities(model, tokenizer, make, keeps):
+    """Those of the tokens that a sampler keeps; `keeps` is told them from the likeliest down."""
+    prompt, count = tokenizer.encode("the cat"), 4000
+    shares = tf.nn.softmax(model(inputs_of(tokenizer, "the cat"))[0, -1]).numpy()
+    order = np.argsort(-shares)
+    ranked = shares[order]
+    kept = np.zeros(len(shares), bool)
+    kept[order] = keeps(ranked, np.cumsum(ranked) - ranked)
+    expected = np.where(kept, shares, 0) / shares[kept].sum()
+    found = sample(model, prompt, make(seed=1), count, 1)
+    frequencies = np.bincount(found[:, 0], minlength=len(shares)) / count
+    assert np.abs(frequencies - expected).max() < 5 * np.sqrt(0.25 / count)
+    assert not frequencies[~kept].any() and kept.sum() > 2
+
+
+def test_seeds_decide_what_samplers_draw(model, tokenizer):
+    prompt = tokenizer.encode("the cat")
+    first, again, other = (sample(model, prompt, keras_nlp.samplers.RandomSampler(seed=seed), 1, 9)
+                           for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_of_one_token_the_likeliest_is_drawn(model, tokenizer):
+    prompt = tokenizer.encode("the cat")
+    np.testing.assert_array_equal(
+        sample(model, prompt, keras_nlp.samplers.TopKSampler(k=1, seed=3), 1, 9),
+        sample(model, prompt, "greedy", 1, 9))
 
 
 def test_beams_find_what_is_at_least_as_likely(model, tokenizer):

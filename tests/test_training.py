@@ -1,5 +1,6 @@
 """The Trainer: the same updates however they are cut, placed, interrupted or resumed."""
 
+import functools
 import json
 import math
 import os
@@ -52,6 +53,15 @@ class Run:
         self.step = TrainStep(self.strategy, self.model.trainable_variables,
                               language_model_loss(self.model, seed), self.optimizer,
                               self.config)
+        self._variables = [*(v.value for v in self.model.trainable_variables),
+                           *tf.nest.flatten(self.optimizer.moments())]
+        self._initial = [variable.numpy() for variable in self._variables]
+
+    def restart(self):
+        """The state of a new run; what was compiled stays. Returns the run."""
+        for variable, value in zip(self._variables, self._initial, strict=True):
+            variable.assign(value)
+        return self
 
     def losses(self, count=STEPS):
         return [float(self.step(batch, step)["loss"])
@@ -77,9 +87,19 @@ class Run:
         return start
 
 
+@functools.cache
+def _compiled_run(**values):
+    return Run(**values)
+
+
+def start(**values):
+    """A run of which one is compiled for all tests; each ends with the next of its kind."""
+    return _compiled_run(**values).restart()
+
+
 @pytest.fixture(scope="module")
 def reference():
-    run = Run()
+    run = start()
     return run.losses(), run.weights()
 
 
@@ -88,18 +108,22 @@ def reference():
     {"strategy": "mirrored"}, {"strategy": "mirrored", "micro_batch_size": 2},
     {"strategy": "mirrored", "jit_compile": False}], ids=str)
 def test_same_updates_with_dropout_on(reference, change):
-    run = Run(**change)
+    run = start(**change)
     losses = run.losses()
     np.testing.assert_allclose(losses[:1], reference[0][:1], rtol=1e-6)
     # Rounding grows with the updates; Adam divides by the root of squares near zero.
     np.testing.assert_allclose(losses, reference[0], rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def full_batch():
+    return _gradients(start())
+
+
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
-def test_micro_batches_give_the_full_batchs_gradient(micro_batch_size):
-    batch = next(batches())
-    full, full_sums = _gradients(Run(), batch)
-    parts, part_sums = _gradients(Run(micro_batch_size=micro_batch_size), batch)
+def test_micro_batches_give_the_full_batchs_gradient(full_batch, micro_batch_size):
+    full, full_sums = full_batch
+    parts, part_sums = _gradients(start(micro_batch_size=micro_batch_size))
     np.testing.assert_allclose(part_sums, full_sums, rtol=1e-6)
     for ours, theirs in zip(parts, full):
         difference = np.linalg.norm(ours - theirs)
@@ -107,13 +131,13 @@ def test_micro_batches_give_the_full_batchs_gradient(micro_batch_size):
         assert difference <= 1e-6 * max(np.linalg.norm(theirs), 1.0)
 
 
-def _gradients(run, batch):
-    gradients, sums = run.step._gradients(batch)
+def _gradients(run):
+    gradients, sums = run.step._gradients(next(batches()))
     return [g.numpy() for g in gradients], [float(x) for x in tf.nest.flatten(sums)]
 
 
 def test_the_loss_is_the_mean_over_predicted_tokens(reference):
-    run = Run()
+    run = start()
     batch = next(batches())
     hidden = run.model(batch["token_ids"], dropout_keys=make_dropout_keys(
         5, batch["step"], batch["batch_rows"]))
@@ -142,9 +166,9 @@ def test_interrupted_run_ends_bit_identical(reference, tmp_path, after):
             yield batch
 
     with pytest.raises(Interrupted) as info:
-        Run().train(tmp_path, feed)
+        start().train(tmp_path, feed)
     assert info.value.number == signal.SIGTERM and f"update {after} of {STEPS}" in str(info.value)
-    second = Run()
+    second = start()
     assert second.train(tmp_path) == after
     np.testing.assert_array_equal(second.weights(), reference[1])
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -153,7 +177,7 @@ def test_interrupted_run_ends_bit_identical(reference, tmp_path, after):
 
 
 def test_restore_replaces_all_state(reference, tmp_path):
-    first = Run()
+    first = start()
     first.train(tmp_path)
     other = Run(seed=6)
     assert other.checkpoints(tmp_path).restore_latest() == STEPS
@@ -164,16 +188,15 @@ def test_restore_replaces_all_state(reference, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
-    Run().train(tmp_path)
+    start().train(tmp_path)
     newest = tmp_path / "checkpoints" / f"ckpt-{STEPS}.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:100])
-    assert Run().checkpoints(tmp_path).restore_latest() == 4
+    assert start().checkpoints(tmp_path).restore_latest() == 4
     assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
-    run = Run()
-    run.train(tmp_path)
+    start().train(tmp_path)
     other = GPT(ModelConfig(vocabulary_size=51, num_layers=2, num_heads=2, hidden_dim=32,
                             intermediate_dim=64, max_sequence_length=12))
     checkpoints = Checkpoints(str(tmp_path / "checkpoints"),
@@ -190,7 +213,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
                     tf.fill(run.model.trainable_variables[0].shape, math.nan))
             yield batch
 
-    run = Run()
+    run = start()
     with pytest.raises(UserError, match=r"not finite at update 4 .*ckpt-2"):
         run.train(tmp_path, feed)
 
