@@ -60,7 +60,7 @@ def from_strings(config_class: type, values: dict[str, str]):
 
 
 def to_torch(batch):
-    """A batch of `gpt_tf.input` as token ids and labels, int64 [B, T]; padding is ignored."""
+    """A batch of `data.batches` as token ids and labels, int64 [B, T]; padding is ignored."""
     import torch
 
     from benchmarks import peers

@@ -80,18 +80,18 @@ def our_batches(padded: bool) -> tuple[list, list]:
 
 def measure_ours(padded: bool, lm_coef: float) -> float:
     """Examples per second of our step."""
-    from gpt_tf.data import records
+    from gpt_tf.data.manifest import Manifest
     from gpt_tf.model import task_model
     from gpt_tf.model.objectives import joint_loss
     from gpt_tf.model.optimizer import Adam
-    from gpt_tf.training import distribution
+    from gpt_tf.training.replicas import one_device
     from gpt_tf.training.train_step import TrainStep
-    manifest = records.Manifest.load(_DATA.value)
+    manifest = Manifest.load(_DATA.value)
     config = make_config(manifest.vocabulary_size, manifest.sequence_length)
     model = task_model.TaskModel(config, manifest.task)
     optimizer = Adam(model.trainable_variables, OptimizerConfig(), _TOTAL_UPDATES)
     step = TrainStep(
-        distribution.make_strategy("one_device"), model.trainable_variables,
+        one_device(), model.trainable_variables,
         joint_loss(model, lm_coef, seed=0), optimizer, TrainingConfig())
     numbers = itertools.count(1)
     return timed(lambda batch: float(step(batch, next(numbers))["loss"]), *our_batches(padded))
@@ -122,10 +122,10 @@ def measure_transformers() -> float:
     import torch
     from transformers import OpenAIGPTConfig, OpenAIGPTForSequenceClassification
 
-    from gpt_tf.data import records
+    from gpt_tf.data.manifest import Manifest
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
-    manifest = records.Manifest.load(_DATA.value)
+    manifest = Manifest.load(_DATA.value)
     config = make_config(manifest.vocabulary_size, manifest.sequence_length)
     padding = config.num_token_rows  # a row of its own: the model looks for it to find the end
     model = OpenAIGPTForSequenceClassification(OpenAIGPTConfig(

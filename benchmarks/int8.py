@@ -34,10 +34,10 @@ _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print 
 
 def _perplexity(gpt) -> float:
     from gpt_tf.data import batches as data
-    from gpt_tf.training import distribution
     from gpt_tf.training.evaluator import Evaluator
+    from gpt_tf.training.replicas import one_device
     batches = data.evaluation_batches(_DATA_DIR.value, "validation", 16)
-    evaluate = Evaluator(gpt, distribution.make_strategy("one_device"))
+    evaluate = Evaluator(gpt, one_device())
     return evaluate(itertools.islice(batches, _BATCHES.value),
                     batches.manifest.splits["validation"])["perplexity"]
 

@@ -79,13 +79,12 @@ def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
 
     from gpt_tf.model.objectives import language_model_loss
     from gpt_tf.model.optimizer import Adam
-    from gpt_tf.training import distribution
+    from gpt_tf.training.replicas import one_device
     from gpt_tf.training.train_step import TrainStep
-    strategy = distribution.make_strategy("one_device")
     variables = model.trainable_variables
     optimizer = Adam(variables, config, total_updates)
     step_function = TrainStep(
-        strategy, variables, language_model_loss(model, seed=0), optimizer,
+        one_device(), variables, language_model_loss(model, seed=0), optimizer,
         TrainingConfig())
     steps = itertools.count(1)
 

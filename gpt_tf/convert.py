@@ -10,44 +10,55 @@ openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of th
 no place for, so that --from gives the run back.
 """
 
+import dataclasses
+
 from absl import flags
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
+from gpt_tf.config import Options, option
 
 _LAYOUTS = ["openai", "huggingface"]
 
 
+@dataclasses.dataclass(frozen=True)
+class ConversionConfig(Options):
+    """What is read, and what is made of it; --from and --to say which way."""
+
+    input: str = option(None, "Folder to read.", required=True)
+    output_dir: str = option(None, "Folder to make.", required=True)
+    num_heads: int | None = option(
+        None, "With --from=openai: attention heads, which the released files do not say; 12 "
+        "where it is not given.", at_least=1)
+    overwrite: bool = option(False, "Replace an earlier conversion in --output_dir.")
+
+
 def main() -> None:
     """Converts, and says what was made."""
-    values = flags.FLAGS
-    origin, goal = values["from"].value, values["to"].value
+    config = cli.from_flags(ConversionConfig)
+    origin, goal = flags.FLAGS["from"].value, flags.FLAGS["to"].value
     if bool(origin) == bool(goal):
         raise UserError("Give --from to make a run folder, or --to to make another program's "
                         "folder of one.")
-    if goal and values.num_heads is not None:
+    if goal and config.num_heads is not None:
         raise UserError("--num_heads goes with --from=openai: a run says its own; leave it out.")
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.interop import conversion
 
-    source, target = values.input, values.output_dir
-    conversion.check_target(target, source, goal, values.overwrite)
+    source, target = config.input, config.output_dir
+    conversion.check_target(target, source, goal, config.overwrite)
     if goal:
         print("\n".join(conversion.export_run(goal, source, target)))
         return
-    print("\n".join(conversion.import_run(origin, source, target, values.num_heads,
+    print("\n".join(conversion.import_run(origin, source, target, config.num_heads,
                                           cli.flagfile_text())))
     print(f"Next: python -m gpt_tf.generate --model_dir={target} --prompt='It was a dark'\n"
           f"      python -m gpt_tf.finetune --init_from={target} --data_dir=... --model_dir=...")
 
 
 if __name__ == "__main__":
+    # Fields of a class cannot have the names of Python's keywords.
     flags.DEFINE_enum("from", None, _LAYOUTS, "Layout of --input, of which a run folder is made.")
     flags.DEFINE_enum("to", None, _LAYOUTS, "Layout to make of the run folder --input.")
-    flags.DEFINE_string("input", None, "Folder to read.", required=True)
-    flags.DEFINE_string("output_dir", None, "Folder to make.", required=True)
-    flags.DEFINE_integer("num_heads", None, "With --from=openai: attention heads, which the "
-                                            "released files do not say; 12 where it is not given.",
-                         lower_bound=1)
-    flags.DEFINE_bool("overwrite", False, "Replace an earlier conversion in --output_dir.")
+    cli.define_flags(ConversionConfig)
     cli.run(main)

@@ -18,26 +18,33 @@ folder, too, in evaluations/. The predictions file has the layout that GLUE's si
 import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class Folders(Options):
+    """The run that is measured, and the data that it is measured on."""
+
+    model_dir: str = option(None, "Run folder.", required=True)
+    data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
+                                        "pipelines.build_task.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig(Options):
     """What is measured, and how."""
 
     text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
                            "in place of --data_dir.")
     stride: int = option(0, "Of --text: tokens by which the window moves; 0: half of the model's "
-                            "positions.")
+                            "positions.", at_least=0)
     split: str = option("validation", "Split of the data folder.")
-    batch_size: int = option(32, "Sequences at once; of a task, rows.")
+    batch_size: int = option(32, "Sequences at once; of a task, rows.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
     trigram: bool = option(False, "Of a language model: also fit a smoothed trigram on the "
                                   "training split and measure it on the same tokens.")
@@ -50,10 +57,7 @@ class EvaluationConfig:
     probabilities: bool = option(False, "Add a column for each class to --predictions.")
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
-        if self.stride < 0:
-            raise ValueError(f"--stride={self.stride} must not be negative.")
+        super().__post_init__()
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 
@@ -73,7 +77,7 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
     """Prints the scores of a language model on files.
 
     Raises:
-      UserError: the run, a file or the stride is not what is wanted.
+      UserError: the run, a file or the stride is not what is expected.
     """
     from gpt_tf.evaluation import text_perplexity
     from gpt_tf.runs import run_folder
@@ -90,17 +94,16 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
     """Perplexity of the data's own Kneser-Ney trigram on the tokens that the model predicts."""
-    from gpt_tf.data import batches as input_lib
+    from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation.trigram import TrigramModel
 
     def windows(name):
-        batches = input_lib.evaluation_batches(data_dir, name, batch_size=256)
-        for batch in batches:
+        for batch in evaluation_batches(data_dir, name, batch_size=256):
             for row, length in zip(batch["token_ids"].numpy(), batch["lengths"].numpy()):
                 if length:
                     yield row[:length]
 
-    vocabulary_size = input_lib.evaluation_batches(data_dir, split, 1).manifest.vocabulary_size
+    vocabulary_size = evaluation_batches(data_dir, split, 1).manifest.vocabulary_size
     return TrigramModel.fit(windows("train"), vocabulary_size).perplexity(windows(split))
 
 
@@ -108,12 +111,12 @@ def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: 
     """Prints the scores of a language model."""
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.runs import run_folder
-    from gpt_tf.training import distribution, evaluator
+    from gpt_tf.training.evaluator import Evaluator
+    from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     model, step = run_folder.load_model(model_dir)
-    evaluate = evaluator.Evaluator(model, distribution.make_strategy("one_device"),
-                                        config.jit_compile)
+    evaluate = Evaluator(model, one_device(), config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
     _print_language_model(scores)
@@ -137,8 +140,8 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation import task_scores
     from gpt_tf.runs import run_folder
-    from gpt_tf.training import distribution
     from gpt_tf.training.predictor import Predictor
+    from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
@@ -152,7 +155,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
     def predict(run):
         model, _, step = run_folder.load_task_model(run)
-        predictor = Predictor(model, distribution.make_strategy("one_device"), config.jit_compile)
+        predictor = Predictor(model, one_device(), config.jit_compile)
         return predictor(batches), step
 
     def measure(found):
@@ -199,8 +202,8 @@ def _refuse(config: EvaluationConfig, names: tuple[str, ...], what: str) -> None
 
 def main() -> None:
     """Evaluates by the kind of the data."""
-    model_dir, data_dir = flags.FLAGS.model_dir, flags.FLAGS.data_dir
-    config = cli.from_flags(EvaluationConfig)
+    folders, config = cli.from_flags(Folders), cli.from_flags(EvaluationConfig)
+    model_dir, data_dir = folders.model_dir, folders.data_dir
     if bool(data_dir) == bool(config.text):
         raise UserError("Give --data_dir or --text, and not both.")
     if config.text:
@@ -226,8 +229,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus or "
-                                          "pipelines.build_task.")
+    cli.define_flags(Folders)
     cli.define_flags(EvaluationConfig)
     cli.run(main)

@@ -7,26 +7,36 @@ Signatures of every run: logits, score, generate; of a fine-tuned one also class
 behind their names the last three take strings: the tokenizer is in the graph.
 """
 
+import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
+from gpt_tf.config import Options, option
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig(Options):
+    """Which run, and where its SavedModel goes."""
+
+    model_dir: str = option(None, "Run folder.", required=True)
+    output_dir: str = option(None, "Folder of the versions.", required=True)
+    version: int = option(0, "Number of the version; 0: the next free one.", at_least=0)
+    overwrite: bool = option(False, "Replace the version that stands there.")
 
 
 def main() -> None:
     """Exports, and says what to do with it."""
+    config = cli.from_flags(ExportConfig)
     cli.import_tensorflow()  # here, so that --help does not wait for it
     from gpt_tf.serving import saved_model
 
-    values = flags.FLAGS
-    version = values.version or saved_model.next_version(values.output_dir)
-    saved_model.check_free(os.path.join(values.output_dir, str(version)), values.overwrite)
-    served = saved_model.build(values.model_dir)
-    target = saved_model.save(served, values.output_dir, version, values.overwrite)
+    version = config.version or saved_model.next_version(config.output_dir)
+    saved_model.check_free(os.path.join(config.output_dir, str(version)), config.overwrite)
+    served = saved_model.build(config.model_dir)
+    target = saved_model.save(served, config.output_dir, version, config.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)
-    print(f"{target}: update {served.step:,} of {values.model_dir}, {size / 2**20:,.1f} MiB.")
+    print(f"{target}: update {served.step:,} of {config.model_dir}, {size / 2**20:,.1f} MiB.")
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
     if not any(name.endswith("_text") for name in served.signatures):
         print("The tokenizer is not of English: there are no signatures that take strings.")
@@ -34,9 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("output_dir", None, "Folder of the versions.", required=True)
-    flags.DEFINE_integer("version", 0, "Number of the version; 0: the next free one.",
-                         lower_bound=0)
-    flags.DEFINE_bool("overwrite", False, "Replace the version that stands there.")
+    cli.define_flags(ExportConfig)
     cli.run(main)

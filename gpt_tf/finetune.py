@@ -10,10 +10,27 @@ checkpoint. --num_runs=5 makes five runs of successive seeds and shows their med
 import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Options,
+    TrainingConfig,
+    option,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """What is read, where the runs go, and how many there are."""
+
+    data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    init_from: str = option(None, "Run folder to start from; none: from scratch.", required=True)
+    num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
+                              "own in --model_dir.", at_least=1)
+
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
 _OPTIMIZER_OMITS = ("warmup_steps",)
@@ -23,7 +40,7 @@ _RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
-def model_config(vocabulary_size: int) -> ModelConfig:
+def model_config(init_from: str, vocabulary_size: int) -> ModelConfig:
     """The model's shape and dropouts: the flags', or those of the run of --init_from.
 
     Raises:
@@ -32,24 +49,25 @@ def model_config(vocabulary_size: int) -> ModelConfig:
     from gpt_tf.runs import run_folder
     from gpt_tf.tokenizer import SPECIAL_TOKENS
 
-    if flags.FLAGS.init_from == run_folder.FROM_SCRATCH:
+    if init_from == run_folder.FROM_SCRATCH:
         return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
                               num_special_tokens=len(SPECIAL_TOKENS))
-    values = dataclasses.asdict(run_folder.load_config(flags.FLAGS.init_from))
+    values = dataclasses.asdict(run_folder.load_config(init_from))
     return cli.adopt(ModelConfig, values | {"num_special_tokens": len(SPECIAL_TOKENS)},
-                     flags.FLAGS.init_from, free=ModelConfig.NOT_SHAPE)
+                     init_from, free=ModelConfig.NOT_SHAPE)
 
 
-def _job(model: ModelConfig, training: TrainingConfig, model_dir: str, seed: int):
-    from gpt_tf.training import finetuning
+def _run_config(data, model: ModelConfig, model_dir: str, seed: int):
+    """The run of one seed on `data`, a `run.TrainingData`."""
+    from gpt_tf.training.finetuning import FineTuningRunConfig
 
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
-    return finetuning.Job(
-        flags.FLAGS.data_dir, model_dir, flags.FLAGS.init_from, model,
-        cli.from_flags(FineTuningConfig), cli.from_flags(OptimizerConfig),
-        dataclasses.replace(training, seed=seed), text, _RESUMABLE)
+    return FineTuningRunConfig(
+        data, model_dir, cli.from_flags(Folders).init_from, model, cli.from_flags(OptimizerConfig),
+        cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
+        cli.from_flags(FineTuningConfig))
 
 
 def main() -> None:
@@ -57,34 +75,28 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.training import distribution, finetuning
 
-    training = cli.from_flags(TrainingConfig)
+    runs, training = cli.from_flags(Folders), cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
-    first, count = flags.FLAGS.seed, flags.FLAGS.num_runs
-    model = model_config(finetuning.check_data(data_dir).vocabulary_size)
+    model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
+    data = finetuning.load_data(runs.data_dir)
+    model = model_config(runs.init_from, data.manifest.vocabulary_size)
     with cluster.owning(model_dir):
         if count > 1:
-            jobs = {seed: _job(model, training, os.path.join(model_dir, f"run-{seed}"), seed)
-                    for seed in range(first, first + count)}
-            print(finetuning.finetune_all(jobs, cluster, model_dir))
-            model_dir = jobs[first].model_dir
+            configs = {seed: _run_config(data, model, os.path.join(model_dir, f"run-{seed}"), seed)
+                       for seed in range(first, first + count)}
+            print(finetuning.finetune_all(configs, cluster, model_dir))
+            model_dir = configs[first].model_dir
         else:
-            outcome = finetuning.finetune(_job(model, training, model_dir, first), cluster)
+            outcome = finetuning.finetune(_run_config(data, model, model_dir, first), cluster)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")
-        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data_dir}\n"
+        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data.folder}\n"
               f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task.", required=True)
-    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
-                        required=True)
-    flags.DEFINE_string("init_from", None, "Run folder to start from; none: from scratch.",
-                        required=True)
-    flags.DEFINE_integer("num_runs", 1, "Runs, of successive seeds from --seed on, each in a "
-                                        "folder of its own in --model_dir.", lower_bound=1)
+    cli.define_flags(Folders)
     cli.define_flags(ModelConfig)
     cli.define_flags(FineTuningConfig)
     cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,

@@ -26,22 +26,20 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
-from gpt_tf.config import GenerationConfig, SamplingConfig, option
+from gpt_tf.config import GenerationConfig, Options, SamplingConfig, option
 
 
 @dataclasses.dataclass(frozen=True)
-class WritingConfig:
-    """What is read and written."""
+class WritingConfig(Options):
+    """Which run writes, and what is read and written."""
 
-    num_samples: int = option(1, "Continuations of each prompt.")
+    model_dir: str = option(None, "Run folder.", required=True)
+    prompt: str | None = option(None, "Text to continue.")
+    prompts_file: str = option(STANDARD, "File of prompts, one a line; - is standard input.")
+    num_samples: int = option(1, "Continuations of each prompt.", at_least=1)
     log_probabilities: bool = option(False, "Write JSONL with the new tokens' ids and "
                                             "log-probabilities.")
-    batch_size: int = option(8, "Texts that grow together.")
-
-    def __post_init__(self):
-        for name in ("num_samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be positive.")
+    batch_size: int = option(8, "Texts that grow together.", at_least=1)
 
 
 def read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:
@@ -92,34 +90,30 @@ def main() -> None:
     from gpt_tf.runs import run_folder
     from gpt_tf.tokenizer import Tokenizer
 
-    values = flags.FLAGS
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
     sampling = cli.from_flags(SamplingConfig)
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
-    tokenizer = Tokenizer.load(values.model_dir)
-    model, _ = run_folder.load_model(values.model_dir)
+    tokenizer = Tokenizer.load(config.model_dir)
+    model, _ = run_folder.load_model(config.model_dir)
     writer = Writer(Generator(model, sampling, generation), tokenizer,
-                    generation.max_new_tokens, values.stop)
+                    generation.max_new_tokens, flags.FLAGS.stop)
     if cli.is_given("prompt"):
         if config.num_samples == 1 and not config.log_probabilities:
-            writer.stream(writer.encode(values.prompt, "--prompt"), _show)
+            writer.stream(writer.encode(config.prompt, "--prompt"), _show)
             print()
         else:
-            _write_all(writer, iter([(values.prompt, "--prompt")]), config)
+            _write_all(writer, iter([(config.prompt, "--prompt")]), config)
         return
-    with open_input(values.prompts_file) as stream:
+    with open_input(config.prompts_file) as stream:
         if stream.isatty():
             print("Give a prompt a line; Ctrl-D ends.", file=sys.stderr)
-        where = "standard input" if values.prompts_file == STANDARD else values.prompts_file
+        where = "standard input" if config.prompts_file == STANDARD else config.prompts_file
         _write_all(writer, read_prompts(stream, where), config)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("prompt", None, "Text to continue.")
-    flags.DEFINE_string("prompts_file", STANDARD, "File of prompts, one a line; - is standard "
-                                                  "input.")
+    # The flag of a field cannot be given several times.
     flags.DEFINE_multi_string("stop", [], "A text ends before this string, as texts are printed "
                                           "(lower case); may be given several times.")
     for config_class in (GenerationConfig, SamplingConfig, WritingConfig):

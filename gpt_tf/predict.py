@@ -9,7 +9,7 @@ The input is
   tsv     the texts of a row with tabs between, without a header: premise, hypothesis; first,
           second; or context, question, answers
   jsonl   an object a line with these names, "answers" a list
-and standard input lines, or TSV where the task wants several texts, unless --format says other.
+and standard input lines, or TSV where the task needs several texts, unless --format says other.
 
 A line of output is the label or the score, and with --probabilities those of the classes, in the
 order that standard error shows; or {"prediction": ..., "probabilities": {...}}.
@@ -23,38 +23,33 @@ import os
 import sys
 from typing import BinaryIO
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
-from gpt_tf.config import option
-from gpt_tf.tasks import lines as task_text
+from gpt_tf.config import Options, option
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
+from gpt_tf.tasks.lines import FORMATS, JSONL, LINES, TSV, read_texts
 from gpt_tf.tasks.task import Task
 
 _AUTO = "auto"
-_KINDS = {".txt": task_text.LINES, ".tsv": task_text.TSV, ".jsonl": task_text.JSONL}
+_KINDS = {".txt": LINES, ".tsv": TSV, ".jsonl": JSONL}
 _POOL = 32  # batches that are read at once
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictionConfig:
-    """What is read and written, and how."""
+class PredictionConfig(Options):
+    """Which run answers, what is read and written, and how."""
 
+    model_dir: str = option(None, "Run folder of gpt_tf.finetune.", required=True)
     input: str = option(STANDARD, "File of texts; - is standard input.")
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
-                         choices=(_AUTO, *task_text.FORMATS))
+                         choices=(_AUTO, *FORMATS))
     output: str = option(STANDARD, "File to make; - is standard output.")
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")
-    batch_size: int = option(32, "Texts at once.")
-
-    def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+    batch_size: int = option(32, "Texts at once.", at_least=1)
 
     def input_kind(self, form: str) -> str:
         """One of `lines.FORMATS`, for a task of this form.
@@ -65,7 +60,7 @@ class PredictionConfig:
         if self.format != _AUTO:
             return self.format
         if self.input == STANDARD:
-            return task_text.LINES if len(FIELDS[form]) == 1 else task_text.TSV
+            return LINES if len(FIELDS[form]) == 1 else TSV
         ending = os.path.splitext(self.input)[1]
         if ending not in _KINDS:
             raise UserError(f"{self.input} ends in none of {', '.join(_KINDS)}: say what it is "
@@ -101,32 +96,32 @@ def lines_of(task: Task, found, config: PredictionConfig) -> str:
     return "".join(lines)
 
 
-def predict(config: PredictionConfig, model_dir: str) -> None:
+def predict(config: PredictionConfig) -> None:
     """Reads, answers and writes.
 
     Raises:
-      UserError: the run, a file or a line is not what is wanted.
+      UserError: the run, a file or a line is not what is expected.
     """
     cli.import_tensorflow()  # here, so that --help does not wait for it
     from gpt_tf.evaluation.answering import Answerer
     from gpt_tf.runs import run_folder
 
-    task, _ = run_folder.load_task(model_dir)
+    task, _ = run_folder.load_task(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
     with open_input(config.input) as source, _open_output(config.output) as target:
-        # Somebody who types wants an answer to each line; a file is answered in batches, of
+        # Somebody who types expects an answer to each line; a file is answered in batches, of
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()
         batch_size = 1 if is_typed else config.batch_size
-        answerer = Answerer(model_dir, batch_size)
+        answerer = Answerer(config.model_dir, batch_size)
         if is_typed:
             print(f"Give {', '.join(FIELDS[task.form])} as {kind}, a row a line; Ctrl-D ends.",
                   file=sys.stderr)
         if config.probabilities and not config.writes_json:
             print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
         rows = ((texts, f"{where}, line {number}")
-                for number, texts in task_text.read_texts(task, source, kind, where))
+                for number, texts in read_texts(task, source, kind, where))
         while pool := list(itertools.islice(rows, 1 if is_typed else _POOL * batch_size)):
             target.write(lines_of(task, answerer(pool), config).encode("utf-8"))
             target.flush()
@@ -137,10 +132,9 @@ def predict(config: PredictionConfig, model_dir: str) -> None:
 
 def main() -> None:
     """Predicts."""
-    predict(cli.from_flags(PredictionConfig), flags.FLAGS.model_dir)
+    predict(cli.from_flags(PredictionConfig))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.finetune.", required=True)
     cli.define_flags(PredictionConfig)
     cli.run(main)

@@ -6,17 +6,25 @@
 The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it.
 
 On text of another kind, from the weights of a run (or of `gpt_tf.convert`), whose tokenizer the
-data wants and whose shape the model has:
+data was made with and whose shape the model has:
   python -m gpt_tf.pretrain --init_from=runs/books --data_dir=data/letters \\
       --model_dir=runs/letters --learning_rate=5e-5 --warmup_steps=100 --num_steps=1000
 """
 
 import dataclasses
 
-from absl import flags
-
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders(Options):
+    """What is read, and where the run goes."""
+
+    data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
+
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
@@ -26,16 +34,17 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
 def main() -> None:
     """Runs under the lock of the run folder."""
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
+    from gpt_tf.data.manifest import LANGUAGE_MODEL
     from gpt_tf.runs import run_folder
     from gpt_tf.training import distribution, pretraining
+    from gpt_tf.training.run import RunConfig, TrainingData
 
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    init_from = flags.FLAGS.init_from
-    data_dir, model_dir = flags.FLAGS.data_dir, flags.FLAGS.model_dir
+    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(Folders))
+    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     if init_from == run_folder.FROM_SCRATCH:
-        vocabulary_size = pretraining.check_data(data_dir).vocabulary_size
-        model = cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size)
+        model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size)
     else:
         values = dataclasses.asdict(run_folder.load_config(init_from))
         model = cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
@@ -43,18 +52,14 @@ def main() -> None:
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(**dataclasses.asdict(model))
     with cluster.owning(model_dir):
-        total = pretraining.pretrain(pretraining.Job(
-            data_dir, model_dir, init_from, model, optimizer, training, text, _RESUMABLE), cluster)
+        total = pretraining.pretrain(RunConfig(
+            data, model_dir, init_from, model, optimizer, training, text, _RESUMABLE), cluster)
         print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
               f"--model_dir={model_dir} --prompt='It was a dark'")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_corpus.", required=True)
-    flags.DEFINE_string("model_dir", None, "Run folder: checkpoints, metrics, TensorBoard.",
-                        required=True)
-    flags.DEFINE_string("init_from", "none", "Run folder whose weights to start from; none: from "
-                                             "scratch.")
+    cli.define_flags(Folders)
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)

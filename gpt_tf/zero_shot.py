@@ -13,13 +13,11 @@ of the paper's Figure 2: (measure - random guess) / (1 - random guess) over the 
 import dataclasses
 import os
 
-from absl import flags
-
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
 from gpt_tf.common.progress import Progress
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.tokenizer import Tokenizer
 
 _NEWEST = "newest"
@@ -28,7 +26,22 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 
 @dataclasses.dataclass(frozen=True)
-class ZeroShotConfig:
+class Folders(Options):
+    """The run that is measured, and the data that it is measured on."""
+
+    model_dir: str = option(None, "Run folder.", required=True)
+    data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
+                                 "separated by commas.", required=True)
+
+    @property
+    def data_dirs(self) -> list[str]:
+        """The folders that `data_dir` names, each once."""
+        return list(dict.fromkeys(
+            part.strip() for part in self.data_dir.split(",") if part.strip()))
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroShotConfig(Options):
     """What is measured, and how."""
 
     split: str = option("", "Split of the data folders; empty: the first of validation, test and "
@@ -40,12 +53,11 @@ class ZeroShotConfig:
                            "the checkpoints, a line for each data folder.")
     predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
                                   "the index of each row in its source, the answer and the scores.")
-    batch_size: int = option(32, "Sequences at once.")
+    batch_size: int = option(32, "Sequences at once.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"--batch_size={self.batch_size} must be positive.")
+        super().__post_init__()
         if self.plot and os.path.splitext(self.plot)[1] not in _PICTURES:
             raise ValueError(f"--plot={self.plot} must end in {', '.join(_PICTURES)}.")
         if self.checkpoints not in (_NEWEST, _ALL):
@@ -110,7 +122,7 @@ class Course:
                                 f"{', '.join(map(str, kept)) or 'none'}; name some of those.")
 
     def restore(self, step: int) -> None:
-        """Gives the model the weights as of `step`."""
+        """Gives the model the weights of update `step`."""
         if self._kept:
             self._kept.restore(step)
 
@@ -173,18 +185,14 @@ def _draw(path: str, data: dict) -> None:
 
 def main() -> None:
     """Measures."""
-    config = cli.from_flags(ZeroShotConfig)
-    data_dirs = list(dict.fromkeys(
-        part.strip() for part in flags.FLAGS.data_dir.split(",") if part.strip()))
-    if not data_dirs:
+    folders, config = cli.from_flags(Folders), cli.from_flags(ZeroShotConfig)
+    if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
     cli.import_tensorflow()  # here and above, so that --help does not wait for it
-    measure(config, flags.FLAGS.model_dir, data_dirs)
+    measure(config, folders.model_dir, folders.data_dirs)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Run folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Data folder of pipelines.build_task --zero_shot, or "
-                                          "several, separated by commas.", required=True)
+    cli.define_flags(Folders)
     cli.define_flags(ZeroShotConfig)
     cli.run(main)

@@ -16,57 +16,36 @@ With --runner, Apache Beam makes the shards, on machines that see --input, --tok
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
 import dataclasses
 import functools
 import os
 import time
 
 from gpt_tf.common import cli
-from gpt_tf.common.errors import UserError
-from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
-from gpt_tf.tokenizer import Tokenizer
-from pipelines.building import notes, with_beam
+from gpt_tf.data.manifest import Manifest
 from pipelines.building.data_folder import DataFolder, FolderConfig
-from pipelines.building.encoders import Encoders
+from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
-from pipelines.corpus import corpus as readers
-from pipelines.corpus import shards as corpus_shards
-from pipelines.corpus import splitting
-from pipelines.corpus.encoding import Encoded, encode_task
-from pipelines.corpus.windows import ShardTotals, make_split
+from pipelines.corpus.corpus import InputConfig
+from pipelines.corpus.work import plan_corpus, shards_of
 
 
 @dataclasses.dataclass(frozen=True)
-class CorpusConfig(readers.InputConfig, FolderConfig):
+class CorpusConfig(InputConfig, FolderConfig):
     """What to read, how to cut it, and where to put it.
 
     Raises:
       ValueError: a value is missing or out of range.
     """
 
-    sequence_length: int = option(512, "Tokens of a window, and of a record.")
+    # One token predicts nothing.
+    sequence_length: int = option(512, "Tokens of a window, and of a record.", at_least=2)
     validation_fraction: float = option(0.05, "About this share of the documents is validation; "
-                                        "0: none.")
+                                        "0: none.", at_least=0, below=1)
     shard_megabytes: float = option(64.0, "Text of a shard in 10**6 bytes, at the least; whole "
-                                    "documents.")
-
-    def __post_init__(self):
-        for name in ("input", "tokenizer", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must be given. Try --help.")
-        if self.sequence_length < 2:
-            raise ValueError(f"--sequence_length={self.sequence_length} must be at least 2: one "
-                             "token predicts nothing.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"--validation_fraction={self.validation_fraction} must be at least "
-                             "0 and below 1.")
-        if self.shard_megabytes <= 0 or self.num_workers < 0:
-            raise ValueError(f"--shard_megabytes={self.shard_megabytes} must be positive and "
-                             f"--num_workers={self.num_workers} not negative.")
+                                    "documents.", above=0)
 
 
 def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:
@@ -84,79 +63,17 @@ def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:
     start = time.monotonic()
     folder = DataFolder(config, command="pipelines.build_corpus")
     corpus = config.open_corpus()
-    # The processes start first: they load the tokenizer while this one imports TensorFlow.
-    with contextlib.ExitStack() as stack:
-        make = _make_with_beam(config, beam_options) if config.runner else _make_here(
-            stack.enter_context(Encoders(config.tokenizer, config.num_workers)))
-        cli.import_tensorflow()
-        tokenizer = Tokenizer.load(config.tokenizer)
-        stack.enter_context(folder.own())
-        rule = splitting.choose_rule(corpus, config.validation_fraction)
-        slices = splitting.plan_slices(corpus, int(config.shard_megabytes * 1e6))
-        skipped = dict(corpus.skipped)
-        settings = corpus_shards.Settings(os.path.abspath(config.tokenizer), os.path.abspath(
-            config.output_dir), config.sequence_length, rule)
-        units = [settings.unit(slice_, tokenizer) for slice_ in slices]
-        unmade = folder.begin(units)
-        make(settings, corpus, [each for each in zip(slices, units) if each[1] in unmade])
-        shards = _shards_of(notes.collect(config.output_dir, units))
-        splits = {split: make_split(shards[split]) for split in shards}
-        if not splits[TRAIN].records:
-            raise UserError("--input is too short: no document for training has two tokens.")
-        manifest = Manifest(
-            kind=LANGUAGE_MODEL, sequence_length=config.sequence_length,
-            vocabulary_size=tokenizer.vocabulary_size,
-            tokenizer_fingerprint=tokenizer.fingerprint, splits=splits,
-            flags=config.decisive_flags())
-        folder.finish(tokenizer, manifest)
-    _print_summary(config, shards, skipped, rule, time.monotonic() - start)
-    return manifest
+    plan = functools.partial(plan_corpus, config, corpus, config.sequence_length,
+                             config.validation_fraction, int(config.shard_megabytes * 1e6))
+    built = build_folder(folder, plan, beam_options)
+    _print_summary(config, built, time.monotonic() - start)
+    return built.manifest
 
 
-# Makes the shards of slices and their notes.
-_Make = Callable[[corpus_shards.Settings, readers.Corpus,
-                  list[tuple[splitting.Slice, notes.Unit]]], None]
-
-
-def _make_here(encoders: Encoders) -> _Make:
-    def make(settings, corpus, work):
-        slices = [slice_ for slice_, _ in work]
-        total = sum(slice_.source_bytes for slice_ in slices)
-        tasks = corpus_shards.cut_slices(settings.rule, corpus, slices)
-        encode = functools.partial(encode_task, settings.tokenizer)
-        corpus_shards.write_slices(settings, {slice_.number: unit for slice_, unit in work},
-                                   _with_progress(encoders.map(encode, tasks), total))
-    return make
-
-
-def _make_with_beam(config: CorpusConfig, beam_options: Sequence[str]) -> _Make:
-    pipeline = with_beam.Pipeline(config, beam_options)
-
-    def make(settings, corpus, work):
-        pipeline.run(functools.partial(corpus_shards.make_parcel, settings),
-                     list(corpus_shards.make_parcels(work, corpus)), settings.output_dir)
-    return make
-
-
-def _shards_of(made: list[notes.Made]) -> dict[str, list[ShardTotals]]:
-    """All shards, by split and in order."""
-    return {split: [ShardTotals(shard, **counts)
-                    for each in made if split in each for shard, counts in [each[split]]]
-            for split in (TRAIN, VALIDATION)}
-
-
-def _with_progress(encoded: Iterable[Encoded], total_bytes: int) -> Iterator[Encoded]:
-    with Progress(total_bytes, "B", "building") as progress:
-        for each in encoded:
-            yield each
-            progress.update(each.place.source_bytes)
-
-
-def _print_summary(config: CorpusConfig, shards: dict[str, list[ShardTotals]],
-                   skipped: dict[str, int], rule: splitting.SplitRule, seconds: float) -> None:
+def _print_summary(config: CorpusConfig, built: Built, seconds: float) -> None:
     totals = {split: collections.Counter() for split in (TRAIN, VALIDATION)}
-    for split, written in shards.items():
-        for shard in written:
+    for split, shards in shards_of(built.made).items():
+        for shard in shards:
             totals[split].update(shard.counts)
     size = sum(count["text_bytes"] for count in totals.values()) / 1e6
     print(f"Built {config.output_dir} from {size:.1f} MB of text in {seconds:.1f} s "
@@ -168,13 +85,13 @@ def _print_summary(config: CorpusConfig, shards: dict[str, list[ShardTotals]],
         print(f"  {split:<10} {count['documents']:>10,} {count['records']:>10,} "
               f"{count['tokens']:>13,} {count['text_bytes'] / tokens:>12.3f} "
               f"{count['unknown'] / tokens:>9.4%}")
-    for reason, count in sorted(skipped.items()):
+    for reason, count in sorted(built.plan.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
     if not totals[VALIDATION]["records"]:
         if config.validation_fraction:
             print("There is no validation: the text is too short or has no line to cut it at.")
-    elif rule.tail_bytes:
+    elif built.plan.maker.rule.tail_bytes:
         print("There is one document (or copies of one): its last part is the validation.")
     name = os.path.basename(os.path.normpath(config.output_dir))
     print("Next: python -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/gpt1.flags "

@@ -21,29 +21,23 @@ With --runner, Apache Beam makes the shards, on machines that see --input, --tok
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
 import dataclasses
 import functools
 import os
 import time
 
 from gpt_tf.common import cli
-from gpt_tf.common.errors import UserError
-from gpt_tf.common.progress import Progress
 from gpt_tf.config import option
-from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest, Shard, TaskSplit
-from gpt_tf.tasks import forms
+from gpt_tf.data.manifest import Manifest
 from gpt_tf.tasks.task import Task
-from gpt_tf.tokenizer import Tokenizer
-from pipelines.building import notes, with_beam
 from pipelines.building.data_folder import DataFolder, FolderConfig
-from pipelines.building.encoders import Encoders
+from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import VALIDATION
-from pipelines.tasks import description, table
-from pipelines.tasks import encoding as task_encoding
-from pipelines.tasks import rows as task_readers
-from pipelines.tasks import shards as task_shards
+from pipelines.tasks.encoding import RowEncoding
+from pipelines.tasks.shards import RecordMaker, TaskInput
+from pipelines.tasks.table import find_task
+from pipelines.tasks.work import plan_task, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,75 +48,26 @@ class TaskConfig(FolderConfig):
       ValueError: a value is missing or out of range.
     """
 
-    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.")
+    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
+                       required=True)
     input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
-                        "file, or train=FILE,validation=FILE,...")
+                        "file, or train=FILE,validation=FILE,...", required=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
-    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.")
+    # Start, delimiter, extract and a token of text.
+    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.",
+                             at_least=4)
     validation_fraction: float = option(
         0.1, "Where the input has no validation split, about this share of the training rows is "
-        "it; 0: none. With --zero_shot there is none.")
+        "it; 0: none. With --zero_shot there is none.", at_least=0, below=1)
     on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
                              "or no text.", choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
                            "own place, ~/tensorflow_datasets.")
 
-    def __post_init__(self):
-        for name in ("task", "input", "tokenizer", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must be given. Try --help.")
-        if self.max_length < 4:
-            raise ValueError(f"--max_length={self.max_length} must be at least 4: start, "
-                             "delimiter, extract and a token of text.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"--validation_fraction={self.validation_fraction} must be at least "
-                             "0 and below 1.")
-        if self.num_workers < 0:
-            raise ValueError(f"--num_workers={self.num_workers} must not be negative.")
-
-    @property
-    def kind(self) -> str:
-        """The kind of data folder that is made."""
-        return ZERO_SHOT if self.zero_shot else TASK
-
     @property
     def shared_fraction(self) -> float:
         """The share of training rows that may be taken for validation: none if nothing trains."""
         return 0.0 if self.zero_shot else self.validation_fraction
-
-
-def _with_progress(encoded: Iterable[task_encoding.EncodedChunk],
-                   total: int) -> Iterator[task_encoding.EncodedChunk]:
-    with Progress(total, " rows", "building") as progress:
-        for chunk in encoded:
-            yield chunk
-            progress.update(chunk.totals.counts["documents"])
-
-
-def _make_split(share: task_shards.Share, shards: list[Shard],
-                totals: task_encoding.Totals) -> TaskSplit:
-    counts, left_out = totals.counts, totals.left_out + share.left_out
-    return TaskSplit(
-        shards=tuple(shards), documents=counts["documents"] + share.left_out.total(),
-        labelled=None not in totals.labels, left_out=dict(sorted(left_out.items())),
-        **{name: counts[name] for name in ("records", "tokens", "predicted_tokens", "text_bytes",
-                                           "shortened")})
-
-
-def _describe_task(row: description.TaskRow, zero_shot: bool) -> Task:
-    """What the manifest says of the task.
-
-    Raises:
-      UserError: the paper does not fine-tune on it, or does not answer it zero-shot.
-    """
-    if zero_shot and row.zero_shot is None:
-        known = ", ".join(name for name, each in table.TASKS.items() if each.zero_shot)
-        raise UserError(f"--zero_shot: the paper has no heuristic for {row.name}, only for "
-                        f"{known}; leave the flag out to make data for fine-tuning.")
-    if not zero_shot and row.form not in forms.FORMS:
-        raise UserError(f"--task={row.name} is only measured as it is: nothing is fine-tuned on "
-                        "it; add --zero_shot.")
-    return row.zero_shot_task() if zero_shot else row.task()
 
 
 def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
@@ -139,92 +84,28 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     """
     start = time.monotonic()
     folder = DataFolder(config, command="pipelines.build_task")
-    settings = _make_settings(config)
+    maker = _make_maker(config)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
-    sources = settings.open()
-    # The processes start first: they load the tokenizer while this one imports TensorFlow.
-    with contextlib.ExitStack() as stack:
-        make = _make_with_beam(config, beam_options) if config.runner else _make_here(
-            stack.enter_context(Encoders(config.tokenizer, config.num_workers)), sources)
-        cli.import_tensorflow()
-        tokenizer = Tokenizer.load(config.tokenizer)
-        stack.enter_context(folder.own())
-        shares = task_shards.plan_shares(sources, config.shared_fraction)
-        work = [task_shards.Parcel(settings.unit(share, shard, tokenizer), share, shard)
-                for share in shares for shard in share.shards]
-        if not work:
-            raise UserError(f"--input={config.input} holds no rows: every one is bad or its files "
-                            "are empty.")
-        units = [parcel.unit for parcel in work]
-        unmade = folder.begin(units)
-        make(settings, [parcel for parcel in work if parcel.unit in unmade])
-        shards, totals = _totals_of(work, notes.collect(config.output_dir, units))
-        splits = {share.split: _make_split(share, shards[share.split], totals[share.split])
-                  for share in shares}
-        if not any(split.records for split in splits.values()):
-            raise UserError("--input holds no row with text in it.")
-        manifest = Manifest(
-            kind=config.kind, sequence_length=config.max_length, task=settings.encoding.task,
-            vocabulary_size=tokenizer.vocabulary_size, splits=splits,
-            tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags())
-        folder.finish(tokenizer, manifest)
-    _print_summary(config, manifest, totals, shares, time.monotonic() - start)
-    return manifest
+    _ = maker.input.sources  # what is not there is found before anything starts
+    built = build_folder(folder, functools.partial(plan_task, maker, config.shared_fraction),
+                         beam_options)
+    _print_summary(config, built, time.monotonic() - start)
+    return built.manifest
 
 
-def _make_settings(config: TaskConfig) -> task_shards.Settings:
-    """What all shards have in common, with paths that any process finds."""
-    row = table.find_task(config.task)
-    encoding = task_encoding.RowEncoding(os.path.abspath(config.tokenizer), _describe_task(
-        row, config.zero_shot), config.max_length, config.on_bad_row)
-    return task_shards.Settings(row, config.input, config.tfds_dir, encoding,
-                                os.path.abspath(config.output_dir))
+def _make_maker(config: TaskConfig) -> RecordMaker:
+    description = find_task(config.task)
+    encoding = RowEncoding(task_of(description, config.zero_shot), config.max_length,
+                           config.on_bad_row)
+    read = TaskInput(description, config.input, config.tfds_dir, config.on_bad_row)
+    return RecordMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir), read,
+                       encoding)
 
 
-# Makes shards and their notes.
-_Make = Callable[[task_shards.Settings, list[task_shards.Parcel]], None]
-
-
-def _make_here(encoders: Encoders, sources: dict[str, task_readers.RowSource]) -> _Make:
-    def make(settings, work):
-        encode = functools.partial(task_encoding.encode_chunk, settings.encoding)
-        encoded = encoders.map(encode, task_shards.cut_chunks(sources, work))
-        total = sum(parcel.shard.rows for parcel in work)
-        task_shards.write_shards(settings.output_dir, work, _with_progress(encoded, total))
-    return make
-
-
-def _make_with_beam(config: TaskConfig, beam_options: Sequence[str]) -> _Make:
-    pipeline = with_beam.Pipeline(config, beam_options)
-
-    def make(settings, work):
-        elsewhere = dataclasses.replace(
-            settings, input=task_shards.whole_input(settings.input),
-            tfds_dir=settings.tfds_dir and os.path.abspath(os.path.expanduser(settings.tfds_dir)))
-        pipeline.run(functools.partial(task_shards.make_parcel, elsewhere),
-                     list(map(task_shards.alone, work)), settings.output_dir)
-    return make
-
-
-def _totals_of(work: list[task_shards.Parcel], made: list[notes.Made]
-               ) -> tuple[dict[str, list[Shard]], dict[str, task_encoding.Totals]]:
-    """All shards and what they hold, by split and in order."""
-    shards = collections.defaultdict(list)
-    totals = collections.defaultdict(task_encoding.Totals)
-    for parcel, each in zip(work, made):
-        split = parcel.share.split
-        shard, counts = each[split]
-        totals[split] += task_encoding.Totals.from_json(counts)
-        if shard is not None:
-            shards[split].append(shard)
-    return shards, totals
-
-
-def _print_summary(config: TaskConfig, manifest: Manifest,
-                   totals: dict[str, task_encoding.Totals],
-                   shares: list[task_shards.Share], seconds: float) -> None:
-    task, splits = manifest.task, manifest.splits
+def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
+    task, splits = built.manifest.task, built.manifest.splits
+    totals = built.plan.totals(built.made)
     rows = sum(split.documents for split in splits.values())
     form = f"zero-shot, {task.heuristic}" if config.zero_shot else task.form
     print(f"Built {config.output_dir} ({task.name}: {form}) from {rows:,} rows in "
@@ -243,7 +124,7 @@ def _print_summary(config: TaskConfig, manifest: Manifest,
     if config.zero_shot:
         print(f"Next: python -m gpt_tf.zero_shot --data_dir={config.output_dir} --model_dir=RUN")
         return
-    if any(share.is_part for share in shares):
+    if any(split.is_part for split in built.plan.splits):
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")

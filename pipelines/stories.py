@@ -20,12 +20,12 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from pipelines.grammar.stories import Story, generate
 
 
 @dataclasses.dataclass(frozen=True)
-class StoriesConfig:
+class StoriesConfig(Options):
     """What to write and where.
 
     Raises:
@@ -33,16 +33,15 @@ class StoriesConfig:
     """
 
     output: str = option("", "File to write: .jsonl, one story a row with its structure, or .txt.")
-    megabytes: float = option(3.0, "Text to write, in 10**6 bytes; the last story is whole.")
-    seed: int = option(1, "Other seeds tell other stories.")
+    megabytes: float = option(3.0, "Text to write, in 10**6 bytes; the last story is whole.",
+                              above=0)
+    seed: int = option(1, "Other seeds tell other stories.", at_least=0)
     overwrite: bool = option(False, "Replace the file that stands at --output.")
 
     def __post_init__(self):
+        super().__post_init__()
         if not self.output.endswith((".jsonl", ".txt")):
             raise ValueError(f"--output={self.output} must end in .jsonl or .txt.")
-        if not 0 < self.megabytes < float("inf") or self.seed < 0:
-            raise ValueError(f"--megabytes={self.megabytes} must be positive and "
-                             f"--seed={self.seed} not negative.")
 
 
 def _row(story: Story, text: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder, write_json
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.tasks import forms
 from pipelines.grammar.stories import OPPOSED, PLOTS, Story, draw_story, tell
 
@@ -124,7 +124,7 @@ def draw_rows(task: str, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class StoryTaskConfig:
+class StoryTaskConfig(Options):
     """Which set, how large, and where.
 
     Raises:
@@ -132,19 +132,12 @@ class StoryTaskConfig:
     """
 
     task: str = option("ending", "Which set to draw.", choices=tuple(TASKS))
-    output_dir: str = option("", "Folder to make.")
-    train_rows: int = option(400, "Labelled rows to train on.")
-    validation_rows: int = option(400, "Rows to choose the best weights by.")
-    test_rows: int = option(400, "Rows to measure on.")
+    output_dir: str = option("", "Folder to make.", required=True)
+    train_rows: int = option(400, "Labelled rows to train on.", at_least=1)
+    validation_rows: int = option(400, "Rows to choose the best weights by.", at_least=1)
+    test_rows: int = option(400, "Rows to measure on.", at_least=1)
     seed: int = option(1, "Other seeds draw other rows.")
     overwrite: bool = option(False, "Replace the set that stands in --output_dir.")
-
-    def __post_init__(self):
-        if not self.output_dir:
-            raise ValueError("--output_dir must be given. Try --help.")
-        for split, rows in self.rows.items():
-            if rows < 1:
-                raise ValueError(f"--{split}_rows={rows} must be positive.")
 
     @property
     def rows(self) -> dict[str, int]:

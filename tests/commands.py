@@ -5,7 +5,7 @@ module as `__main__` here instead, and puts back what a process would have taken
 flags, sys.argv, sys.modules["__main__"], the standard streams, the folder, the environment, and
 the filters of warnings.
 
-What it cannot stand for, and wants a process: kills and signals, --strategy=multi_worker (its
+What it cannot stand for, and needs a process: kills and signals, --strategy=multi_worker (its
 devices must be named before TensorFlow computes), which modules are imported (--help is quick), a
 reader that goes away (`| head`), a setting of TensorFlow or XLA that is read once when it starts,
 and what libraries that hold on to an older sys.stderr log. Not for threads: one at a time.

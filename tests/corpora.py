@@ -1,6 +1,5 @@
 """Small corpora and the data folders made of them, for the tests of build_corpus."""
 
-import functools
 import pathlib
 import random
 import string
@@ -10,7 +9,7 @@ import tensorflow as tf
 
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus
-from pipelines.corpus import encoding
+from pipelines.building import frame
 
 LENGTH = 16
 
@@ -33,17 +32,14 @@ def tokenizer_fixture(tokenizer_dir):
 
 
 class InProcess:
-    """Stands for `encoders.Encoders` where processes are not what is tested."""
+    """Stands for `Encoders` where processes are not what is tested."""
 
     def __init__(self, tokenizer_dir, num_workers):
+        del tokenizer_dir
         assert num_workers > 0
-        self._tokenizer_dir = tokenizer_dir
 
-    def encode(self, tasks):
-        return map(functools.partial(encoding.encode_task, self._tokenizer_dir), tasks)
-
-    def map(self, function, tasks):
-        return map(function, tasks)
+    def map(self, function, items):
+        return map(function, items)
 
     def __enter__(self):
         return self
@@ -55,7 +51,7 @@ class InProcess:
 @pytest.fixture(name="build")
 def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
     """Calls `build_corpus.build` on the files given, as fast as it goes."""
-    monkeypatch.setattr(build_corpus, "Encoders", InProcess)
+    monkeypatch.setattr(frame, "Encoders", InProcess)
 
     def build(files, **flags):
         source = tmp_path / "source"

@@ -24,7 +24,7 @@ from gpt_tf.tasks.task import ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import story_tasks
 from pipelines.building import shard_writer
-from pipelines.corpus import merges as bpe
+from pipelines.corpus.merges import learn_merges, make_vocabulary
 from pipelines.corpus.windows import WindowWriter, make_split
 from tests import task_data, task_files
 
@@ -37,8 +37,8 @@ def tokenizer() -> Tokenizer:
     """What `pipelines.train_bpe` would learn from a few words."""
     counts = {word: 1 + place for place, word in enumerate(
         [*string.ascii_lowercase, *string.digits, *".,'<>", "the", "then", "there", "and", "an"])}
-    merges = list(bpe.learn_merges(counts))
-    return Tokenizer(bpe.make_vocabulary(counts, merges), merges)
+    merges = list(learn_merges(counts))
+    return Tokenizer(make_vocabulary(counts, merges), merges)
 
 
 def trained_tokenizer(folder: pathlib.Path) -> None:
@@ -126,7 +126,7 @@ def begun_run(folder: pathlib.Path) -> None:
     corpus_data(folder / "data")
     (folder / "run").mkdir()
     run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), _config(),
-                     str(folder / "data"))
+                     Manifest.load(folder / "data"), tokenizer())
 
 
 def metrics(folder: pathlib.Path) -> None:

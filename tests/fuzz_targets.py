@@ -30,8 +30,9 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import lines
 from gpt_tf.tasks.task import Task, ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer, cleaning
-from pipelines.corpus import corpus as readers
-from pipelines.tasks import rows, table
+from pipelines.corpus.corpus import open_corpus
+from pipelines.tasks.rows import open_task
+from pipelines.tasks.table import find_task
 from tests import fuzz_seeds as seeds
 from tests import task_data
 
@@ -73,22 +74,22 @@ def _read_tokenizer(folder: pathlib.Path) -> Any:
 
 def _read_task(task: str, folder: pathlib.Path) -> Any:
     """The rows of all splits: bad ones left out first, and then stopping the reading."""
-    row = table.find_task(str(folder / "spec.json") if task == "own" else task)
-    if row.form in ("entailment", "classification", "similarity", "multiple_choice"):
-        Task.from_json(_as_json(row.task()), "the task")
-    if row.zero_shot:
-        ZeroShotTask.from_json(_as_json(row.zero_shot_task()), "the task")
+    description = find_task(str(folder / "spec.json") if task == "own" else task)
+    if description.form in ("entailment", "classification", "similarity", "multiple_choice"):
+        Task.from_json(_as_json(description.task()), "the task")
+    if description.zero_shot:
+        ZeroShotTask.from_json(_as_json(description.zero_shot_task()), "the task")
 
     def read(on_bad_row: str) -> tuple[list, int]:
-        sources = rows.open_task(row, str(folder), "", on_bad_row).values()
+        sources = open_task(description, str(folder), "", on_bad_row).values()
         found = [each._replace(where="") for source in sources for each in source.rows()]
         return found, sum(source.left_out.total() for source in sources)
 
     found, left_out = read("skip")
     for each in found:
         assert all(isinstance(part, str) and part.encode() is not None for part in each.texts)
-        assert each.label is None or 0 <= each.label <= max(len(row.labels) - 1, *row.score_range,
-                                                            0)
+        assert each.label is None or 0 <= each.label <= max(
+            len(description.labels) - 1, *description.score_range, 0)
     return read("stop") if left_out else found
 
 
@@ -100,7 +101,7 @@ def _as_json(task: Task) -> Any:
 def _read_corpus(pattern: str, folder: pathlib.Path) -> Any:
     """The ids of all documents, cut as the pipeline cuts them."""
     def read(on_bad_utf8: str) -> tuple[list, int]:
-        corpus, found = readers.open_corpus(f"{folder}/{pattern}", on_bad_utf8=on_bad_utf8), []
+        corpus, found = open_corpus(f"{folder}/{pattern}", on_bad_utf8=on_bad_utf8), []
         for document in corpus.documents():
             pieces = cleaning.split_text(document.blocks(), 1000)
             found.append([seeds.tokenizer().encode_piece(piece).tolist() for piece in pieces])
@@ -155,12 +156,12 @@ def _read_fine_tuned_run(folder: pathlib.Path) -> Any:
 
 
 def _read_begun_run(folder: pathlib.Path) -> Any:
-    data = str(folder / "data")
     run_folder.load_flags(str(folder / "run"))
     model = config.ModelConfig(
         vocabulary_size=seeds.tokenizer().vocabulary_size, num_layers=1, num_heads=2,
         hidden_dim=8, intermediate_dim=32, max_sequence_length=16)
-    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model, data)
+    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model,
+                     Manifest.load(folder / "data"), seeds.tokenizer())
 
 
 def _read_metrics(folder: pathlib.Path) -> Any:

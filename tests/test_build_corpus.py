@@ -89,7 +89,7 @@ def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path):
         assert all(other[name] == content for name, content in first.items())
     # Cut up for several workers and put together again, the document is what it was.
     ids = Tokenizer.load(tokenizer_dir).encode((tmp_path / "a.txt").read_text(encoding="utf-8"))
-    assert os.path.getsize(tmp_path / "a.txt") > 3 * splitting._TASK_SIZE
+    assert os.path.getsize(tmp_path / "a.txt") > 3 * splitting._CHUNK_SIZE
     reader = SplitReader(folders[0], "train")
     windows = records.parse(reader.read(range(-(-len(ids) // 512))), 512)
     np.testing.assert_array_equal(windows["token_ids"].numpy().reshape(-1)[:len(ids)], ids)
@@ -166,12 +166,14 @@ def test_huge_file_is_never_whole_in_memory(tmp_path):
         stream.write(line * (80_000_000 // len(line)))
     code = f"""
 import resource
-from pipelines import readers, splitting
-corpus = readers.open_corpus({str(tmp_path / 'a.txt')!r})
+from pipelines.corpus import splitting
+from pipelines.corpus.corpus import open_corpus
+corpus = open_corpus({str(tmp_path / 'a.txt')!r})
 first = next(next(iter(corpus.documents())).blocks())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rule = splitting.SplitRule(0)
-size = sum(task.place.text_bytes for task in splitting.cut_tasks(corpus.documents(), rule, 0))
+chunks = splitting.cut_chunks(corpus.documents(), rule, "slice-00000")
+size = sum(chunk.origin.text_bytes for chunk in chunks)
 print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True,

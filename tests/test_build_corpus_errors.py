@@ -16,7 +16,7 @@ from gpt_tf.common.files import lock_folder
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.data.reader import SplitReader
 from pipelines import build_corpus
-from pipelines.corpus import encoding
+from pipelines.corpus import shards
 from pipelines.corpus.windows import WindowWriter
 from tests import corpora, disks
 from tests.commands import run_command
@@ -241,14 +241,14 @@ def test_killed_build_leaves_no_data_and_no_process(tokenizer_dir, tmp_path):
         time.sleep(0.02)
 
 
-def kill_own_process(tokenizer_dir, task):
-    del tokenizer_dir, task
+def kill_own_process(tokenizer_dir, chunk):
+    del tokenizer_dir, chunk
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_killed_worker_is_a_sentence(tokenizer_dir, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text(make_text(0, 9), encoding="utf-8")
-    monkeypatch.setattr(encoding, "encode_task", kill_own_process)
+    monkeypatch.setattr(shards, "encode_text", kill_own_process)
     with pytest.raises(UserError, match="process was killed.*--num_workers"):
         build_corpus.build(build_corpus.CorpusConfig(
             input=f"{tmp_path}/*.txt", tokenizer=str(tokenizer_dir), num_workers=1,

@@ -12,14 +12,15 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import lock_folder
-from gpt_tf.data import batches as input_lib
+from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_task
 from pipelines.build_task import TaskConfig
-from pipelines.tasks import shards as task_shards
+from pipelines.building import frame
+from pipelines.tasks import shards, splits
 from tests import corpora
 from tests.commands import run_command
 from tests.conftest import REPOSITORY
@@ -45,9 +46,9 @@ def sst2(rows):
 @pytest.fixture(name="build")
 def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
     """Calls `build_task.build` on the files given, in this process and in shards of 6 rows."""
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
-    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 3)
-    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 6)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(splits, "_CHUNK_ROWS", 3)
+    monkeypatch.setattr(splits, "_SHARD_ROWS", 6)
 
     def build(task, files, **flags):
         source = tmp_path / "source"
@@ -88,14 +89,14 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
         manifest.flags)
     assert not {"num_workers", "output_dir", "overwrite"} & set(manifest.flags)
     assert not [name for name in contents(tmp_path / "data") if "part" in name or "UNF" in name]
-    for name, rows, shards in (("train", train, [6, 6, 6, 2]), ("validation", train[:5], [5])):
+    for name, rows, records in (("train", train, [6, 6, 6, 2]), ("validation", train[:5], [5])):
         start, _, extract = range(tokenizer.vocabulary_size, tokenizer.vocabulary_size + 3)
         wanted = [(number, label, [[start, *tokenizer.encode(text), extract]])
                   for number, (text, label) in enumerate(rows)]
         assert read_split(tmp_path / "data", name) == wanted
         sizes = [len(sequences[0]) for _, _, sequences in wanted]
         split = manifest.splits[name]
-        assert [shard.records for shard in split.shards] == shards
+        assert [shard.records for shard in split.shards] == records
         assert (split.documents, split.records, split.left_out) == (len(rows), len(rows), {})
         assert (split.tokens, split.predicted_tokens) == (sum(sizes), sum(sizes) - len(sizes))
         assert split.text_bytes == sum(len(text.encode()) for text, _ in rows)
@@ -129,7 +130,7 @@ def test_similarity_of_scores(build, tokenizer, tmp_path):
     assert read_split(tmp_path / "data", "train")[2] == (2, 0.5, [
         [start, *first, delimiter, *second, extract], [start, *second, delimiter, *first, extract]])
     assert manifest.task.is_score and manifest.task.num_classes == 6
-    batch, = input_lib.evaluation_batches(tmp_path / "data", "validation", 5)
+    batch, = evaluation_batches(tmp_path / "data", "validation", 5)
     assert dict(zip(batch["split_positions"].numpy(), batch["labels"].numpy())) == {
         0: 0, 1: 0.25, 2: 0.5, 3: 0.75, -1: 0}
 
@@ -161,8 +162,8 @@ def test_long_text_is_shortened(build, tmp_path, capsys):
 
 
 def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 16)
-    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 64)
+    monkeypatch.setattr(splits, "_CHUNK_ROWS", 16)
+    monkeypatch.setattr(splits, "_SHARD_ROWS", 64)
     (tmp_path / "train.tsv").write_text(
         sst2((sentence(number), number % 2) for number in range(300)), encoding="utf-8")
     folders = []
@@ -280,7 +281,7 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
     files = {"train.tsv": sst2((sentence(number), 0) for number in range(20)),
              "dev.tsv": sst2([("in", 0)])}
     build("sst2", files, output_dir=str(tmp_path / "whole"))
-    encode, calls = build_task.task_encoding.encode_chunk, []
+    encode, calls = shards.encode_rows, []
 
     def stop_at_fifth(*arguments):
         calls.append(arguments)
@@ -289,7 +290,7 @@ def test_stopped_build_is_refused_and_made_again(build, tmp_path, monkeypatch):
         return encode(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_task.task_encoding, "encode_chunk", stop_at_fifth)
+        patch.setattr(shards, "encode_rows", stop_at_fifth)
         with pytest.raises(KeyboardInterrupt):
             build("sst2", {})
     found = contents(tmp_path / "data")
@@ -325,8 +326,8 @@ def test_summary(build, capsys):
 
 def test_published_rows_are_all_built(build, shared_data, tmp_path, monkeypatch):
     """STS-B, whose rows have 7 or 9 columns, quotes and all."""
-    monkeypatch.setattr(task_shards, "_CHUNK_ROWS", 256)
-    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 512)
+    monkeypatch.setattr(splits, "_CHUNK_ROWS", 256)
+    monkeypatch.setattr(splits, "_SHARD_ROWS", 512)
     manifest = build("stsb", {}, input=str(shared_data / "tasks" / "STS-B"))
     assert [split.records for split in manifest.splits.values()] == [5749, 1500]
     labels = [label for _, label, _ in read_split(tmp_path / "data", "validation")]

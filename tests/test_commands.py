@@ -219,7 +219,7 @@ def test_help_is_quick_and_says_what(module):
     (["--num_heads=5"], "multiple of"),
     (["--micro_batch_size=3"], "--micro_batch_size=3 must divide"),
     (["--dropout=1.5"], "--dropout=1.5"),
-    (["--worker_timeout=-1"], "--worker_timeout=-1.0 must not be negative"),
+    (["--worker_timeout=-1"], "--worker_timeout=-1.0 must be at least 0"),
 ], ids=str)
 def test_flags_that_do_not_fit(folder, flags, message):
     assert message in pretrain(folder, "run", *flags, code=1)[1]

@@ -32,7 +32,7 @@ from tests.converted import (
     write_released,
 )
 from tests.test_commands import run, run_process
-from tests.test_finetuning import finetune, make_job
+from tests.test_finetuning import finetune, make_run_config
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
@@ -127,8 +127,8 @@ def test_fine_tuned_runs_answer_the_same(tmp_path, tokenizer, form, layout, caps
     (tmp_path / "rows.tsv").write_text(texts)
     answers = []
     for folder in ("run", "back"):
-        predict_command.predict(PredictionConfig(input=str(tmp_path / "rows.tsv"),
-                                                 probabilities=True), str(tmp_path / folder))
+        predict_command.predict(PredictionConfig(
+            str(tmp_path / folder), input=str(tmp_path / "rows.tsv"), probabilities=True))
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1] and len(answers[0].splitlines()) == texts.count("\n")
 
@@ -156,10 +156,10 @@ def test_a_converted_run_is_started_from_and_not_trained_on(tmp_path, tokenizer)
     shape = make_config(tokenizer, num_special_tokens=3)
     values = dict(init_from=str(tmp_path / "run"), model=shape, training={"num_steps": 2})
     with pytest.raises(UserError, match="holds converted weights, .* --init_from=.*/run and an"):
-        finetune(make_job(tmp_path / "run", data, tokenizer, **values))
+        finetune(make_run_config(tmp_path / "run", data, tokenizer, **values))
     after, _ = weights(str(tmp_path / "run"))
     assert all((after[name] == value).all() for name, value in before.items())
-    assert finetune(make_job(tmp_path / "tuned", data, tokenizer, **values)).total == 2
+    assert finetune(make_run_config(tmp_path / "tuned", data, tokenizer, **values)).total == 2
     # What the refused training leaves does not keep the folder from being replaced.
     conversion.check_target(str(tmp_path / "run"), str(tmp_path / "model"), None, True)
     to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=3)

@@ -51,9 +51,9 @@ def swap(folder, source):
     (lambda f: damage_json(f / "params_shapes.json", lambda s: [[25, 12], [94, 12], *s[2:]]),
      "has rows for 94 tokens and the vocabulary in .* has 95"),
     (lambda f: damage_json(f / "params_shapes.json", lambda s: s[3].__setitem__(
-        slice(None), [6, 6])), r"c_attn/b has shape \(6, 6\); the model wants \(36,\)"),
+        slice(None), [6, 6])), r"c_attn/b has shape \(6, 6\); the model needs \(36,\)"),
     (lambda f: damage_json(f / "params_shapes.json", lambda s: s[2].pop(0) and None),
-     r"model/h0/attn/c_attn/w has shape \(12, 36\); the model wants \(1, 12, 36\)"),
+     r"model/h0/attn/c_attn/w has shape \(12, 36\); the model needs \(1, 12, 36\)"),
     (lambda f: next(f.glob("vocab_*")).unlink(), "Half a tokenizer in"),
     (lambda f: [path.unlink() for path in (*f.glob("vocab_*"), *f.glob("encoder*"))],
      "No tokenizer in"),
@@ -92,7 +92,7 @@ QUERY = "transformer.h.0.attn.c_attn.weight"
 
 @pytest.mark.parametrize("damage, message", [
     (lambda f: (f / "config.json").unlink(), "Cannot read .*config.json"),
-    (lambda f: (f / "config.json").write_text("[1]"), "config.json is not a group of named values"),
+    (lambda f: (f / "config.json").write_text("[1]"), "config.json is not a JSON object"),
     (lambda f: (f / "model.safetensors").unlink(), "No model.safetensors in .*hf.$"),
     (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
      "No model.safetensors .*pytorch_model.bin, is not read here: load it with transformers"),
@@ -120,7 +120,7 @@ QUERY = "transformer.h.0.attn.c_attn.weight"
     (lambda f: change_weights(f, lambda a: a.update({"score.weight": np.zeros((2, 12), "f")})),
      "no place for: score.weight: take"),
     (lambda f: change_weights(f, lambda a: a.update({QUERY: a[QUERY].T.copy()})),
-     r"c_attn.weight has shape \(36, 12\); the model wants \(12, 36\)"),
+     r"c_attn.weight has shape \(36, 12\); the model needs \(12, 36\)"),
     (lambda f: change_weights(f, lambda a: a.update({QUERY: a[QUERY].astype(np.float64)})),
      "c_attn.weight is of type float64"),
     (lambda f: change_weights(f, lambda a: a.update({QUERY[12:]: a[QUERY]})),

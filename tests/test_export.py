@@ -178,8 +178,8 @@ def test_classify(folder, ask, tokenizer, form):
 def test_classify_text_is_predict(folder, ask, tmp_path, form):
     task, rows = TASKS[form], make_texts(form, 11)
     source = write_input(tmp_path, form, rows, "jsonl")
-    predict_command.predict(PredictionConfig(input=source, output=f"{tmp_path}/out.tsv",
-                                             probabilities=True), str(folder / form))
+    predict_command.predict(PredictionConfig(
+        str(folder / form), input=source, output=f"{tmp_path}/out.tsv", probabilities=True))
     expected = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     names = {"classification": ["text"], "entailment": ["premise", "hypothesis"],
              "similarity": ["first", "second"], "multiple_choice": ["context", "question"]}[form]
@@ -339,7 +339,7 @@ def test_the_command(folder, tmp_path):
             (["--version=1"], "out/1 holds an exported model: give another --version"),
             ([f"--model_dir={tmp_path}/empty"], f"No model.json in {tmp_path}/empty"),
             ([f"--model_dir={unsaved}"], f"No checkpoint in {unsaved}/checkpoints"),
-            ([f"--output_dir={tmp_path}/file"], f"{tmp_path}/file is a file where a folder")):
+            ([f"--output_dir={tmp_path}/file"], f"{tmp_path}/file is a file and not a folder")):
         _, err = run("gpt_tf.export", *flags, *changed, code=1)
         assert err.startswith("error: ") and message in err and err.count("\n") == 1
     assert sorted(os.listdir(tmp_path / "out")) == [".lock", "1"]

@@ -86,7 +86,8 @@ def test_several_seeds_from_scratch(folder):
 @pytest.mark.parametrize("flags, message", [
     (["--hidden_dim=64"], "--hidden_dim=64, but the model of .*pretrained has hidden_dim 16"),
     (["--attention_dropout=1.5"], "--attention_dropout=1.5"),
-    (["--strategy=multi_worker", "--worker_timeout=-1"], "--worker_timeout=-1.0 must not be neg"),
+    (["--strategy=multi_worker", "--worker_timeout=-1"],
+     "--worker_timeout=-1.0 must be at least 0"),
     (["--lm_coef=0"], "holds a run with --lm_coef=0.5"),
     (["--attention_dropout=0"], "holds a run with --attention_dropout=0.1"),
     (["--init_from={folder}/nothing"], "nothing: it is not a run folder"),

@@ -20,6 +20,7 @@ from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.tasks import metrics
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning
+from gpt_tf.training import run as training_run
 from gpt_tf.training.predictor import Predictor
 from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
@@ -56,12 +57,13 @@ def data_fixture(tmp_path_factory, tokenizer):
             for name, task in task_data.TASKS.items()}
 
 
-def make_job(folder, data_dir, tokenizer, options=None, training=None, **fields):
+def make_run_config(folder, data_dir, tokenizer, options=None, training=None, **fields):
     training = dict(batch_size=16, num_epochs=3.0, log_every=1, save_every=3, jit_compile=False,
                     keep_checkpoints=1, strategy="one_device") | (training or {})
-    return finetuning.Job(**dict(
-        data_dir=data_dir, model_dir=str(folder), init_from=run_folder.FROM_SCRATCH,
-        model=shape(tokenizer, 3, num_layers=1), fine_tuning=FineTuningConfig(**options or {}),
+    return finetuning.FineTuningRunConfig(**dict(
+        data=finetuning.load_data(data_dir), model_dir=str(folder),
+        init_from=run_folder.FROM_SCRATCH, model=shape(tokenizer, 3, num_layers=1),
+        fine_tuning=FineTuningConfig(**options or {}),
         optimizer=OptimizerConfig(learning_rate=1e-2, schedule="linear"),
         training=TrainingConfig(**training), flags_text="--seed=0\n",
         resumable=frozenset()) | fields)
@@ -69,15 +71,16 @@ def make_job(folder, data_dir, tokenizer, options=None, training=None, **fields)
 
 @pytest.fixture(name="whole", scope="module")
 def whole_fixture(tmp_path_factory, data, tokenizer):
-    """A run that nobody interrupts: its job and outcome."""
-    job = make_job(tmp_path_factory.mktemp("whole") / "run", data["classification"], tokenizer)
-    return job, finetune(job)
+    """A run that nobody interrupts: its config and outcome."""
+    config = make_run_config(tmp_path_factory.mktemp("whole") / "run", data["classification"],
+                             tokenizer)
+    return config, finetune(config)
 
 
-def finetune(job):
-    cluster = distribution.join(job.training.strategy)
-    with cluster.owning(job.model_dir):
-        return finetuning.finetune(job, cluster)
+def finetune(config):
+    cluster = distribution.join(config.training.strategy)
+    with cluster.owning(config.model_dir):
+        return finetuning.finetune(config, cluster)
 
 
 def arrays(model):
@@ -112,11 +115,12 @@ def test_what_is_transferred(tmp_path, tokenizer, num_layers):
     ("classification", "accuracy", 0.8), ("scores", "pearson", 0.7),
     ("multiple_choice", "accuracy", 0.6)])
 def test_a_run_learns_and_keeps_its_best(tmp_path, data, tokenizer, form, metric, least):
-    job = make_job(tmp_path / "run", data[form], tokenizer,
-                   training={"num_epochs": 12.0, "jit_compile": form == "multiple_choice"})
-    outcome = finetune(job)
+    config = make_run_config(tmp_path / "run", data[form], tokenizer,
+                             training={"num_epochs": 12.0,
+                                       "jit_compile": form == "multiple_choice"})
+    outcome = finetune(config)
     assert outcome.total == 48 and outcome.scores[f"validation/{metric}"] > least
-    rows = rows_of(job.model_dir)
+    rows = rows_of(config.model_dir)
     train = [row for row in rows if "train/loss" in row]
     for row in train:
         assert row["train/loss"] == pytest.approx(
@@ -126,11 +130,11 @@ def test_a_run_learns_and_keeps_its_best(tmp_path, data, tokenizer, form, metric
     assert list(validations) == list(range(4, 49, 4))
     scores = [row[f"validation/{metric}"] for row in validations.values()]
     assert outcome.best_step == list(validations)[int(np.argmax(scores))]
-    model, task, step = run_folder.load_task_model(job.model_dir)
+    model, task, step = run_folder.load_task_model(config.model_dir)
     assert (task, step) == (task_data.TASKS[form], outcome.best_step)
-    assert run_folder.load_task(job.model_dir) == (task, task_data.MAX_LENGTH)
+    assert run_folder.load_task(config.model_dir) == (task, task_data.MAX_LENGTH)
     predictor = Predictor(model, distribution.make_strategy("one_device"))
-    found = predictor(evaluation_batches(job.data_dir, "validation", 5))
+    found = predictor(evaluation_batches(config.data.folder, "validation", 5))
     assert found.loss == pytest.approx(outcome.scores["validation/loss"], rel=1e-5)
     assert metrics.METRICS[metric](found.labels, found.predictions) == pytest.approx(
         outcome.scores[f"validation/{metric}"], rel=1e-5)
@@ -148,7 +152,7 @@ def test_a_fine_tuned_run_gives_its_special_rows_too(whole, tokenizer):
 
 @pytest.mark.parametrize("after", [2, 8, 12])
 def test_interrupted_run_ends_bit_identical(whole, tmp_path, monkeypatch, after):
-    job = dataclasses.replace(whole[0], model_dir=str(tmp_path / "run"))
+    config = dataclasses.replace(whole[0], model_dir=str(tmp_path / "run"))
     original = finetuning.task_batches
 
     def interrupting(*arguments):
@@ -159,14 +163,14 @@ def test_interrupted_run_ends_bit_identical(whole, tmp_path, monkeypatch, after)
 
     monkeypatch.setattr(finetuning, "task_batches", interrupting)
     with pytest.raises(Interrupted, match=f"update {after} of {STEPS}"):
-        finetune(job)
+        finetune(config)
     monkeypatch.setattr(finetuning, "task_batches", original)
-    assert finetune(job) == whole[1]
+    assert finetune(config) == whole[1]
     for part in ("best", "checkpoints"):
         assert_same_tensors(os.path.join(whole[0].model_dir, part),
-                            os.path.join(job.model_dir, part))
+                            os.path.join(config.model_dir, part))
     found, expected = ([(row["step"], row.get("validation/loss")) for row in rows_of(folder)]
-                       for folder in (job.model_dir, whole[0].model_dir))
+                       for folder in (config.model_dir, whole[0].model_dir))
     assert found == expected
 
 
@@ -207,18 +211,19 @@ def test_only_a_better_validation_replaces_the_best(tmp_path):
 @pytest.mark.parametrize("per_epoch, steps", [
     (0.0, [12]), (1.5, [3, 6, 8, 11, 12])])
 def test_validations_are_counted_in_epochs(tmp_path, data, tokenizer, per_epoch, steps):
-    job = make_job(tmp_path / "run", data["classification"], tokenizer,
-                   {"evaluations_per_epoch": per_epoch, "lm_coef": 0.0})
-    finetune(job)
-    rows = rows_of(job.model_dir)
+    config = make_run_config(tmp_path / "run", data["classification"], tokenizer,
+                             {"evaluations_per_epoch": per_epoch, "lm_coef": 0.0})
+    finetune(config)
+    rows = rows_of(config.model_dir)
     assert [row["step"] for row in rows if "validation/loss" in row] == steps
     assert "train/lm_loss" not in rows[0] and "train/perplexity" not in rows[0]
 
 
 def test_warmup_is_a_share_of_the_updates(tmp_path, data, tokenizer):
-    job = make_job(tmp_path / "run", data["classification"], tokenizer, {"warmup_fraction": 0.2})
-    finetune(job)
-    rates = [row["train/learning_rate"] for row in rows_of(job.model_dir)
+    config = make_run_config(tmp_path / "run", data["classification"], tokenizer,
+                             {"warmup_fraction": 0.2})
+    finetune(config)
+    rates = [row["train/learning_rate"] for row in rows_of(config.model_dir)
              if "train/learning_rate" in row]
     fractions = np.arange(1, STEPS + 1) / STEPS
     np.testing.assert_allclose(
@@ -227,12 +232,12 @@ def test_warmup_is_a_share_of_the_updates(tmp_path, data, tokenizer):
 
 def test_the_step_is_traced_once_for_each_width(tmp_path, data, tokenizer, monkeypatch):
     made = []
-    monkeypatch.setattr(finetuning, "TrainStep",
+    monkeypatch.setattr(training_run, "TrainStep",
                         lambda *arguments: made.append(TrainStep(*arguments)) or made[0])
-    job = make_job(tmp_path / "run", data["classification"], tokenizer, training={
+    config = make_run_config(tmp_path / "run", data["classification"], tokenizer, training={
         "batch_size": 4, "log_every": 1000})
-    finetune(job)
-    widths = {batch["token_ids"].shape[2] for batch in task_batches(job.data_dir, 4, 0, 48)}
+    finetune(config)
+    widths = {batch["token_ids"].shape[2] for batch in task_batches(config.data.folder, 4, 0, 48)}
     assert len(widths) > 1
     assert made[0]._gradients.experimental_get_tracing_count() == len(widths)
 
@@ -241,31 +246,32 @@ def test_several_validation_splits(tmp_path, tokenizer):
     task = task_data.TASKS["classification"]
     data_dir = task_data.write(str(tmp_path / "data"), tokenizer, task, {
         "train": 32, "validation_mismatched": 9, "validation_matched": 17, "test": 5})
-    outcome = finetune(make_job(tmp_path / "run", data_dir, tokenizer,
-                                           training={"num_epochs": 1.0}))
+    outcome = finetune(make_run_config(tmp_path / "run", data_dir, tokenizer,
+                                       training={"num_epochs": 1.0}))
     assert list(outcome.scores) == [
         f"validation_{split}/{name}" for split in ("matched", "mismatched")
         for name in ("accuracy", "f1", "loss")]
 
 
 def test_runs_of_several_seeds(tmp_path, data, tokenizer):
-    jobs = {}
+    configs = {}
     for seed in (3, 4):
-        job = make_job(tmp_path / f"run-{seed}", data["classification"], tokenizer,
-                       flags_text=f"--seed={seed}\n")
-        jobs[seed] = dataclasses.replace(
-            job, training=dataclasses.replace(job.training, seed=seed))
-    table = finetuning.finetune_all(jobs, distribution.join("one_device"), str(tmp_path))
+        config = make_run_config(tmp_path / f"run-{seed}", data["classification"], tokenizer,
+                                 flags_text=f"--seed={seed}\n")
+        configs[seed] = dataclasses.replace(
+            config, training=dataclasses.replace(config.training, seed=seed))
+    table = finetuning.finetune_all(configs, distribution.join("one_device"), str(tmp_path))
     found = json.loads((tmp_path / "runs.json").read_text())
-    alone = finetune(dataclasses.replace(jobs[4], model_dir=str(tmp_path / "alone")))
+    alone = finetune(dataclasses.replace(configs[4], model_dir=str(tmp_path / "alone")))
     assert found["runs"][1] == {"seed": 4, "best_step": alone.best_step, **alone.scores}
     losses = [run["validation/loss"] for run in found["runs"]]
     assert losses[0] != losses[1]
     assert found["summary"]["validation/loss"]["median"] == pytest.approx(np.mean(losses))
     assert f"{np.mean(losses):.4f}" in table and "seed 4" in table
-    before = rows_of(jobs[3].model_dir)
-    assert finetuning.finetune_all(jobs, distribution.join("one_device"), str(tmp_path)) == table
-    assert rows_of(jobs[3].model_dir) == before
+    before = rows_of(configs[3].model_dir)
+    cluster = distribution.join("one_device")
+    assert finetuning.finetune_all(configs, cluster, str(tmp_path)) == table
+    assert rows_of(configs[3].model_dir) == before
 
 
 def test_what_does_not_fit(tmp_path, data, tokenizer):
@@ -274,8 +280,8 @@ def test_what_does_not_fit(tmp_path, data, tokenizer):
 
     def error(match, data_dir=data_dir, **fields):
         with pytest.raises(UserError, match=match):
-            finetune(make_job(tmp_path / "new", data_dir, tokenizer,
-                                         **{"init_from": str(tmp_path / "run")} | fields))
+            finetune(make_run_config(tmp_path / "new", data_dir, tokenizer,
+                                     **{"init_from": str(tmp_path / "run")} | fields))
 
     error("--transfer_layers=3: .*run has 1 blocks", options={"transfer_layers": 3})
     error("up to 24 tokens and the model takes 16: .*--max_length=16",
@@ -293,8 +299,8 @@ def test_a_folder_of_another_kind_of_run(tmp_path, data, tokenizer, whole):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "pretrain.flags").write_text("")
     with pytest.raises(UserError, match="gpt_tf.finetune did not make"):
-        finetune(make_job(tmp_path / "run", data["scores"], tokenizer))
+        finetune(make_run_config(tmp_path / "run", data["scores"], tokenizer))
     with pytest.raises(UserError, match="not a fine-tuned run"):
         run_folder.load_task_model(str(tmp_path / "run"))
     with pytest.raises(UserError, match="other data"):
-        finetune(dataclasses.replace(whole[0], data_dir=data["scores"]))
+        finetune(dataclasses.replace(whole[0], data=finetuning.load_data(data["scores"])))

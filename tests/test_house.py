@@ -106,7 +106,19 @@ def test_what_needs_no_tensorflow_imports_none():
     names = [name for name in house.modules(ROOT, "gpt_tf") if
              house.room(name) in WITHOUT_TENSORFLOW and name not in KNOWS_TENSORFLOW]
     assert {house.room(name) for name in names} == set(WITHOUT_TENSORFLOW)
-    assert not loaded_by(*names) & {"tensorflow", "keras", "keras_nlp", "keras_hub"}
+    slow = {"tensorflow", "keras", "keras_nlp", "keras_hub", "scipy.stats", "sklearn"}
+    assert not loaded_by(*names) & slow
+
+
+def test_who_reads_weights_and_predicts_loads_nothing_that_trains():
+    found = loaded_by("gpt_tf.evaluation.answering", "gpt_tf.serving.saved_model",
+                      "gpt_tf.keras_models.text_classifier", "gpt_tf.keras_models.causal_lm")
+    assert "gpt_tf.training.predictor" in found
+    assert not found & {
+        *(f"gpt_tf.training.{name}" for name in (
+            "trainer", "train_step", "distribution", "cluster_environment", "run", "pretraining",
+            "finetuning")),
+        "gpt_tf.runs.reporting", "gpt_tf.runs.pictures"}  # matplotlib comes with Keras
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),

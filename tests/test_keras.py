@@ -315,10 +315,10 @@ def test_a_newcomers_three_lines(run, tmp_path):
 
 
 def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
-    from tests.test_finetuning import finetune, make_job
+    from tests.test_finetuning import finetune, make_run_config
     data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
     (tmp_path / "run").mkdir()
-    finetune(make_job(tmp_path / "run", data, tokenizer))
+    finetune(make_run_config(tmp_path / "run", data, tokenizer))
     classifier = GPTTextClassifier.from_preset(str(tmp_path / "run"))
     ours, _, _ = run_folder.load_task_model(str(tmp_path / "run"))
     texts = ["the cat sat", "and the dog"]

@@ -1,10 +1,14 @@
 """The decoder's behaviour: who sees whom, padding, caches, sizes."""
 
+import pkgutil
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
+import gpt_tf.model
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskHead
@@ -21,6 +25,16 @@ def model():
 @pytest.fixture
 def token_ids():
     return tf.constant(np.random.default_rng(0).integers(0, 61, [3, 12]), tf.int32)
+
+
+def test_the_table_of_equations_names_what_is_there():
+    text = gpt_tf.model.__doc__
+    names = re.findall(r"`([\w.]+\.\w+)`", text)
+    assert len(names) > 20 and len(names) == len(re.findall(r"`[^`]+`", text)) - 1  # `gpt_tf`
+    for name in names:
+        pkgutil.resolve_name(f"gpt_tf.{name}")
+    for number in range(1, 6):
+        assert f"\n  equation {number}  " in text
 
 
 def test_paper_size():

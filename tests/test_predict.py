@@ -18,7 +18,7 @@ from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks import forms
-from gpt_tf.tasks import lines as task_text
+from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
 from pipelines.building.shard_writer import ShardWriter
 from tests import corpora, task_data
@@ -99,8 +99,8 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     model, *_ = run_folder.load_task_model(runs[form])
     expected = task_data.predict(model, evaluation_batches(tmp_path / "data", "test", 5))
     source, target = write_input(tmp_path, form, rows, kind), str(tmp_path / "out.jsonl")
-    command.predict(PredictionConfig(input=source, output=target, probabilities=True,
-                                     batch_size=2), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=target, probabilities=True,
+                                     batch_size=2))
     found = [json.loads(line) for line in pathlib.Path(target).read_text("utf-8").splitlines()]
     np.testing.assert_allclose([list(each["probabilities"].values()) for each in found],
                                expected.probabilities, atol=1e-5)
@@ -112,11 +112,11 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     assert 0 < shortened < 11 or form == "classification"
     assert (f"{shortened} of 11 rows were too long" in capsys.readouterr().err) == (shortened > 0)
 
-    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv")), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv")))
     lines = (tmp_path / "out.tsv").read_text().splitlines()
     assert lines == [str(each) for each in answers] or task.is_score
-    command.predict(PredictionConfig(input=source, output=str(tmp_path / "out.tsv"),
-                                     probabilities=True), runs[form])
+    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv"),
+                                     probabilities=True))
     assert f"Columns: prediction, {', '.join(found[0]['probabilities'])}" in capsys.readouterr().err
     cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
@@ -144,7 +144,7 @@ def test_a_terminal_is_answered_line_by_line(runs, monkeypatch, capsys):
     terminal = Terminal([b"the end.\n", b"and then\n", b"in\n"], lambda: out.getvalue().decode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(terminal))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    command.predict(PredictionConfig(), runs["classification"])
+    command.predict(PredictionConfig(runs["classification"]))
     assert terminal.before == [0, 1, 2, 3]
     assert set(out.getvalue().decode().split()) <= {"sad", "glad"}
     assert "Give text as lines" in capsys.readouterr().err
@@ -161,12 +161,12 @@ def test_the_command(runs, tmp_path):
     refused = run_command(*flags, f"--output={tmp_path}/answers.tsv",
                           stdin="the end.\tand then\nin\n")
     assert refused.code == 1 and not list(tmp_path.iterdir())
-    assert refused.stderr == ("error: standard input, line 2: 1 texts where follows wants 2: "
-                              "premise, hypothesis; mend or remove it.\n")
+    assert refused.stderr == ("error: standard input, line 2: 1 texts where follows needs 2: "
+                              "premise, hypothesis; correct or remove it.\n")
 
 
 def read(form, data, kind):
-    return [texts for _, texts in task_text.read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
+    return [texts for _, texts in read_texts(TASKS[form], io.BytesIO(data), kind, "in")]
 
 
 def test_spaces_ends_and_blank_ends_do_not_count():
@@ -180,15 +180,15 @@ def test_spaces_ends_and_blank_ends_do_not_count():
 @pytest.mark.parametrize("form, kind, data, message", [
     ("classification", "lines", b"a\n\nb\n", "in, line 2: the line is blank"),
     ("classification", "lines", b"a\n\xff\n", "in, line 2: .*utf-8"),
-    ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling wants 1: text"),
+    ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling needs 1: text"),
     ("entailment", "tsv", b"a\tb\nc\t \n", "line 2: the text of hypothesis is empty"),
-    ("entailment", "lines", b"a\n", "wants premise, hypothesis: give --format=tsv"),
+    ("entailment", "lines", b"a\n", "needs premise, hypothesis: give --format=tsv"),
     ("entailment", "jsonl", b'{"premise": "a"}\n', "line 1: 'hypothesis' must be a text"),
     ("entailment", "jsonl", b'{"premise": "a", "hypothesis": 3}\n', "'hypothesis' must be a text"),
-    ("entailment", "jsonl", b'["a", "b"]\n', "not a group of named values"),
+    ("entailment", "jsonl", b'["a", "b"]\n', "not a JSON object"),
     ("entailment", "jsonl", b'{"premise": \n', "line 1: .*column"),
     ("classification", "jsonl", b'{"text": "\\ud800"}\n', "line 1: .*surrogates"),
-    ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending wants 5"),
+    ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending needs 5"),
     ("multiple_choice", "tsv", b"c\tq\ta\tb\t\n", "the text of answers is empty"),
     ("multiple_choice", "jsonl", b'{"context": "c", "answers": "a"}\n',
      "'answers' must be a list of texts"),
@@ -202,12 +202,12 @@ def test_bad_lines(form, kind, data, message):
 def test_what_does_not_fit(runs, tmp_path):
     def error(match, run=runs["classification"], **values):
         with pytest.raises(UserError, match=match):
-            command.predict(PredictionConfig(**values), run)
+            command.predict(PredictionConfig(run, **values))
 
     error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
     error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
     error("not a fine-tuned run", run=str(tmp_path))
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
-    error("empty.txt, line 1: .* mend or remove it", input=str(tmp_path / "empty.txt"))
+    error("empty.txt, line 1: .* correct or remove it", input=str(tmp_path / "empty.txt"))
     with pytest.raises(ValueError, match="--batch_size=0"):
-        PredictionConfig(batch_size=0)
+        PredictionConfig("run", batch_size=0)

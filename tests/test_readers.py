@@ -11,14 +11,14 @@ import tensorflow_datasets as tfds
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer.cleaning import check_lines
-from pipelines.corpus import corpus as readers
 from pipelines.corpus import sources
+from pipelines.corpus.corpus import open_corpus
 from pipelines.reading import files
 
 
 def read(patterns, **options):
     """[(name, text), ...] and the counts of what was skipped."""
-    corpus = readers.open_corpus(",".join(map(str, patterns)), **options)
+    corpus = open_corpus(",".join(map(str, patterns)), **options)
     found = [(document.name, "".join(document.blocks())) for document in corpus.documents()]
     return found, {reason: count for reason, count in corpus.skipped.items() if count}
 
@@ -77,7 +77,7 @@ def test_a_corpus_can_be_read_again_after_a_part(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "BLOCK_BYTES", 4)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(name * 30)
-    corpus = readers.open_corpus(f"{tmp_path}/*.txt")
+    corpus = open_corpus(f"{tmp_path}/*.txt")
     assert [next(document.blocks()) for document in corpus.documents()] == ["aaaa", "bbbb", "cccc"]
     documents = list(map(lambda document: "".join(document.blocks()), corpus.documents()))
     assert documents == ["a" * 30, "b" * 30, "c" * 30]
@@ -188,12 +188,12 @@ def test_files_and_rows_with_a_line_without_end_are_named(tmp_path, monkeypatch)
 def test_bad_patterns(tmp_path, pattern, message):
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(UserError, match=message):
-        readers.open_corpus(pattern.format(folder=tmp_path))
+        open_corpus(pattern.format(folder=tmp_path))
 
 
 def test_file_that_goes_away(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
-    corpus = readers.open_corpus(f"{tmp_path}/a.jsonl")
+    corpus = open_corpus(f"{tmp_path}/a.jsonl")
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(UserError, match="Cannot read .*a.jsonl"):
         list(corpus.documents())
@@ -204,13 +204,13 @@ def test_sizes_for_progress(tmp_path):
     (tmp_path / "a.txt").write_bytes(data)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(data))
     write_rows(tmp_path / "a.jsonl", [{"text": "one"}, {"text": "two"}])
-    corpus = readers.open_corpus(f"{tmp_path}/*")
+    corpus = open_corpus(f"{tmp_path}/*")
     done = 0
     for document in corpus.documents():
         list(document.blocks())
         done += document.source_bytes
     assert done == corpus.total_bytes == 1000 + 2 * len('{"text": "one"}\n')
-    assert readers.open_corpus("tfds:lm1b").total_bytes is None
+    assert open_corpus("tfds:lm1b").total_bytes is None
 
 
 def test_opening_imports_no_tensorflow(tmp_path):
@@ -278,7 +278,7 @@ def test_reading_on_from_any_document(tmp_path, monkeypatch):
             write_rows(tmp_path / f"{number:02}.jsonl{ending}", [*rows, b"  ", rows[1]], opener)
         with opener(tmp_path / f"{number:02}.txt{ending}", "wb") as stream:
             stream.write(b"" if number == 6 else f"\ufeffZo\u00eb {number}\n".encode() * 3)
-    corpus = readers.open_corpus(f"{tmp_path}/*.txt*,{tmp_path}/*.jsonl*")
+    corpus = open_corpus(f"{tmp_path}/*.txt*,{tmp_path}/*.jsonl*")
 
     def taken(documents):
         return [(document.name, "".join(document.blocks()), document.digest)

@@ -269,7 +269,7 @@ def test_altered_manifest_is_refused(tmp_path, change, message):
     (lambda m: m.update(task=None), "'task' is not known, or not with that task"),
     (lambda m: m.update(kind="language_model"), "not with that task"),
     (lambda m: m.update(kind="tasks"), "'tasks' is not known"),
-    (lambda m: m.update(task=[1]), "task: a group of named values is wanted"),
+    (lambda m: m.update(task=[1]), "task: expected a JSON object"),
     (lambda m: m["task"].pop("labels"), "task: labels missing"),
     (lambda m: m["task"].update(labels="ab"), "labels cannot be 'ab'"),
     (lambda m: m["task"].update(labels=["a", 1]), "labels cannot be"),

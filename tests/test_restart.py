@@ -1,8 +1,10 @@
 """A build that was killed at any instant goes on: the same bytes, nothing finished made again."""
 
+import contextlib
 import gzip
 import json
 import os
+import pickle
 import shutil
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from pipelines import build_corpus, build_task
-from pipelines.building import notes
-from pipelines.corpus import splitting
-from pipelines.tasks import shards
+from pipelines.building import frame, notes, with_beam
+from pipelines.corpus.shards import WindowMaker
+from pipelines.tasks import splits
+from pipelines.tasks.shards import RecordMaker
 from tests import corpora
 from tests.corpora import contents, make_text
 
@@ -34,7 +37,7 @@ def source_fixture(tmp_path):
 @pytest.fixture(name="corpus")
 def corpus_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
     """Builds 3 slices of 2 documents; compressed, for tf.data takes its time to start."""
-    monkeypatch.setattr(build_corpus, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
     for number in range(6):
         write(source / f"{number}.txt.gz", make_text(number, 4))
 
@@ -50,9 +53,9 @@ def corpus_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
 @pytest.fixture(name="task")
 def task_fixture(source, tokenizer_dir, tmp_path, monkeypatch):
     """Builds shards of 4, 4, 1 and 2 rows."""
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
-    monkeypatch.setattr(shards, "_CHUNK_ROWS", 2)
-    monkeypatch.setattr(shards, "_SHARD_ROWS", 4)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(splits, "_CHUNK_ROWS", 2)
+    monkeypatch.setattr(splits, "_SHARD_ROWS", 4)
     for name, rows in (("train", 9), ("validation", 2)):
         (source / f"{name}.csv").write_text("body,kind\n" + "".join(
             f"{'the ' * (number + 1)}end.,{number % 2}\n" for number in range(rows)))
@@ -233,8 +236,36 @@ def test_input_that_changes_under_the_build(build, source, tmp_path, monkeypatch
                 path.write_text(path.read_text().replace("the", "and"))
             return then(*arguments)
         return changed
-    monkeypatch.setattr(splitting, "cut_tasks", change(splitting.cut_tasks))
-    monkeypatch.setattr(shards, "cut_chunks", change(shards.cut_chunks))
+    for maker in (WindowMaker, RecordMaker):
+        monkeypatch.setattr(maker, "cut", change(maker.cut))
     with pytest.raises(UserError, match="--input has changed since it was first read"):
         build()
     assert not [name for name in contents(tmp_path / "data") if name.endswith(".tfrecord")]
+
+
+class Elsewhere:
+    """Stands for `with_beam.Pipeline`: each parcel is pickled and made in another folder."""
+
+    def __init__(self, config, options):
+        del config, options
+
+    def run(self, maker, parcels):
+        maker = pickle.dumps(maker.elsewhere())
+        parcels = [pickle.dumps(parcel.alone()) for parcel in parcels]
+        with contextlib.chdir("/"):
+            for parcel in parcels:
+                pickle.loads(maker).make_alone(pickle.loads(parcel))
+
+
+@pytest.mark.parametrize("name, given", [("corpus", "source/*"), ("task", "source")])
+def test_parcels_made_elsewhere(request, tmp_path, monkeypatch, name, given):
+    """The same bytes, though the input is named from here."""
+    build = request.getfixturevalue(name)
+    build()
+    monkeypatch.setattr(with_beam, "Pipeline", Elsewhere)
+    monkeypatch.chdir(tmp_path)
+    build(output_dir="other", runner="DirectRunner", input=given)
+    here, there = contents(tmp_path / "data"), contents(tmp_path / "other")
+    for made in (here, there):
+        del made["manifest.json"]  # which holds --input
+    assert here == there

@@ -8,6 +8,7 @@ import pytest
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import batches as input_lib
+from gpt_tf.data.padding import batch_width
 from tests.test_input import assert_same, take
 from tests.test_records import SCORES, alter_manifest, make_task_folder
 
@@ -26,7 +27,7 @@ def folder_fixture(tmp_path_factory):
     (49, 512, 64), (65, 512, 96), (97, 512, 128), (192, 512, 192), (193, 512, 256),
     (512, 512, 512), (513, 1024, 768), (5, 8, 8), (60, 62, 62)])
 def test_widths(longest, limit, width):
-    assert input_lib.batch_width(longest, limit) == width
+    assert batch_width(longest, limit) == width
 
 
 def test_elements_by_hand(tmp_path):

@@ -10,8 +10,8 @@ from sklearn.model_selection import train_test_split
 import tensorflow_datasets as tfds
 
 from gpt_tf.common.errors import UserError
-from pipelines.tasks import rows as task_readers
-from pipelines.tasks import table as tasks
+from pipelines.tasks.rows import open_task
+from pipelines.tasks.table import find_task
 from tests.task_files import (
     MSR_PARAPHRASE,
     PUBLISHED,
@@ -25,8 +25,7 @@ from tests.task_files import (
 
 def read(task, given, on_bad_row="stop", tfds_dir=""):
     """split -> [(index, texts, label), ...], and split -> reason -> rows left out."""
-    row = tasks.find_task(str(task))
-    found = task_readers.open_task(row, str(given), str(tfds_dir), on_bad_row)
+    found = open_task(find_task(str(task)), str(given), str(tfds_dir), on_bad_row)
     rows = {split: [each[:3] for each in source.rows()] for split, source in found.items()}
     return rows, {split: dict(source.left_out) for split, source in found.items()}
 
@@ -41,7 +40,7 @@ def read(task, given, on_bad_row="stop", tfds_dir=""):
 ])
 def test_row_counts_are_the_published_ones(shared_data, task, folder, counts):
     given = str(shared_data / "tasks" / folder)
-    for split, source in task_readers.open_task(tasks.find_task(task), given, "", "stop").items():
+    for split, source in open_task(find_task(task), given, "", "stop").items():
         rows = list(source.rows())
         assert len(rows) == counts.pop(split)
         assert [row.index for row in rows] == list(range(len(rows)))
@@ -232,7 +231,7 @@ def test_blank_lines_at_the_end_do_not_count(tmp_path):
 
 def test_sources_can_be_read_again(tmp_path):
     folder = write_files(tmp_path, PUBLISHED["qqp"])
-    source = task_readers.open_task(tasks.find_task("qqp"), folder, "", "stop")["train"]
+    source = open_task(find_task("qqp"), folder, "", "stop")["train"]
     assert source.labelled is None
     next(source.rows())
     assert source.labelled
@@ -294,7 +293,7 @@ def test_own_csv(tmp_path, spec):
     """Quoted cells may hold commas, quotes and line ends."""
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbfbody,kind\r\n"a, ""b""\r\nc",bug\r\n\r\nplain,wish\r\n')
-    rows = task_readers.open_task(tasks.find_task(str(spec(TICKETS))), str(path), "", "stop")
+    rows = open_task(find_task(str(spec(TICKETS))), str(path), "", "stop")
     rows = list(rows["train"].rows())
     assert [row[:3] for row in rows] == [(0, ('a, "b"\r\nc',), 0), (1, ("plain",), 1)]
     assert [row.where for row in rows] == [f"{path}, line 2", f"{path}, line 5"]
@@ -335,8 +334,7 @@ def test_own_files_without_a_header(tmp_path, spec):
 def test_own_test_split_may_lack_labels(tmp_path, spec):
     write_files(tmp_path, {"train.tsv": lines("body|kind", "x|bug"), "test.tsv": lines("body", "y"),
                            "dev.jsonl": b'{"body": "z", "kind": "wish"}\n'})
-    row = tasks.find_task(str(spec(TICKETS)))
-    sources = task_readers.open_task(row, str(tmp_path), "", "stop")
+    sources = open_task(find_task(str(spec(TICKETS))), str(tmp_path), "", "stop")
     assert {split: [each.label for each in source.rows()] for split, source in sources.items()} == {
         "train": [0], "validation": [1], "test": [None]}
     assert [source.labelled for source in sources.values()] == [True, True, False]

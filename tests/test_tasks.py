@@ -9,11 +9,11 @@ import tensorflow_datasets as tfds
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tasks.metrics import METRICS
-from pipelines.tasks import spec as task_spec
+from pipelines.tasks import spec
 from pipelines.tasks.description import DrawnPart
 from pipelines.tasks.table import TASKS, find_task
 
-CATALOGUE = [(task, name) for task, row in TASKS.items() for name in row.catalogue]
+CATALOGUE = [(name, theirs) for name, task in TASKS.items() for theirs in task.catalogue]
 SPEC = {"name": "tickets", "form": "classification", "fields": {"text": "body"}, "label": "kind",
         "labels": ["bug", "wish"], "metrics": ["f1", "accuracy"]}
 QUIZ = {"name": "quiz", "form": "multiple_choice", "label": 4, "labels": [0, 1, 2],
@@ -34,15 +34,16 @@ def test_unknown_name():
 
 def test_metrics_of_the_paper():
     """Tables 2 to 4 of the paper; where there are two, the first is the table's."""
-    assert {name: row.metrics for name, row in TASKS.items() if row.metrics != ("accuracy",)} == {
+    assert {name: task.metrics for name, task in TASKS.items()
+            if task.metrics != ("accuracy",)} == {
         "cola": ("matthews",), "mrpc": ("f1", "accuracy"), "qqp": ("f1", "accuracy"),
         "stsb": ("pearson", "spearman")}
 
 
 def test_metrics_exist():
-    assert {*task_spec.CLASS_METRICS, *task_spec.SCORE_METRICS} == set(METRICS)
-    for row in TASKS.values():
-        assert set(row.metrics) <= set(METRICS)
+    assert {*spec.CLASS_METRICS, *spec.SCORE_METRICS} == set(METRICS)
+    for task in TASKS.values():
+        assert set(task.metrics) <= set(METRICS)
 
 
 @pytest.mark.parametrize("name, form, sequences, classes", [
@@ -55,19 +56,19 @@ def test_what_the_manifest_says(name, form, sequences, classes):
     assert task.is_score == (name == "stsb")
 
 
-@pytest.mark.parametrize("task, name", CATALOGUE)
+@pytest.mark.parametrize("name, theirs", CATALOGUE)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own imports
-def test_columns_and_classes_are_the_catalogues(task, name, tmp_path):
-    """Every field that the row names is one of tensorflow-datasets', and every class."""
-    features = tfds.builder(name, data_dir=str(tmp_path)).info.features
-    row = TASKS[task]
-    flattened = {"question": "questions", "answer": "answers"} if task.startswith("race") else {}
-    for source in row.catalogue[name].values():
+def test_columns_and_classes_are_the_catalogues(name, theirs, tmp_path):
+    """Every field that the table names is one of tensorflow-datasets', and every class."""
+    features = tfds.builder(theirs, data_dir=str(tmp_path)).info.features
+    task = TASKS[name]
+    flattened = {"question": "questions", "answer": "answers"} if name.startswith("race") else {}
+    for source in task.catalogue[theirs].values():
         for column in [*source.columns, source.label]:
             assert flattened.get(column, column) in features
         assert source.index is None or source.index in features
     if "label" in features and isinstance(features["label"], tfds.features.ClassLabel):
-        assert features["label"].names == list(row.catalogue_labels or row.labels)
+        assert features["label"].names == list(task.catalogue_labels or task.labels)
 
 
 @pytest.mark.parametrize("rows, held_out", [(1871, 374), (1571, 314), (5, 1)])
@@ -89,8 +90,7 @@ def write(tmp_path, spec):
 
 
 def test_a_users_own_task(tmp_path):
-    row = find_task(write(tmp_path, SPEC))
-    task = row.task()
+    task = find_task(write(tmp_path, SPEC)).task()
     assert (task.name, task.form, task.num_sequences) == ("tickets", "classification", 1)
     assert (task.labels, task.score_range) == (("bug", "wish"), ())
     assert task.metrics == ("f1", "accuracy")
@@ -99,11 +99,11 @@ def test_a_users_own_task(tmp_path):
 
 
 def test_the_examples_of_the_documentation(tmp_path):
-    text, decoder, forms = task_spec.__doc__, json.JSONDecoder(), []
+    text, decoder, forms = spec.__doc__, json.JSONDecoder(), []
     start = text.find('{"name"')
     while start >= 0:
-        spec, end = decoder.raw_decode(text, start)
-        forms.append(find_task(write(tmp_path, spec)).task().form)
+        example, end = decoder.raw_decode(text, start)
+        forms.append(find_task(write(tmp_path, example)).task().form)
         start = text.find('{"name"', end)
     assert forms == ["classification", "similarity", "multiple_choice"]
 
@@ -163,5 +163,5 @@ def test_missing_keys(tmp_path, key):
 def test_descriptions_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="Cannot read .*none.json"):
         find_task(str(tmp_path / "none.json"))
-    with pytest.raises(UserError, match="a group of named values"):
+    with pytest.raises(UserError, match="expected a JSON object"):
         find_task(write(tmp_path, [SPEC]))

@@ -18,16 +18,16 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer, tokenizer
 from gpt_tf.tokenizer.cleaning import Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer.words import WordSplitter, join_words
-from pipelines.corpus import merges as bpe
-from pipelines.train_bpe import count_words
+from pipelines.corpus.merges import learn_merges, make_vocabulary
+from pipelines.corpus.word_counts import count_words
 from tests import awkward_text
 
 
 @pytest.fixture(name="parts", scope="module")
 def fixture_parts() -> tuple[dict[str, int], list[tuple[str, str]]]:
     words = count_words([Piece(awkward_text.PROSE)], "en")
-    merges = list(bpe.learn_merges(words))[:150]
-    return bpe.make_vocabulary(words, merges), merges
+    merges = list(learn_merges(words))[:150]
+    return make_vocabulary(words, merges), merges
 
 
 @pytest.fixture(name="small", scope="module")

@@ -17,7 +17,10 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
-from pipelines.corpus import merges as bpe
+from pipelines.corpus import word_counts
+from pipelines.corpus.corpus import open_corpus
+from pipelines.corpus.merges import learn_merges, learn_tokenizer, make_vocabulary
+from pipelines.corpus.word_counts import count_corpus, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
 
@@ -47,11 +50,11 @@ def test_merges_follow_the_definition():
     for alphabet in ("ab", "abcde", "aaab"):
         counts = {"".join(dice.choices(alphabet, k=dice.randrange(1, 9))): dice.randrange(1, 30)
                   for _ in range(60)}
-        assert list(bpe.learn_merges(counts)) == list(_learn_slowly(counts))
+        assert list(learn_merges(counts)) == list(_learn_slowly(counts))
 
 
 def test_merges_example():
-    assert list(bpe.learn_merges({"abab": 3, "b": 5})) == [
+    assert list(learn_merges({"abab": 3, "b": 5})) == [
         ("a", "b"), ("a", "b</w>"), ("ab", "ab</w>")]
 
 
@@ -68,22 +71,22 @@ def test_as_another_trainer():
         tokenizers.trainers.BpeTrainer(vocab_size=len(alphabet) + 60, show_progress=False,
                                        end_of_word_suffix="</w>", special_tokens=alphabet))
     theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
-    assert list(itertools.islice(bpe.learn_merges(counts), 60)) == theirs
+    assert list(itertools.islice(learn_merges(counts), 60)) == theirs
 
 
 def test_words_are_the_released_ones():
     released = ReleasedEncoder({}, [])
     text = awkward_text.PROSE * 3 + "<b>\nTom &amp; Ann wed. x:P:P\n"
     expected = collections.Counter(word for word in released.words(text) if word != "\n ")
-    counted = train_bpe.count_words([Piece(text)], "en")
+    counted = count_words([Piece(text)], "en")
     assert counted == expected
-    assert train_bpe.count_words([Piece("a" * 257 + " b")], "en") == {"b": 1}
+    assert count_words([Piece("a" * 257 + " b")], "en") == {"b": 1}
 
 
 def test_vocabulary_is_in_the_published_order():
     counts = {"ab": 3, "b": 1, "c": 1}
     merges = [("a", "b</w>")]
-    assert list(bpe.make_vocabulary(counts, merges)) == [
+    assert list(make_vocabulary(counts, merges)) == [
         "<unk>", "b", "a", "c", "b</w>", "a</w>", "c</w>", "ab</w>", "\n</w>"]
 
 
@@ -122,7 +125,7 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
         [sys.executable, "-m", "pipelines.train_bpe", f"--input={books}/*.txt.gz",
          "--num_merges=60", "--num_workers=3", f"--output_dir={books}/command"],
         check=True, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": "1"})
-    monkeypatch.setattr(train_bpe, "_TASK_SIZE", 300)  # many tasks, out of step
+    monkeypatch.setattr(word_counts, "_PORTION_SIZE", 300)  # many, out of step
     made = train_bpe.train(_config(books, num_workers=2))
     assert "60 merges" in capsys.readouterr().out
     assert _read_folder(books / "command") == _read_folder(books / "bpe")
@@ -133,17 +136,17 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
 
 
 def test_text_too_small(books):
-    counts = train_bpe.count_words([Piece("aba ab")], "en")
-    assert len(list(bpe.learn_merges(counts))) == 3
+    counts = count_words([Piece("aba ab")], "en")
+    assert len(list(learn_merges(counts))) == 3
     with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,"):
-        train_bpe.learn(counts, 40_000, "en")
+        learn_tokenizer(counts, 40_000, "en")
     assert not (books / "bpe").exists()
 
 
 def test_folders_are_kept(books):
     folder = books / "bpe"
     words = collections.Counter({"abc": 2})
-    train_bpe.learn(words, 2, "en").save(folder)
+    learn_tokenizer(words, 2, "en").save(folder)
     before = _read_folder(folder)
     with pytest.raises(UserError, match="--overwrite"):
         train_bpe.train(_config(books))
@@ -167,7 +170,7 @@ def test_wrong_flags(books, values, message):
 
 
 def test_only_the_most_frequent_words_are_kept(books, monkeypatch):
-    monkeypatch.setattr(train_bpe, "_MOST_WORDS", 5)
-    corpus = train_bpe.readers.open_corpus(str(books / "*.txt.gz"))
-    counts = train_bpe.count_corpus(corpus, "en", 1)
+    monkeypatch.setattr(word_counts, "_MOST_WORDS", 5)
+    corpus = open_corpus(str(books / "*.txt.gz"))
+    counts = count_corpus(corpus, "en", 1)
     assert len(counts) == 5 and {",", "."} < set(counts)

@@ -26,6 +26,7 @@ from gpt_tf.tasks import metrics
 from gpt_tf.zero_shot import ZeroShotConfig, measure
 from pipelines import build_task
 from pipelines.build_task import TaskConfig
+from pipelines.building import frame
 from pipelines.tasks import table
 from tests import corpora, runs, task_data
 from tests.commands import run_command
@@ -104,7 +105,7 @@ def data_fixture(tmp_path_factory, tokenizer_dir):
     """Task -> its folder of zero-shot data."""
     folder = tmp_path_factory.mktemp("zero_shot")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_task, "Encoders", corpora.InProcess)
+        patch.setattr(frame, "Encoders", corpora.InProcess)
         for task, files in ROWS.items():
             build_task.build(TaskConfig(
                 task=task, input=write_files(folder / f"{task}_rows", files), max_length=64,
@@ -297,7 +298,7 @@ def test_data_and_runs_that_do_not_fit(data, run, tmp_path, tokenizer):
 
 
 def build(tmp_path, tokenizer_dir, task, files, monkeypatch):
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
     build_task.build(TaskConfig(
         task=task, input=write_files(tmp_path / "rows", files), tokenizer=str(tokenizer_dir),
         output_dir=str(tmp_path / "data"), num_workers=1, zero_shot=True, max_length=64))
@@ -339,9 +340,9 @@ def test_options_that_do_not_fit(values, message):
 @pytest.mark.parametrize("module, flags, message", [
     ("gpt_tf.evaluate", ["--model_dir={run}"], "holds zero-shot data: measure it with python -m "
                                                "gpt_tf.zero_shot"),
-    ("gpt_tf.pretrain", ["--model_dir={run}2"], "kind 'zero_shot'; pre-training wants"),
+    ("gpt_tf.pretrain", ["--model_dir={run}2"], "kind 'zero_shot'; pre-training needs"),
     ("gpt_tf.finetune", ["--model_dir={run}2", "--init_from={run}"],
-     "kind 'zero_shot'; fine-tuning wants")])
+     "kind 'zero_shot'; fine-tuning needs")])
 def test_other_commands_refuse_the_data(data, run, module, flags, message):
     done = run_command(module, f"--data_dir={data['dpr']}",
                        *(flag.format(run=run) for flag in flags))

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.text import definite_pronoun_resolution
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.data import batches as input_lib
+from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.tasks import heuristics
 from gpt_tf.tasks.forms import Sequences
@@ -20,8 +20,9 @@ from gpt_tf.tasks.heuristics import find_pronoun, prompts, scored_sequences
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_task
 from pipelines.build_task import TaskConfig
-from pipelines.tasks import rows as task_readers
-from pipelines.tasks import table
+from pipelines.building import frame
+from pipelines.tasks.rows import open_task
+from pipelines.tasks.table import TASKS, find_task
 from tests import corpora
 from tests.task_files import PUBLISHED, write_files
 from tests.zero_shot_files import FILES, SCHEMAS
@@ -29,7 +30,7 @@ from tests.zero_shot_files import FILES, SCHEMAS
 tokenizer_fixture = corpora.tokenizer_fixture
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 
-ZERO_SHOT = [name for name, row in table.TASKS.items() if row.zero_shot]
+ZERO_SHOT = [name for name, task in TASKS.items() if task.zero_shot]
 
 
 # Texts.
@@ -92,7 +93,7 @@ def test_what_cannot_be_scored(pairs, max_length, message):
 # Rows.
 
 def read(path, on_bad_row="stop"):
-    source = task_readers.open_task(table.find_task("dpr"), str(path), "", on_bad_row)["train"]
+    source = open_task(find_task("dpr"), str(path), "", on_bad_row)["train"]
     return list(source.rows()), dict(source.left_out)
 
 
@@ -148,7 +149,7 @@ def test_published_schemas_are_those_of_the_catalogue(shared_data):
         (index, (each["sentence"], each["pronoun"], *each["candidates"]), each["label"])
         for index, each in theirs]
     assert len(rows) == 1316 and not left_out
-    folder = task_readers.open_task(table.find_task("dpr"), str(path.parent), "", "stop")
+    folder = open_task(find_task("dpr"), str(path.parent), "", "stop")
     assert list(folder) == ["train"] and len(list(folder["train"].rows())) == 1316
 
 
@@ -157,13 +158,13 @@ def test_a_prepared_data_set_holds_the_same_rows(tmp_path, monkeypatch):
     schemas = {"train": SCHEMAS, "test": "They sat.\nthey\nMen,boys\nMen\n"}
     paths = {split: tmp_path / f"{split}.c.txt" for split in schemas}
     for split, text in schemas.items():
-        # The library wants a blank line at the end, and the answer spelled as the candidate.
+        # The library needs a blank line at the end, and the answer spelled as the candidate.
         paths[split].write_text(text.replace("\nann\n", "\nAnn\n") + "\n")
     monkeypatch.setattr(tfds.download.DownloadManager, "download", lambda *_: paths)
     tfds.builder("definite_pronoun_resolution",
                  data_dir=str(tmp_path / "prepared")).download_and_prepare()
-    row = table.find_task("dpr")
-    theirs, ours = (task_readers.open_task(row, *given, "stop") for given in (
+    task = find_task("dpr")
+    theirs, ours = (open_task(task, *given, "stop") for given in (
         ("tfds:definite_pronoun_resolution", str(tmp_path / "prepared")), (str(tmp_path), "")))
     assert list(theirs) == list(ours) == ["train", "test"]
     for split, source in ours.items():
@@ -176,9 +177,9 @@ def test_a_prepared_data_set_holds_the_same_rows(tmp_path, monkeypatch):
 def test_parts_encoded_apart_are_the_text_encoded_whole(shared_data, task, given):
     """The joints are where words end, in every published row; 500 of the larger sets."""
     tokenizer = Tokenizer.load(shared_data / "gpt1_bpe")
-    row = table.find_task(task)
-    sources = task_readers.open_task(row, str(shared_data / "tasks" / given), "", "stop")
-    how = row.zero_shot
+    description = find_task(task)
+    sources = open_task(description, str(shared_data / "tasks" / given), "", "stop")
+    how = description.zero_shot
     rows = list(list(sources.values())[-1].rows())
     assert len(rows) >= 500
     for each in rows if task == "dpr" else rows[:500]:
@@ -193,7 +194,7 @@ def test_parts_encoded_apart_are_the_text_encoded_whole(shared_data, task, given
 @pytest.fixture(name="build")
 def build_fixture(tmp_path, tokenizer_dir, monkeypatch):
     """Calls `build_task.build` on a task's files, in this process."""
-    monkeypatch.setattr(build_task, "Encoders", corpora.InProcess)
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
 
     def build(task, files=None, **flags):
         source = write_files(tmp_path / "source" / task, files or FILES[task])
@@ -288,7 +289,7 @@ def test_no_rows_are_taken_for_validation(build):
 
 def test_batches_say_what_is_scored(build, tokenizer, tmp_path):
     build("dpr")
-    batch, = input_lib.evaluation_batches(tmp_path / "data", "train", 3)
+    batch, = evaluation_batches(tmp_path / "data", "train", 3)
     assert batch["split_positions"].numpy().tolist() == [1, 0, -1]
     _, second = wanted(tokenizer, ("Ann", "'s in."), ("Dan", "'s in."))
     assert batch["starts"].numpy()[[0, 2]].tolist() == [second, [0, 0]]
@@ -306,7 +307,8 @@ def test_a_long_context_gives_way(build, tokenizer, tmp_path):
 
 def test_what_cannot_be_scored_is_named_or_counted(build):
     with pytest.raises(UserError, match="train.c.txt, line 1: 6 tokens are to be scored, and one "
-                       "before them is wanted, and --max_length=6; mend or remove the row, or"):
+                       "before them is expected, and --max_length=6; correct or remove the "
+                       "row, or"):
         build("dpr", max_length=6)
     manifest = build("dpr", max_length=6, on_bad_row="skip", overwrite=True)
     assert manifest.splits["train"].left_out == {"nothing to score, or too much": 1}
@@ -328,16 +330,16 @@ def test_tasks_that_do_not_fit_the_flag(build, task, zero_shot, message):
 def test_one_file_of_a_task(build, tmp_path):
     source = write_files(tmp_path / "one", FILES["sst2"] | FILES["cola"])
     assert list(build("sst2", input=f"{source}/train.tsv").splits) == ["train"]
-    with pytest.raises(UserError, match="is a file, and cola wants the folder"):
+    with pytest.raises(UserError, match="is a file, and cola needs the folder"):
         build("cola", input=f"{source}/in_domain_train.tsv", overwrite=True)
-    with pytest.raises(UserError, match="is a file, and race_middle wants the folder"):
+    with pytest.raises(UserError, match="is a file, and race_middle needs the folder"):
         build("race_middle", input=f"{source}/train.tsv", overwrite=True)
 
 
 def test_every_task_of_section_5_has_its_row():
     assert ZERO_SHOT == ["cola", "sst2", "story_cloze", "race_middle", "race_high", "dpr"]
     for name in ZERO_SHOT:
-        task = table.TASKS[name].zero_shot_task()
+        task = TASKS[name].zero_shot_task()
         assert task.heuristic in heuristics.HEURISTICS and task.metrics[0] in ("accuracy",
                                                                                "matthews")
 

@@ -18,6 +18,10 @@ from gpt_tf.common.errors import Interrupted, UserError
 
 Config = TypeVar("Config")
 
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
+           str: flags.DEFINE_string, int | None: flags.DEFINE_integer,
+           str | None: flags.DEFINE_string}
+
 # Flags made here belong to the command that asked for them, as its `--help` should say.
 flags.disclaim_key_flags()
 
@@ -38,9 +42,10 @@ def define_flags(config_class: type, omit: Collection[str] = (), **defaults) -> 
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, list(field.metadata["choices"]), help_text)
         else:
-            define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
-                      float: flags.DEFINE_float, str: flags.DEFINE_string}[type(default)]
-            define(field.name, default, help_text)
+            # The ranges are not given to absl: `from_flags` checks them, as for any other caller.
+            define = _DEFINE[field.type if default is None else type(default)]
+            define(field.name, default, help_text,
+                   required=default is None and field.metadata["required"])
     if defaults:
         raise TypeError(f"{config_class.__name__} has no flags named {sorted(defaults)}")
 
@@ -51,7 +56,7 @@ def from_flags(config_class: type[Config], **values) -> Config:
     A field whose flag this command omits keeps the class's default.
 
     Raises:
-      UserError: the values do not fit together.
+      UserError: a value is out of its range, or they do not fit together.
     """
     for field in dataclasses.fields(config_class):
         if field.name in flags.FLAGS and "help" in field.metadata and field.name not in values:
@@ -67,7 +72,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
     """Builds `config_class` from another run's values, which the flags may not contradict.
 
     Args:
-      config_class: as of `from_flags`.
+      config_class: see `from_flags`.
       values: every field's.
       source: names the run in the error.
       free: fields whose flag, where it is given, stands for the run's value.
@@ -172,9 +177,9 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
         print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
         sys.exit(2)
-    except RecursionError:  # absl looks for names like an unknown one, a sign at a time
-        print("error: the name of a flag here or in a --flagfile is hundreds of signs long: mend "
-              "it.", file=sys.stderr)
+    except RecursionError:  # absl looks for names like an unknown one, a character at a time
+        print("error: the name of a flag here or in a --flagfile is hundreds of characters "
+              "long: correct it.", file=sys.stderr)
         sys.exit(2)
     if rest and not (passes_on and flags.FLAGS[passes_on].value):
         print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "

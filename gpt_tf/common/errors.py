@@ -5,14 +5,14 @@ _LONGEST_MESSAGE = 1200
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one sentence: what, where, what to do.
+    """A mistake the user can put right. The message is one sentence: what, where, what to do.
 
-    What it quotes may come from anywhere: signs that would move or colour a terminal are written
-    as Python writes them, and the middle of what is too long is left out.
+    What it quotes may come from anywhere: characters that would move or colour a terminal are
+    written as Python writes them, and the middle of what is too long is left out.
     """
 
     def __init__(self, message: str):
-        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
         if len(line) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2 - 5
             line = f"{line[:half]} [...] {line[-half:]}"

@@ -175,7 +175,7 @@ def make_folder(path: str | os.PathLike) -> None:
         try:
             os.makedirs(path, exist_ok=True)
         except FileExistsError as error:
-            raise UserError(f"{path} is a file where a folder is wanted: name another.") from error
+            raise UserError(f"{path} is a file and not a folder: name another.") from error
 
 
 @contextlib.contextmanager

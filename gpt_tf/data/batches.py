@@ -23,6 +23,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from gpt_tf.data.manifest import Manifest, rebuild
+from gpt_tf.data.padding import batch_width
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tasks.task import ZeroShotTask
 
@@ -31,7 +32,6 @@ _BATCHES_AHEAD = 2
 
 # The orders of the pools' batches are numbered from here on, those of the epochs from 0.
 _POOL_ORDERS = 1 << 63
-_NARROWEST = 16
 _GOLDEN = np.uint64(0x9e3779b97f4a7c15)
 
 
@@ -53,16 +53,6 @@ def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     key = _mix(_mix(np.array([seed % (1 << 64)], np.uint64) + _GOLDEN)
                ^ np.array([epoch], np.uint64) * _GOLDEN)
     return np.argsort(_mix(_mix(np.arange(size, dtype=np.uint64) * _GOLDEN + key) ^ key))
-
-
-def batch_width(longest: int, sequence_length: int) -> int:
-    """The least of 16, 24, 32, 48, 64, 96, 128, ... that holds `longest` tokens, or the limit.
-
-    Few widths, because a step is compiled once for each.
-    """
-    power = max(_NARROWEST, 1 << (longest - 1).bit_length())
-    width = power * 3 // 4 if _NARROWEST < longest <= power * 3 // 4 else power
-    return min(width, sequence_length)
 
 
 class BatchShare(NamedTuple):
@@ -93,7 +83,7 @@ class Batches:
       "batch_rows": tf.int32 [B], the row's number in the global batch,
       "step": tf.int64 [], the number of the update (or of the batch), counted from 1}
 
-    Each element of a task's data, T the `batch_width` of its longest sequence: {
+    Each element of a task's data, T the `padding.batch_width` of its longest sequence: {
       "token_ids": tf.int32 [B, K, T], padded with 0,
       "lengths": tf.int32 [B, K], real tokens of each sequence,
       "labels": tf.int32 [B], -1 without one; or tf.float32 [B] of scores, NaN without one,
@@ -108,7 +98,7 @@ class Batches:
     Attributes:
       dataset: the dataset.
       manifest: the data folder's Manifest.
-      reader: records.SplitReader of the split.
+      reader: the `reader.SplitReader` of the split.
     """
 
     def __init__(self, reader: SplitReader, rows: range,
@@ -212,7 +202,8 @@ def _stream(size: int, seed: int):
 
 
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
-                  start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
+                  start_step: int = 0, share: BatchShare = WHOLE_BATCH,
+                  manifest: Manifest | None = None) -> Batches:
     """The endless training data from update `start_step` + 1 on.
 
     Args:
@@ -221,11 +212,12 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
       seed: decides the order.
       start_step: updates already done.
       share: the rows that are read of each batch.
+      manifest: the folder's, where it is read already.
 
     Raises:
       UserError: see `reader.SplitReader`.
     """
-    reader = SplitReader(data_dir, "train")
+    reader = SplitReader(data_dir, "train", manifest)
     stream = _stream(len(reader), seed)
 
     def positions(step: int) -> np.ndarray:
@@ -236,7 +228,8 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
 
 
 def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
-                 start_step: int = 0, share: BatchShare = WHOLE_BATCH) -> Batches:
+                 start_step: int = 0, share: BatchShare = WHOLE_BATCH,
+                 manifest: Manifest | None = None) -> Batches:
     """The training data of a task, updates `start_step` + 1 .. `total_steps`.
 
     Args:
@@ -246,11 +239,12 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
       total_steps: updates of the whole run.
       start_step: updates already done.
       share: the rows that are read of each batch.
+      manifest: the folder's, where it is read already.
 
     Raises:
       UserError: the training rows have no labels; see `reader.SplitReader`, too.
     """
-    reader = SplitReader(data_dir, "train")
+    reader = SplitReader(data_dir, "train", manifest)
     if not reader.manifest.splits["train"].labelled:
         raise UserError(f"The training split of {os.fspath(data_dir)} has rows without a label, "
                         "and nothing can be learnt from those: build it from labelled rows.")
@@ -276,15 +270,17 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
 
 
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
-                       share: BatchShare = WHOLE_BATCH) -> Batches:
+                       share: BatchShare = WHOLE_BATCH,
+                       manifest: Manifest | None = None) -> Batches:
     """Every record of `split` once: a task's by length, a language model's in order.
 
-    Of each batch of `batch_size` rows those of `share` are read.
+    Of each batch of `batch_size` rows those of `share` are read; `manifest` is the folder's, where
+    it is read already.
 
     Raises:
       UserError: see `reader.SplitReader`.
     """
-    reader = SplitReader(data_dir, split)
+    reader = SplitReader(data_dir, split, manifest)
     order = (np.arange(len(reader)) if reader.manifest.task is None
              else np.argsort(reader.lengths, kind="stable"))
 

@@ -100,23 +100,23 @@ class Manifest:
                             f"--output_dir={os.fspath(data_dir)} ...")
         value = read_json(path, "the data folder's manifest")
         known = value if isinstance(value, dict) else {}
-        version, mend = known.get("format_version"), rebuild(known.get("kind"))
+        version, remedy = known.get("format_version"), rebuild(known.get("kind"))
         if version != FORMAT_VERSION:
             raise UserError(f"{path}: format_version is {version!r} and this program reads "
-                            f"{FORMAT_VERSION}: {mend}.")
-        manifest = fields.from_json(cls, value, path, mend)
+                            f"{FORMAT_VERSION}: {remedy}.")
+        manifest = fields.from_json(cls, value, path, remedy)
         task = _TASKS.get(manifest.kind)
         if manifest.kind not in _TASKS or (task is None) != (manifest.task is None):
             raise UserError(f"{path}: data of kind {manifest.kind!r} is not known, or not with "
-                            f"that task: {mend}.")
-        splits = {name: _load_split(TaskSplit if task else Split, name, split, path, mend)
+                            f"that task: {remedy}.")
+        splits = {name: _load_split(TaskSplit if task else Split, name, split, path, remedy)
                   for name, split in manifest.splits.items()}
         smallest = _FRAME_BYTES + (0 if task else manifest.sequence_length)  # one byte a token
         if manifest.sequence_length < 2 or any(
                 shard.bytes < shard.records * smallest
                 for split in splits.values() for shard in split.shards):
             raise UserError(f"{path}: sequence_length cannot be {manifest.sequence_length} in "
-                            f"shards of that size: {mend}.")
+                            f"shards of that size: {remedy}.")
         return dataclasses.replace(
             manifest, splits=splits,
             task=task and task.from_json(manifest.task, f"{path}, task"))
@@ -138,21 +138,21 @@ def rebuild(kind: str | None) -> str:
     return f"build the data folder again with {command} ... --overwrite"
 
 
-def _load_split(cls: type, name: str, value: Any, path: str, mend: str) -> Split:
-    split = fields.from_json(cls, value, f"{path}, split {name}", mend)
-    shards = tuple(fields.from_json(Shard, shard, f"{path}, split {name}", mend)
+def _load_split(cls: type, name: str, value: Any, path: str, remedy: str) -> Split:
+    split = fields.from_json(cls, value, f"{path}, split {name}", remedy)
+    shards = tuple(fields.from_json(Shard, shard, f"{path}, split {name}", remedy)
                    for shard in split.shards)
     for shard in shards:
         found = _SHARD_NAME.fullmatch(shard.name)
         if not found or found[1] != name:
             raise UserError(f"{path}: {shard.name!r:.60} is not a shard's name in {name!r:.40}: "
-                            f"{mend}.")
+                            f"{remedy}.")
     if len({shard.name for shard in shards}) < len(shards):
-        raise UserError(f"{path}: {name} has a shard twice: {mend}.")
+        raise UserError(f"{path}: {name} has a shard twice: {remedy}.")
     if sum(shard.records for shard in shards) != split.records:
         raise UserError(f"{path}: the shards of {name} do not add up to {split.records} records: "
-                        f"{mend}.")
+                        f"{remedy}.")
     if not all(shard.records for shard in shards) or cls is Split and not (
             split.records <= min(split.predicted_tokens, split.text_bytes)):
-        raise UserError(f"{path}: the numbers of records and tokens of {name} cannot be: {mend}.")
+        raise UserError(f"{path}: the numbers of records and tokens of {name} cannot be: {remedy}.")
     return dataclasses.replace(split, shards=shards)

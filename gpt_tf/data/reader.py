@@ -46,19 +46,24 @@ class SplitReader:
         the records.
     """
 
-    def __init__(self, data_dir: str | os.PathLike, split: str):
+    def __init__(self, data_dir: str | os.PathLike, split: str, manifest: Manifest | None = None):
         """Opens the split.
+
+        Args:
+          data_dir: the data folder.
+          split: name of the split.
+          manifest: the folder's, where it is read already.
 
         Raises:
           UserError: no finished folder, no such split, or a shard missing or truncated.
         """
-        self.manifest = Manifest.load(data_dir)
+        self.manifest = manifest or Manifest.load(data_dir)
         if not getattr(self.manifest.splits.get(split), "records", 0):
             full = [name for name, value in self.manifest.splits.items() if value.records]
             raise UserError(f"{os.fspath(data_dir)} has no records for split {split!r}; it has "
                             f"{', '.join(full) or 'none'}.")
         self.folder = os.fspath(data_dir)
-        self._mend = rebuild(self.manifest.kind)
+        self._remedy = rebuild(self.manifest.kind)
         self._shards = self.manifest.splits[split].shards
         self._paths = [os.path.join(data_dir, shard.name) for shard in self._shards]
         # Far below the system's limit on open files, far above what one batch touches.
@@ -90,20 +95,20 @@ class SplitReader:
             size = os.path.getsize(path)
         except OSError as error:
             raise UserError(
-                f"Cannot read {error.filename}: {error.strerror}: {self._mend}.") from error
+                f"Cannot read {error.filename}: {error.strerror}: {self._remedy}.") from error
         if google_crc32c.value(data) != shard.index_crc32c:
-            raise UserError(f"{index_path} was altered or truncated: {self._mend}.")
+            raise UserError(f"{index_path} was altered or truncated: {self._remedy}.")
         index = self._parse_index(data, shard)
         if index is None:
             raise UserError(f"{index_path} is no index of {shard.records} records in "
-                            f"{shard.bytes} bytes of {shard.name}: {self._mend}.")
+                            f"{shard.bytes} bytes of {shard.name}: {self._remedy}.")
         if size < shard.bytes:
             record = max(0, int(np.searchsorted(index["offset"], size, side="right")) - 1)
             raise UserError(f"{path} is truncated in record {record}: it has {size} of "
-                            f"{shard.bytes} bytes: {self._mend}.")
+                            f"{shard.bytes} bytes: {self._remedy}.")
         if size > shard.bytes:
             raise UserError(f"{path} was altered: it has {size} bytes and {shard.bytes} were "
-                            f"written: {self._mend}.")
+                            f"written: {self._remedy}.")
         return index
 
     def _parse_index(self, data: bytes, shard: Shard) -> np.ndarray | None:
@@ -130,9 +135,9 @@ class SplitReader:
         try:
             data = os.pread(self._open(path).number, end - start, start)
         except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}: {self._mend}.") from error
+            raise UserError(f"Cannot read {path}: {error.strerror}: {self._remedy}.") from error
         payload = data[12:-4]
         if len(data) != end - start or data != frame(payload):
             raise UserError(f"{path}, record {record}: the bytes are not those that were "
-                            f"written: {self._mend}.")
+                            f"written: {self._remedy}.")
         return payload

@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.data.batches import batch_width
+from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import SpecialTokens, build
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.training import distribution
 from gpt_tf.training.predictor import Predictions, Predictor
+from gpt_tf.training.replicas import one_device
 
 
 class Answerer:
@@ -35,8 +35,7 @@ class Answerer:
         self._tokenizer = Tokenizer.load(model_dir)
         model, _, _ = run_folder.load_task_model(model_dir)
         # Compiling takes longer than most inputs do.
-        self._predict = Predictor(model, distribution.make_strategy("one_device"),
-                                  jit_compile=False)
+        self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size
         self.answered = self.shortened = 0
 
@@ -57,25 +56,20 @@ class Answerer:
         """The K sequences of one row."""
         token_ids = self._tokenizer.encode_batch(texts)
         if any(text and not ids for text, ids in zip(texts, token_ids)):
-            raise UserError(f"{where}: a text has no letters or signs; mend or remove it.")
+            raise UserError(f"{where}: a text has no characters but blanks; correct or remove it.")
         sequences = build(self.task.form, token_ids,
                           SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
         self.shortened += sequences.shortened
         return sequences.token_ids
 
     def _batches(self, encoded: list[list[list[int]]]) -> Iterator[dict]:
-        """Batches as `batches.evaluation_batches` makes them, by length."""
+        """Batches as `data.batches.evaluation_batches` makes them, by length."""
         longest = np.array([max(map(len, sequences)) for sequences in encoded])
         order = np.argsort(longest, kind="stable")
         for start in range(0, len(encoded), self._batch_size):
             rows = order[start:start + self._batch_size]
             width = batch_width(int(longest[rows].max()), self._max_length)
-            token_ids = np.zeros((self._batch_size, self.task.num_sequences, width), np.int32)
-            lengths = np.zeros(token_ids.shape[:2], np.int32)
-            for place, row in enumerate(rows):
-                for k, ids in enumerate(encoded[row]):
-                    token_ids[place, k, :len(ids)] = ids
-                    lengths[place, k] = len(ids)
+            token_ids, lengths = pad([encoded[row] for row in rows], width, self._batch_size)
             positions = np.full(self._batch_size, -1)
             positions[:len(rows)] = rows
             labels = np.full(self._batch_size, np.nan if self.task.is_score else -1)

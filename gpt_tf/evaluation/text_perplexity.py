@@ -8,7 +8,6 @@ Example: length 4 and stride 2 read the tokens 0 1 2 3 4 5 6 as
   [0 1 2 3] predicts 1 2 3,  [2 3 4 5] predicts 4 5,  [4 5 6] predicts 6.
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 import functools
 import glob
@@ -19,6 +18,8 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
+from gpt_tf.common.text_files import NotUtf8, decode_blocks
+from gpt_tf.data.padding import pad
 from gpt_tf.evaluation.scoring import Scorer
 from gpt_tf.model.gpt import GPT
 from gpt_tf.tasks.metrics import language_scores
@@ -50,24 +51,17 @@ def read_text(path: str, progress: Progress) -> Iterator[str]:
     Raises:
       UserError: it cannot be read, or is not UTF-8.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    position, mark = 0, "\ufeff"  # a byte order mark may be the first character
     try:
         with open(path, "rb") as stream:
             blocks = iter(functools.partial(stream.read, _BLOCK_BYTES), b"")
-            for block in itertools.chain(blocks, [b""]):
-                held = len(decoder.getstate()[0])  # of a character that a block's end cut
-                text = decoder.decode(block, final=not block)
+            for text, size in decode_blocks(blocks):
                 if text:
-                    yield text.removeprefix(mark)
-                    mark = ""
-                position += len(block)
-                progress.update(len(block))
+                    yield text
+                progress.update(size)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}, byte {position - held + error.start}: not UTF-8; convert the "
-                        "file.") from error
+    except NotUtf8 as error:
+        raise UserError(f"{path}, byte {error.byte}: not UTF-8; convert the file.") from error
 
 
 def windows(parts: Iterable[np.ndarray], length: int,
@@ -148,9 +142,7 @@ class TextEvaluator:
         rows = 0
         while taken := list(itertools.islice(found, self._batch_size)):
             rows = rows or len(taken)
-            token_ids = np.zeros((rows, 1, self._length), np.int32)
-            lengths, starts = np.zeros((rows, 1), np.int32), np.ones((rows, 1), np.int32)
-            for place, (ids, start) in enumerate(taken):
-                token_ids[place, 0, :len(ids)] = ids
-                lengths[place], starts[place] = len(ids), start
+            token_ids, lengths = pad([[ids] for ids, _ in taken], self._length, rows)
+            starts = np.ones((rows, 1), np.int32)
+            starts[:len(taken), 0] = [start for _, start in taken]
             yield {"token_ids": token_ids, "lengths": lengths, "starts": starts}

@@ -75,9 +75,10 @@ class _Order:
         return _look_up(self.keys, self.share, keys, 0.0) + backoff * shorter
 
 
-def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray, absent: float) -> np.ndarray:
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, values[at], absent)
+def _look_up(keys: np.ndarray, values: np.ndarray, sought: np.ndarray,
+             absent: float) -> np.ndarray:
+    at = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
+    return np.where(keys[at] == sought, values[at], absent)
 
 
 def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest, Split
+from gpt_tf.data.padding import in_split_order
 from gpt_tf.evaluation import task_scores
 from gpt_tf.evaluation.scoring import Scorer
 from gpt_tf.tasks.metrics import METRICS, MetricWarning
@@ -96,7 +97,7 @@ class ZeroShotData:
         return sum(self.manifest.splits[name].records for name in splits)
 
     def answer(self, scorer: Scorer, progress: Callable[[int], None]) -> Answers:
-        """Scores every row of the split once, and of the training rows where they are wanted.
+        """Scores every row of the split once, and the training rows that a threshold is chosen on.
 
         Args:
           scorer: of the model.
@@ -114,7 +115,7 @@ class ZeroShotData:
         return Answers(source_rows, labels, scores, predictions, threshold)
 
     def measure(self, step: int, answers: Answers) -> dict[str, float]:
-        """The task's metrics of the answers as of `step`, which are kept; none without labels."""
+        """The measures of the answers after update `step`, kept for `save`; none without labels."""
         if not self.rows.labelled:
             return {}
         self.chance = chance_measures(self.task, answers.labels)
@@ -139,18 +140,17 @@ class ZeroShotData:
 
 def _score(scorer: Scorer, batches, task: ZeroShotTask, progress: Callable[[int], None]):
     """source_rows int64 [N], labels int32 [N], scores float64 [N, K], in the order of the split."""
-    parts = []
-    for batch in batches:
+    def columns(batch):
         found = scorer(batch)
         scores = found.log_probabilities
         if task.score == MEAN:
             scores = scores / np.maximum(found.counts, 1)
-        columns = [batch[name].numpy() for name in ("split_positions", "source_rows", "labels")]
-        columns.append(scores)
-        parts.append([column[columns[0] >= 0] for column in columns])
-        progress(len(parts[-1][0]))
-    positions, *columns = (np.concatenate(column) for column in zip(*parts))
-    return [column[np.argsort(positions)] for column in columns]
+        positions, *given = (batch[name].numpy()
+                             for name in ("split_positions", "source_rows", "labels"))
+        progress(int(np.count_nonzero(positions >= 0)))
+        return [positions, *given, scores]
+
+    return in_split_order(map(columns, batches))
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:

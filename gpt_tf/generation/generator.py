@@ -65,7 +65,7 @@ def extend(model: GPT, draft: Draft, count, sampling: Sampling, seed,
       count: N, tokens to draw.
       sampling: how they are chosen.
       seed: int32 scalar.
-      room: width of what is returned, N by default. XLA wants a number here and may have a tensor
+      room: width of what is returned, N by default. XLA needs a number here and may have a tensor
         as N; columns from N on are zero.
 
     Returns:

@@ -57,9 +57,9 @@ def filter_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.T
 
     Example (top_k=2): [[1., 3., 2.]] -> [[-inf, 3., 2.]]
     """
-    wanted = tf.where(top_k > 0, top_k, tf.shape(logits)[-1])
+    count = tf.where(top_k > 0, top_k, tf.shape(logits)[-1])
     chosen = _fewest(logits, lambda chosen: tf.reduce_sum(
-        tf.cast(chosen, tf.int32), axis=-1, keepdims=True) >= wanted)
+        tf.cast(chosen, tf.int32), axis=-1, keepdims=True) >= count)
     logits = tf.where(chosen, logits, -float("inf"))
     shares = tf.nn.softmax(logits)
     chosen = _fewest(shares, lambda chosen: tf.reduce_sum(

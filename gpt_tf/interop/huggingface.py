@@ -108,11 +108,11 @@ def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
 def _read_config(path: str) -> ModelConfig:
     values = read_json(path, "the model's configuration")
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not a group of named values: take the folder from its source "
+        raise UserError(f"{path} is not a JSON object: take the folder from its source "
                         "again.")
-    for name, wanted in _REQUIRED.items():
-        if values.get(name, None if name == "model_type" else wanted) != wanted:
-            raise UserError(f"{path} says {name} {values.get(name)!r} and only {wanted!r} is "
+    for name, expected in _REQUIRED.items():
+        if values.get(name, None if name == "model_type" else expected) != expected:
+            raise UserError(f"{path} says {name} {values.get(name)!r} and only {expected!r} is "
                             "GPT-1: such a model cannot be held here.")
     settings = {ours: _number(values, theirs, getattr(ModelConfig, ours), path)
                 for ours, theirs in _SETTINGS.items()}
@@ -134,7 +134,7 @@ def _number(values: dict[str, Any], name: str, default: int | float, path: str) 
     value = values.get(name, values.get(_SECOND_NAMES.get(name), default))
     if type(value) not in (int, type(default)) or abs(value) >= 1 << 31:
         kind = "a whole number" if isinstance(default, int) else "a number"
-        raise UserError(f"{path} says {name} {value!r:.40} where {kind} is wanted: take the folder "
+        raise UserError(f"{path} says {name} {value!r:.40} and not {kind}: take the folder "
                         "from its source again.")
     return type(default)(value)
 
@@ -178,12 +178,12 @@ def _check_sizes(config: ModelConfig, arrays: dict[str, np.ndarray], path: str,
     """Sees that the configuration's sizes are those of the arrays, before a model is made."""
     shapes = {name: array.shape for name, array in arrays.items()}
     blocks = {name.split(".")[1] for name in shapes if name.startswith("h.")}
-    for name, wanted, found in (
+    for name, expected, found in (
             ("n_layer", config.num_layers, len(blocks)),
             ("vocab_size and n_embd", (config.num_token_rows, config.hidden_dim),
              shapes.get(_TOKENS)),
             ("n_positions and n_embd", (config.max_sequence_length, config.hidden_dim),
              shapes.get(_POSITIONS))):
-        if wanted != found:
-            raise UserError(f"{path} says {name} {wanted} and {weights} has {found}: take both "
+        if expected != found:
+            raise UserError(f"{path} says {name} {expected} and {weights} has {found}: take both "
                             "from one model.")

@@ -61,7 +61,7 @@ class Entry:
         """
         expected = self.join([np.empty(v.shape, np.float32) for v in self.variables]).shape
         if array.shape != expected:
-            raise ValueError(f"{self.name} has shape {array.shape}; the model wants {expected}.")
+            raise ValueError(f"{self.name} has shape {array.shape}; the model needs {expected}.")
         array = array[0] if self.is_convolution else array
         sizes = [variable.shape[self.axis] for variable in self.variables]
         return np.split(array, np.cumsum(sizes)[:-1], axis=self.axis)

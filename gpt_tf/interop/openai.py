@@ -180,7 +180,7 @@ def _cut(folder: str, shapes: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     flat = np.concatenate([_read_piece(os.path.join(folder, name)) for name in _PIECES])
     ends = list(itertools.accumulate(map(math.prod, shapes)))  # Python's numbers never overflow
     if len(flat) != ends[-1]:
-        raise UserError(f"The pieces in {folder} hold {len(flat):,} values and {_SHAPES} wants "
+        raise UserError(f"The pieces in {folder} hold {len(flat):,} values and {_SHAPES} needs "
                         f"{ends[-1]:,}: take all files from one folder again.")
     return {name: values.reshape(shape)
             for name, values, shape in zip(names, np.split(flat, ends[:-1]), shapes)}

@@ -60,7 +60,7 @@ def to_float32(arrays: dict[str, np.ndarray],
     for name, array in arrays.items():
         if array.dtype not in (np.float32, *_NARROW):
             raise UserError(f"{where}: {name} is of type {array.dtype}; float32, float16 or "
-                            "bfloat16 is wanted: save the model in one of them.")
+                            "bfloat16 is expected: save the model in one of them.")
         if array.dtype in _NARROW:
             narrow[array.dtype.name] += 1
         result[name] = array.astype(np.float32, copy=False)

@@ -7,7 +7,7 @@ import keras
 import keras_nlp
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.keras_models import preset as keras_preset
+from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.gpt import GPT
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import SPECIAL_TOKENS
@@ -33,7 +33,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
     Args:
       seed: decides the initial weights and, in `fit`, the dropout.
       dtype: a dtype policy.
-      name, trainable: as of `keras.Model`.
+      name, trainable: see `keras.Model`.
       **shape: fields of `config.ModelConfig`; the paper's values are the defaults.
 
     Inputs: {"token_ids": int32 [B, T], "padding_mask": int32 [B, T], ones before the padding}.
@@ -66,7 +66,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
           UserError: a run folder that has no whole checkpoint, or a damaged preset.
         """
         if not is_run_folder(preset):
-            with keras_preset.explain(preset):
+            with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         backbone = cls(**dataclasses.asdict(run_folder.load_config(preset)) | kwargs)
         if load_weights:

@@ -12,13 +12,13 @@ import keras
 import keras_nlp
 import tensorflow as tf
 
-from gpt_tf.keras_models import preset as keras_preset
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.paper_training import PaperTraining
 from gpt_tf.keras_models.preprocessing import (
     GPTCausalLMPreprocessor,
     GPTTokenizer,
 )
+from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.layers import Cache
 from gpt_tf.model.losses import weighted_lm_loss
 
@@ -51,7 +51,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
     def from_preset(cls, preset, load_weights=True, **kwargs):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
         if not is_run_folder(preset):
-            with keras_preset.explain(preset):
+            with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         dtype = {"dtype": kwargs.pop("dtype")} if "dtype" in kwargs else {}
         backbone = GPTBackbone.from_preset(preset, load_weights, **dtype)
@@ -61,7 +61,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics=None, sampler="top_k",
                 **kwargs):
-        """As of `keras_nlp.models.CausalLM`; arguments as of `PaperTraining.compile`.
+        """See `keras_nlp.models.CausalLM`; for the arguments, `PaperTraining.compile`.
 
         Args:
           sampler: a name or an instance of `keras_nlp.samplers`.
@@ -131,7 +131,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     def score(self, token_ids, padding_mask=None, scoring_mode="logits",
               layer_intercept_fn=None, target_ids=None):
-        """What the model makes of given tokens; arguments as of `keras_nlp`'s GPT-2.
+        """What the model makes of given tokens; the arguments are those of `keras_nlp`'s GPT-2.
 
         Args:
           token_ids: int [B, T].
@@ -151,7 +151,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         if scoring_mode not in ("logits", "loss"):
             raise ValueError(f"scoring_mode={scoring_mode!r} is neither 'logits' nor 'loss'.")
         if scoring_mode == "loss" and target_ids is None:
-            raise ValueError("scoring_mode='loss' wants target_ids.")
+            raise ValueError("scoring_mode='loss' needs target_ids.")
         intercept = layer_intercept_fn or (lambda x, index: x)
         gpt = self.backbone.gpt
         x = intercept(gpt.embedding(tf.convert_to_tensor(token_ids, tf.int32)), -1)

@@ -20,7 +20,7 @@ class GPTAdam(keras.optimizers.Optimizer):
     Args:
       num_steps: updates of the schedule; after them the rate stays as it is. None: a constant
         rate needs none.
-      name: as of `keras.optimizers.Optimizer`.
+      name: see `keras.optimizers.Optimizer`.
       **options: fields of `config.OptimizerConfig`.
 
     Raises:

@@ -8,9 +8,9 @@ import keras_nlp
 import numpy as np
 import tensorflow as tf
 
-from gpt_tf.data.batches import batch_width
-from gpt_tf.keras_models import preset as keras_preset
+from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.preset import explain
 from gpt_tf.tasks.forms import (
     CLASSIFICATION,
     FIELDS,
@@ -50,7 +50,7 @@ class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
         """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
         if is_run_folder(preset):
             return cls(Tokenizer.load(preset), **kwargs)
-        with keras_preset.explain(preset):
+        with explain(preset):
             return super().from_preset(preset, **kwargs)
 
     def save_assets(self, dir_path):
@@ -146,9 +146,9 @@ class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor)
     def call(self, x, y=None, sample_weight=None):
         """Strings [B], or a tuple of them in the order of `forms.FIELDS[form]`."""
         texts = x if isinstance(x, tuple) else (x,)
-        wanted = FIELDS[self.form]
-        if len(texts) != len(wanted):
-            raise ValueError(f"{self.form} takes {len(wanted)} texts ({', '.join(wanted)}) and "
+        expected = FIELDS[self.form]
+        if len(texts) != len(expected):
+            raise ValueError(f"{self.form} takes {len(expected)} texts ({', '.join(expected)}) and "
                              f"{len(texts)} came.")
         texts = tf.stack([tf.convert_to_tensor(text, tf.string) for text in texts], axis=-1)
         is_one = texts.shape.rank == 1
@@ -171,13 +171,9 @@ class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor)
         rows = [build(self.form, tokenizer.encode_batch(text.decode("utf-8") for text in row),
                       special, self.sequence_length).token_ids for row in texts]
         longest = max(len(sequence) for row in rows for sequence in row)
-        shape = [len(rows), len(rows[0]), batch_width(longest, self.sequence_length)]
-        token_ids, mask = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-        for place, row in enumerate(rows):
-            for k, sequence in enumerate(row):
-                token_ids[place, k, :len(sequence)] = sequence
-                mask[place, k, :len(sequence)] = 1
-        return token_ids, mask
+        width = batch_width(longest, self.sequence_length)
+        token_ids, lengths = pad(rows, width)
+        return token_ids, (np.arange(width) < lengths[..., None]).astype(np.int32)
 
     def get_config(self):
         """Everything the constructor takes."""

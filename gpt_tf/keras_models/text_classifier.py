@@ -4,13 +4,13 @@ import keras
 import keras_nlp
 import tensorflow as tf
 
-from gpt_tf.keras_models import preset as keras_preset
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.paper_training import PaperTraining
 from gpt_tf.keras_models.preprocessing import (
     GPTTextClassifierPreprocessor,
     GPTTokenizer,
 )
+from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder
@@ -26,7 +26,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
       backbone: a `GPTBackbone` with the rows of the special tokens (`with_special_tokens`).
       num_classes: C.
       preprocessor: a `GPTTextClassifierPreprocessor`; None takes its outputs.
-      form: as of the preprocessor.
+      form: see the preprocessor.
       lm_coef: lambda, the weight of the LM loss.
       dropout: on the linear layer's input.
 
@@ -69,7 +69,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
           UserError: a run folder that is not fine-tuned, without `num_classes`.
         """
         if not is_run_folder(preset):
-            with keras_preset.explain(preset):
+            with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         options = {name: kwargs.pop(name) for name in ("dtype", "seed") if name in kwargs}
         backbone = GPTBackbone.from_preset(preset, load_weights, **options).with_special_tokens()
@@ -88,7 +88,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         return classifier
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
-        """As of `keras_nlp.models.TextClassifier`; arguments as of `PaperTraining.compile`."""
+        """See `keras_nlp.models.TextClassifier`; for the arguments, `PaperTraining.compile`."""
         if metrics == "auto":
             metrics = [keras.metrics.SparseCategoricalAccuracy()]
         super().compile(optimizer, loss, metrics=metrics, **kwargs)

@@ -68,7 +68,7 @@ def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.
       x: float [B, ...].
       rate: probability of a zero.
       keys: uint32 [B, 2] of `make_dropout_keys`, or None for no dropout.
-      site: as of `random_bits`.
+      site: see `random_bits`.
 
     Returns:
       A tensor like `x`.

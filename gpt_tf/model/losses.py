@@ -11,16 +11,16 @@ def rows(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, [-1, *x.shape[2:]])
 
 
-def _num_rows(x: tf.Tensor):
+def _length(x: tf.Tensor):
     """Length of the first axis, a number where it is known."""
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
-def _chunks(num_rows: int, *tensors):
-    """Cuts tensors [N, ...] into [N / n, n, ...], n rows a chunk, zeros filled up at the end."""
-    total = _num_rows(tensors[0])
+def _chunks(vocabulary_rows: int, *tensors):
+    """Cuts tensors [N, ...] into [N / n, n, ...], n tokens a chunk, zeros filled up at the end."""
+    total = _length(tensors[0])
     # Equal chunks: one that is mostly filling-up would cost as much as a full one.
-    count = -(-total // max(64, _CHUNK_FLOATS // num_rows))
+    count = -(-total // max(64, _CHUNK_FLOATS // vocabulary_rows))
     size = -(-total // count)
     padding = -total % size
     return [tf.reshape(tf.pad(t, [[0, padding]] + [[0, 0]] * (len(t.shape) - 1)),
@@ -46,7 +46,7 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
     Returns:
       float32 [N], in nats.
     """
-    total = _num_rows(hidden)
+    total = _length(hidden)
     table = tf.cast(table, hidden.dtype)
     losses = tf.map_fn(lambda chunk: -_log_likelihoods(chunk[0], table, chunk[1])[0],
                        tuple(_chunks(table.shape[0], hidden, targets)),
@@ -86,7 +86,7 @@ def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
 def _packed(mask: tf.Tensor) -> tf.Tensor:
     """int32 [N], the places of the ones of a mask and then the others: a loop may stop early."""
-    return tf.math.top_k(mask, k=_num_rows(mask)).indices
+    return tf.math.top_k(mask, k=_length(mask)).indices
 
 
 def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
@@ -105,7 +105,7 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     Returns:
       float32 scalar, in nats.
     """
-    return _lm_loss(hidden, table, targets, weights, _num_rows(hidden))
+    return _lm_loss(hidden, table, targets, weights, _length(hidden))
 
 
 def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
@@ -128,13 +128,13 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
 
 @tf.custom_gradient
-def _lm_loss(hidden, table, targets, weights, num_rows):
-    """`weighted_lm_loss` of the first `num_rows` rows; the others weigh nothing."""
-    total, width = _num_rows(hidden), hidden.shape[1]
+def _lm_loss(hidden, table, targets, weights, num_tokens):
+    """`weighted_lm_loss` of the first `num_tokens` tokens; the others weigh nothing."""
+    total, width = _length(hidden), hidden.shape[1]
     compute_table = tf.cast(table, hidden.dtype)
     chunks = _chunks(table.shape[0], hidden, targets, weights)
-    count, size = _num_rows(chunks[0]), _num_rows(chunks[0][0])
-    used = -(-num_rows // size)
+    count, size = _length(chunks[0]), _length(chunks[0][0])
+    used = -(-num_tokens // size)
 
     def body(i, loss, d_table, d_hidden):
         h, t, w = (chunk[i] for chunk in chunks)

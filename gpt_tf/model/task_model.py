@@ -94,7 +94,7 @@ class TaskModel(keras.layers.Layer):
       task: says the head's form and classes.
       classifier_dropout: rate on the head's input.
       seed: decides the initial weights.
-      dtype: as of `GPT`.
+      dtype: see `GPT`.
       gpt: the decoder, if it is there already.
 
     Example:
@@ -128,7 +128,7 @@ class TaskModel(keras.layers.Layer):
         return self.hidden_and_logits(token_ids, lengths, dropout_keys)[1]
 
     def hidden_and_logits(self, token_ids, lengths, dropout_keys: DropoutKeys | None = None):
-        """As `call`; also the hidden states [B K, T, D] that the LM loss wants."""
+        """As `call`; also the hidden states [B K, T, D] that the LM loss needs."""
         count, time = token_ids.shape[1], tf.shape(token_ids)[2]
         sequences, rows = dropout_keys or (None, None)
         hidden = self.gpt(tf.reshape(token_ids, [-1, time]), dropout_keys=sequences)

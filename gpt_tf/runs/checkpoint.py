@@ -33,7 +33,7 @@ class Checkpoints:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
-      writes: False on a worker that leaves saving to the chief: `save` does nothing.
+      writes: False on a worker that leaves writing to the chief: nothing is saved or deleted.
     """
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
@@ -88,7 +88,7 @@ class Checkpoints:
                             "out, or restore it from a copy.") from error
 
     def save(self, step: int) -> None:
-        """Saves all variables as of `step`.
+        """Saves all variables, the state after update `step`.
 
         Raises:
           UserError: the disk is full or cannot be written; what was saved before is intact.
@@ -192,7 +192,7 @@ class BestCheckpoint:
       folder: where the checkpoint stands.
       variables: the model's, by name.
       score_names: names of a validation's scores; the first decides.
-      writes: as of `Checkpoints`.
+      writes: see `Checkpoints`.
 
     Raises:
       UserError: the checkpoint that is there is damaged.
@@ -220,7 +220,7 @@ class BestCheckpoint:
         return {name: float(value.numpy()) for name, value in self._scores.items()}
 
     def offer(self, step: int, scores: dict[str, float]) -> None:
-        """Keeps the weights as of `step` if their first score is above that of those kept."""
+        """Keeps the weights after update `step` if their first score is above the kept ones'."""
         if scores[self._deciding] > self.scores[self._deciding]:
             for name, value in self._scores.items():
                 value.assign(scores[name])

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _axes(size: float) -> tuple[Figure, Axes]:
-    # Not through pyplot, which keeps every figure and wants a screen.
+    # Not through pyplot, which keeps every figure and needs a screen.
     figure = Figure(figsize=(size, size), dpi=100, layout="constrained")
     return figure, figure.subplots()
 

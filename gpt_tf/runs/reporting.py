@@ -18,24 +18,33 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Writes scalars and texts of a run, by step.
+    """Writes scalars, texts and pictures of a run, by step.
+
+    Attributes:
+      writes: whether it does; ask before computing what is only reported.
 
     Args:
       folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
       resume_step: rows after it were written by updates that are about to be done again, and are
         dropped; 0 for a fresh run.
+      writes: False on a worker that leaves writing to the chief: what it reports is dropped.
 
     Raises:
       UserError: the rows that are there are damaged, or the folder cannot be written.
     """
 
-    def __init__(self, folder: str, resume_step: int = 0):
-        make_folder(folder)
+    def __init__(self, folder: str, resume_step: int = 0, writes: bool = True):
+        self.writes = writes
         self._path = os.path.join(folder, "metrics.jsonl")
+        self._tensorboard = os.path.join(folder, "tensorboard")
+        if not writes:
+            self._stream = open(os.devnull, "a", encoding="utf-8")  # closed by `close`
+            self._summaries = tf.summary.create_noop_writer()
+            return
+        make_folder(folder)
         self._keep_rows_until(resume_step)
         with explain_disk_errors(self._path):
-            self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
-        self._tensorboard = os.path.join(folder, "tensorboard")
+            self._stream = open(self._path, "a", encoding="utf-8")
         with self._explain_tensorboard_errors():
             self._summaries = tf.summary.create_file_writer(self._tensorboard)
 
@@ -99,54 +108,16 @@ class Reporter:
 
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
-        tf.profiler.experimental.start(self._tensorboard)
+        if self.writes:
+            tf.profiler.experimental.start(self._tensorboard)
 
     def stop_profile(self) -> None:
         """Writes the profile."""
-        tf.profiler.experimental.stop()
+        if self.writes:
+            tf.profiler.experimental.stop()
 
     def close(self) -> None:
         """Flushes and closes both files."""
         self._stream.close()
         with self._explain_tensorboard_errors():
             self._summaries.close()
-
-
-class Silence:
-    """In place of a `Reporter` on the workers that leave writing to the chief."""
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Nothing."""
-
-    def text(self, step: int, name: str, text: str) -> None:
-        """Nothing."""
-
-    def figure(self, step: int, name: str, figure: "Figure") -> None:
-        """Nothing."""
-
-    def start_profile(self) -> None:
-        """Nothing."""
-
-    def stop_profile(self) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-@contextlib.contextmanager
-def reporting(folder: str, step: int, flags_text: str,
-              writes: bool) -> Iterator[Reporter | Silence]:
-    """The reporter of a run that begins, or goes on, at `step`; its flags are the first text.
-
-    Args:
-      folder, step: of `Reporter`.
-      flags_text: the resolved flagfile.
-      writes: whether this worker tells for all; if not, all calls do nothing.
-    """
-    reporter = Reporter(folder, step) if writes else Silence()
-    try:
-        reporter.text(step, "flags", "".join(f"    {line}\n" for line in flags_text.splitlines()))
-        yield reporter
-    finally:
-        reporter.close()

@@ -54,7 +54,7 @@ def _parse_flags(text: str) -> dict[str, str]:
 
 
 def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConfig,
-          data_dir: str) -> None:
+          manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
 
     Args:
@@ -62,12 +62,12 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
       flags_text: the resolved flagfile of this command.
       resumable: names of the flags that may differ from the run's.
       model: shape of the model.
-      data_dir: the data folder, whose tokenizer is copied.
+      manifest: of the data folder.
+      tokenizer: of the data folder; it is copied.
 
     Raises:
       UserError: the folder holds another run: other flags, another shape or other data.
     """
-    manifest = Manifest.load(data_dir)
     command = _COMMANDS[manifest.kind]
     path = os.path.join(model_dir, f"{command}.flags")
     flags_text = f"{_DATA}{manifest.fingerprint}\n{flags_text}"
@@ -81,7 +81,7 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
                         "name another --model_dir.")
-    _describe(model_dir, model, manifest.task, manifest.sequence_length, Tokenizer.load(data_dir))
+    _describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
     with atomic_write(path) as stream:  # last: it says that the others are there
         stream.write(flags_text.encode("utf-8"))
 
@@ -135,10 +135,10 @@ def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
     for name in sorted(before.keys() | now.keys()):
         if {name, name.removeprefix("no")} & resumable or before.get(name) == now.get(name):
             continue
-        was, wanted = (f"--{name}={values[name]}" if values.get(name) else
+        was, expected = (f"--{name}={values[name]}" if values.get(name) else
                        f"--{name}" if name in values else f"no --{name}"
                        for values in (before, now))
-        raise UserError(f"{model_dir} holds a run with {was} and this command says {wanted}: "
+        raise UserError(f"{model_dir} holds a run with {was} and this command says {expected}: "
                         "give the run's value to go on with it, or another --model_dir.")
     if _read_config(model_dir) != model:
         raise UserError(f"{model_dir} holds a model of another shape than these flags and this "

@@ -12,8 +12,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.serving import re2
 from gpt_tf.serving.graph_bpe import GraphBpe
 from gpt_tf.serving.graph_words import GraphWordSplitter, string_table
-from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer import cleaning as text_lib
+from gpt_tf.tokenizer import Tokenizer, cleaning
 
 LANGUAGE = "en"
 _TERMINAL_ESCAPE = "\x1b\\[[0-9;]*[a-zA-Z]"
@@ -30,14 +29,14 @@ class GraphCleaner(tf.Module):
 
     def __init__(self):
         super().__init__(name="cleaner")
-        changes = text_lib.character_changes()
+        changes = cleaning.character_changes()
         self._removed, self._line_breaks, self._spaces = (
             re2.character_class([before for before, after in changes.items() if after == kind])
             for kind in ("", "\n", " "))
         self._changes = string_table({before: after for before, after in changes.items()
                                       if after.strip()})
         self._entities = string_table({before: after for before, after
-                                       in text_lib.html_changes().items() if after})
+                                       in cleaning.html_changes().items() if after})
 
     def chunks(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Whitespace-separated chunks: string [B] -> ragged string [B, (C)].

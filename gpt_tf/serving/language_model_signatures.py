@@ -62,9 +62,9 @@ class LanguageModelServing:
         predicted = tf.maximum(lengths - 1, 0)
 
         def of_row(row):
-            states, wanted, count = row
+            states, expected, count = row
             logits = self._model.logits(states[:count])  # [T, V]: of one sequence at a time
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted[:count], logits)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(expected[:count], logits)
             return -tf.reduce_sum(tf.cast(losses, tf.float64))
 
         total = tf.map_fn(of_row, (hidden, targets, predicted), parallel_iterations=1,
@@ -101,7 +101,7 @@ class LanguageModelServing:
         with tf.control_dependencies(_generation_checks(lengths, max_new_tokens, self._limit)):
             with positions_checked(token_ids, lengths, self._limit):
                 width = tf.shape(token_ids)[1]
-        # `begin` wants every prompt at the end of its row.
+        # `begin` needs every prompt at the end of its row.
         starts = width - lengths
         places = tf.maximum(0, tf.range(width) - starts[:, None])
         prompts = tf.gather(token_ids, places, axis=1, batch_dims=1)

@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 
 
 class Rewrite(NamedTuple):
-    """What `tf.strings.regex_replace` wants."""
+    """What `tf.strings.regex_replace` needs."""
 
     pattern: str
     rewrite: str
@@ -146,12 +146,12 @@ def url(pattern: str) -> tuple[str, str]:
         after = _group_end(pattern, end)
         refused.append(pattern[end + 3:after - 1])
         end = after
-    wanted = pattern[:start] + pattern[end:]
+    expected = pattern[:start] + pattern[end:]
     opening = pattern.rfind("(?:", 0, start)
     closing = _group_end(pattern, opening) - 1
-    if opening + 3 != start or any(look in wanted for look in ("(?=", "(?!", "(?<")):
+    if opening + 3 != start or any(look in expected for look in ("(?=", "(?!", "(?<")):
         raise ValueError("The pattern of URLs looks around in another place.")
-    return wanted, f"{pattern[:start]}{'|'.join(refused)}{pattern[closing:]}"
+    return expected, f"{pattern[:start]}{'|'.join(refused)}{pattern[closing:]}"
 
 
 def character_class(characters: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """What an exported model's signatures share: their shape, the tokenizer in the graph, checks.
 
-The signatures themselves stand in `serving_language_model` and `serving_task`: functions of
+The signatures themselves stand in `language_model_signatures` and `task_signatures`: functions of
 tensors, on batches of any size and of any length up to the model's positions, that return tensors
 by name.
 """

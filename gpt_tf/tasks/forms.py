@@ -120,7 +120,7 @@ def multiple_choice(passage: Ids, question: Ids, answers: Sequence[Ids], special
                     max_length: int) -> Sequences:
     """One sequence for each answer, all after the same context.
 
-    The passage gives way first, then the question, as far as the longest answer wants; an answer
+    The passage gives way first, then the question, as far as the longest answer needs; an answer
     is shortened where it alone is too long. The question may be empty.
 
     Example:

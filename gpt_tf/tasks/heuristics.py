@@ -97,7 +97,7 @@ def scored_sequences(pairs: Sequence[tuple[Ids, Ids]], max_length: int) -> Seque
     if not all(scored for _, scored in pairs):
         raise ValueError("there is nothing to score")
     if room < 1:
-        raise ValueError(f"{longest} tokens are to be scored, and one before them is wanted")
+        raise ValueError(f"{longest} tokens are to be scored, and one before them is expected")
     kept = [context[-room:] for context, _ in pairs]
     return Sequences([[*context, *scored] for context, (_, scored) in zip(kept, pairs)],
                      any(len(context) > room for context, _ in pairs),

@@ -9,11 +9,11 @@
 Spaces around a text do not count, nor do blank lines at the end.
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import number_lines
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE
 from gpt_tf.tasks.task import Task
 
@@ -41,22 +41,15 @@ def read_texts(task: Task, stream: Iterable[bytes], kind: str,
       UserError: a line is not UTF-8 or not of that kind, or a text is missing or empty.
     """
     if kind == LINES and len(FIELDS[task.form]) > 1:
-        raise UserError(f"A line of text is not enough for the task {task.name}, which wants "
+        raise UserError(f"A line of text is not enough for the task {task.name}, which needs "
                         f"{', '.join(FIELDS[task.form])}: give --format={TSV} or --format={JSONL}.")
-    blank = 0
-    for number, line in enumerate(stream, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if not line.strip():
-            blank = blank or number
-            continue
+    for number, line in number_lines(stream):
         try:
-            if blank:
-                number = blank
+            if not line:
                 raise ValueError("the line is blank")
             yield number, _texts(task, line.decode("utf-8").rstrip("\r\n"), kind)
         except ValueError as error:  # UnicodeError and JSONDecodeError are ValueErrors, too
-            raise UserError(f"{where}, line {number}: {error}; mend or remove it.") from error
+            raise UserError(f"{where}, line {number}: {error}; correct or remove it.") from error
 
 
 def _texts(task: Task, line: str, kind: str) -> list[str]:
@@ -65,9 +58,9 @@ def _texts(task: Task, line: str, kind: str) -> list[str]:
         line.split("\t") if kind == TSV else [line])
     texts = [text.strip() for text in texts]
     fields, is_choice = FIELDS[task.form], task.form == MULTIPLE_CHOICE
-    wanted = len(fields) - 1 + task.num_sequences if is_choice else len(fields)
-    if len(texts) != wanted:
-        raise ValueError(f"{len(texts)} texts where {task.name} wants {wanted}: "
+    expected = len(fields) - 1 + task.num_sequences if is_choice else len(fields)
+    if len(texts) != expected:
+        raise ValueError(f"{len(texts)} texts where {task.name} needs {expected}: "
                          f"{', '.join(fields)}")
     for number, text in enumerate(texts):
         text.encode("utf-8")  # JSON may hold half of a surrogate pair
@@ -80,7 +73,7 @@ def _from_json(task: Task, line: str) -> list[str]:
     value = parse_json(line)
     fields = FIELDS[task.form]
     if not isinstance(value, dict):
-        raise ValueError(f"not a group of named values, which are {', '.join(fields)}")
+        raise ValueError(f"not a JSON object of {', '.join(fields)}")
     texts = []
     for field in fields:
         is_list = field == "answers"

@@ -2,6 +2,8 @@
 
 Each of a task takes labels and predictions, both [N], and returns a Python float. Where a measure
 has no value, because only one class or one number occurs, it is 0 and a `MetricWarning` says so.
+
+They are scikit-learn's and scipy's, which load in seconds: each when it is first measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,16 +38,17 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     Raises:
       ValueError: nothing to measure, or lists of different lengths; so do all measures here.
     """
-    labels, predictions = _checked(labels, predictions)
-    return float(np.mean(labels == predictions))
+    from sklearn.metrics import accuracy_score
+    return float(accuracy_score(*_checked(labels, predictions)))
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Harmonic mean of precision and recall of class 1; 0 where neither list has a 1."""
-    labels, predictions = _checked(labels, predictions)
-    hits = np.count_nonzero((labels == 1) & (predictions == 1))
-    named = np.count_nonzero(labels == 1) + np.count_nonzero(predictions == 1)
-    return 2.0 * hits / named if named else _undefined("F1", "no label and no prediction is 1")
+    from sklearn.metrics import f1_score
+    labels, predictions = (values == 1 for values in _checked(labels, predictions))
+    if not (labels.any() or predictions.any()):
+        return _undefined("F1", "no label and no prediction is 1")
+    return float(f1_score(labels, predictions))
 
 
 def matthews(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -53,40 +56,36 @@ def matthews(labels: np.ndarray, predictions: np.ndarray) -> float:
 
     0 where all labels, or all predictions, are of one class.
     """
+    from sklearn.metrics import matthews_corrcoef
     labels, predictions = _checked(labels, predictions)
-    classes = np.union1d(labels, predictions)
-    # Columns of 0 and 1, one for each class: the measure is the correlation of the two tables.
-    x, y = (values[:, None] == classes for values in (labels, predictions))
-    counts = [np.count_nonzero(table, axis=0).astype(np.float64) for table in (x, y)]
-    total, right = float(len(labels)), float(np.count_nonzero(labels == predictions))
-    spread_x, spread_y = (total * total - count @ count for count in counts)
-    if spread_x == 0 or spread_y == 0:
+    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
         return _undefined("Matthews correlation", "labels or predictions are of one class")
-    return float((right * total - counts[0] @ counts[1]) / np.sqrt(spread_x * spread_y))
+    return float(matthews_corrcoef(labels, predictions))
 
 
 def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Pearson's correlation; 0 where labels or predictions do not vary."""
-    labels, predictions = _checked(labels, predictions)
-    x, y = labels.astype(np.float64), predictions.astype(np.float64)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return _undefined("Correlation", "labels or predictions do not vary")
-    # Scaled first: squares of small numbers may not be representable.
-    x, y = ((values - values.mean()) / np.ptp(values) for values in (x, y))
-    correlation = (x / np.linalg.norm(x)) @ (y / np.linalg.norm(y))
-    return float(np.clip(correlation, -1.0, 1.0))
+    from scipy.stats import pearsonr
+    return _correlation(pearsonr, labels, predictions)
 
 
 def spearman(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Pearson's correlation of the ranks; equal values share the mean of their ranks."""
+    """Pearson's correlation of the ranks; equal values share the mean of their ranks.
+
+    0 where labels or predictions do not vary.
+    """
+    from scipy.stats import spearmanr
+    return _correlation(spearmanr, labels, predictions)
+
+
+def _correlation(function: Callable, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The statistic of a function of scipy's, of float64."""
     labels, predictions = _checked(labels, predictions)
-    return pearson(_ranks(labels), _ranks(predictions))
+    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
+        return _undefined("Correlation", "labels or predictions do not vary")
+    return float(function(labels.astype(np.float64), predictions.astype(np.float64)).statistic)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """float64 [N]: ranks from 1, ties averaged."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2.0)[place]
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson,
     "spearman": spearman}
@@ -94,10 +93,8 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     """int64 [C, C]: entry [i, j] counts the rows of class i that were taken for class j."""
-    labels, predictions = _checked(labels, predictions)
-    flat = np.bincount(labels.astype(np.int64) * num_classes + predictions.astype(np.int64),
-                       minlength=num_classes * num_classes)
-    return flat.reshape(num_classes, num_classes)
+    from sklearn import metrics
+    return metrics.confusion_matrix(*_checked(labels, predictions), labels=range(num_classes))
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ _LONGEST_NAME = 200
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a task or a class: some signs that stand on one line."""
+    """Whether `text` can name a task or a class: visible text on one line."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
 
 
@@ -63,7 +63,7 @@ class Task:
                 or len(set(task.labels)) < len(task.labels)
                 or not all(map(is_name, (task.name, *task.labels)))):
             raise UserError(f"{where} describes no task: a name, two classes or more, or a score's "
-                            "range, and a metric are wanted; make it again.")
+                            "range, and a metric are expected; make it again.")
         if not task._has_known_form():
             raise UserError(f"{where} describes no task: the form {task.form!r:.40} has other "
                             f"sequences than {task.num_sequences}, or is not known; make it "

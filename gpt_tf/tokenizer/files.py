@@ -61,7 +61,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, int]:
     if not isinstance(vocabulary, dict) or not all(
             type(index) is int for index in vocabulary.values()):
         raise UserError(f"{path} is not a vocabulary: a JSON object of tokens and their ids is "
-                        "wanted.")
+                        "expected.")
     return vocabulary
 
 

@@ -17,8 +17,7 @@ import numpy as np
 import tokenizers
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.tokenizer import cleaning as text_lib
-from gpt_tf.tokenizer import files
+from gpt_tf.tokenizer import cleaning, files
 from gpt_tf.tokenizer.words import WordRules, WordSplitter, join_words
 
 UNKNOWN = "<unk>"
@@ -168,14 +167,14 @@ class Tokenizer:
 
     def encode_array(self, text: str) -> np.ndarray:
         """As `encode`, a read-only array [T] of `dtype`: the fast door for long texts."""
-        return self.encode_piece(text_lib.Piece(text))
+        return self.encode_piece(cleaning.Piece(text))
 
-    def encode_piece(self, piece: text_lib.Piece) -> np.ndarray:
-        """Ids [T] of one piece that `gpt_tf.text.split_text` cut from a document.
+    def encode_piece(self, piece: cleaning.Piece) -> np.ndarray:
+        """Ids [T] of one piece that `cleaning.split_text` cut from a document.
 
         The pieces' ids one after the other are the document's, whichever process made them.
         """
-        blocks = text_lib.cut(piece, _BLOCK)
+        blocks = cleaning.cut(piece, _BLOCK)
         return np.frombuffer(b"".join(map(self._encode_block, blocks)), self.dtype)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -205,7 +204,7 @@ class Tokenizer:
     def _forget(self) -> None:
         """Starts with an empty memory; ids are kept as bytes, which join fast."""
         self._chunks = _Remembering(self._encode_chunk)
-        self._chunks[text_lib.NEWLINE] = self._newline
+        self._chunks[cleaning.NEWLINE] = self._newline
         self._parts = _Remembering(self._encode_part)
         self._words = _Remembering(self._encode_word)
         self._remembered = 0  # characters of chunks
@@ -214,10 +213,10 @@ class Tokenizer:
     def _splitter(self) -> WordSplitter:
         return WordSplitter(self.language)  # loads spaCy
 
-    def _encode_block(self, piece: text_lib.Piece) -> bytes:
+    def _encode_block(self, piece: cleaning.Piece) -> bytes:
         if self._remembered > _MEMORY:
             self._forget()
-        chunks = text_lib.chunks(text_lib.clean(piece.text, piece.unescape_html))
+        chunks = cleaning.chunks(cleaning.clean(piece.text, piece.unescape_html))
         try:
             ids = b"".join(map(self._chunks.__getitem__, chunks))
         except _Unsettled:
@@ -227,13 +226,13 @@ class Tokenizer:
     def _encode_lines(self, chunks: list[str]) -> bytes:
         """Chunks of which some are split by what stands beside them in their line."""
         lines, start = [], 0
-        breaks = [place for place, chunk in enumerate(chunks) if chunk == text_lib.NEWLINE]
+        breaks = [place for place, chunk in enumerate(chunks) if chunk == cleaning.NEWLINE]
         for end in [*breaks, len(chunks)]:
             line = chunks[start:end]
             try:
                 lines.append(b"".join(map(self._chunks.__getitem__, line)))
             except _Unsettled:
-                words = self._splitter.split_line(text_lib.standardise(" ".join(line)))
+                words = self._splitter.split_line(cleaning.standardise(" ".join(line)))
                 lines.append(b"".join(self._words[word.lower()] for word in words))
             start = end + 1
         return self._newline.join(lines)
@@ -243,7 +242,7 @@ class Tokenizer:
         self._remembered += len(chunk)
         if chunk.isascii() and chunk.isalpha():
             return self._parts[chunk]
-        parts = text_lib.standardise(chunk).split()
+        parts = cleaning.standardise(chunk).split()
         return b"".join(map(self._parts.__getitem__, parts))
 
     def _encode_part(self, part: str) -> bytes:

@@ -48,12 +48,12 @@ class WordRules(NamedTuple):
 def _never(text: str) -> None:
     del text
 
-# Far more signs than a rule of an affix has; none sees more than so many signs around its own.
+# Far more characters than a rule of an affix has; none sees more than so many around its own.
 _AFFIX, _CONTEXT = 64, 16
 _LONGEST_CHUNK = 2_000
 
 # A URL's user and password, and the same texts by a pattern that does not try every colon with
-# every sign after it: n * n steps for a chunk of n signs.
+# every character after it: n * n steps for a chunk of n characters.
 _USER, _PLAIN_USER = r"(?:\S+(?::\S*)?@)?", r"(?:\S+@)?"
 
 
@@ -128,7 +128,8 @@ class WordSplitter:
     def split_line(self, line: str) -> list[str]:
         """Words of one standardised line, by spaCy itself: right whatever the neighbours do.
 
-        spaCy may take n * n steps for a chunk of n signs, so parts of longer ones stand alone.
+        spaCy may take n * n steps for a chunk of n characters, so parts of longer ones stand
+        alone.
         """
         parts = [chunk[start:start + _LONGEST_CHUNK] for chunk in line.split()
                  for start in range(0, len(chunk), _LONGEST_CHUNK)]
@@ -181,8 +182,8 @@ class WordSplitter:
                       end: int, at_start: bool) -> int:
         """The length of the prefix or suffix of text[start:end]; 0: there is none.
 
-        Only an end of it is looked at, so that a chunk of n signs that come off one by one takes n
-        steps and not n * n. A rule that fills that end may go on, as that of "...." does.
+        Only an end of it is looked at, so that a chunk of n characters that come off one by one
+        takes n steps and not n * n. A rule that fills that end may go on, as that of "...." does.
         """
         width = _AFFIX
         while True:

@@ -35,7 +35,7 @@ def find_workers(environment: Mapping[str, str]) -> WorkerAddresses:
         return _from_tf_config(environment["TF_CONFIG"])
     if "SLURM_STEP_NODELIST" in environment:
         return _from_slurm(environment)
-    raise UserError("--strategy=multi_worker wants to know the other processes: start it with "
+    raise UserError("--strategy=multi_worker has to know the other processes: start it with "
                     f"srun, or set TF_CONFIG on each, as in TF_CONFIG='{_EXAMPLE}'.")
 
 
@@ -44,15 +44,15 @@ def _from_tf_config(text: str) -> WorkerAddresses:
         value = parse_json(text)
         cluster, task = value["cluster"], value["task"]
         jobs = {job: _strings(cluster.get(job, [])) for job in ("chief", "worker")}
-        place = task["index"]
-        if (set(cluster) - set(jobs) or type(place) is not int
-                or not 0 <= place < len(jobs[task["type"]])):
+        index = task["index"]
+        if (set(cluster) - set(jobs) or type(index) is not int
+                or not 0 <= index < len(jobs[task["type"]])):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"TF_CONFIG={text} does not name the workers and which of them this is; it "
                         f"must look like {_EXAMPLE}.") from error
     before = len(jobs["chief"]) if task["type"] == "worker" else 0
-    return WorkerAddresses(jobs["chief"] + jobs["worker"], before + place)
+    return WorkerAddresses(jobs["chief"] + jobs["worker"], before + index)
 
 
 def _strings(value: Any) -> list[str]:

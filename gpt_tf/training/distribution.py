@@ -1,8 +1,6 @@
-"""One flag -> `tf.distribute.Strategy`; how a global batch and its sums cross replicas; and how the
-processes of one run, the workers, act as one.
+"""One flag -> `tf.distribute.Strategy`, and how the processes of one run, the workers, act as one.
 
-All replicas of a worker have its share of a global batch before them, and each takes its rows of
-that. So there is one global batch whatever the number of replicas and workers.
+How a global batch and its sums cross the replicas of a strategy stands in `replicas`.
 """
 
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from gpt_tf.common.files import lock_folder
 from gpt_tf.data.batches import BatchShare
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.training.cluster_environment import find_workers
+from gpt_tf.training.replicas import first_replica, one_device, sum_over_replicas
 
 
 def _has_workers(name: str) -> bool:
@@ -32,7 +31,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     Args:
       name: "one_device"; "mirrored", over all GPUs of this machine, or its logical CPU devices
         where it has none; "multi_worker", over all devices of the processes that TF_CONFIG or
-        Slurm name, which must be wanted before TensorFlow has computed anything; "auto",
+        Slurm name, which must be made before TensorFlow has computed anything; "auto",
         multi_worker where TF_CONFIG is set, mirrored when there is more than one GPU.
 
     Raises:
@@ -45,20 +44,22 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
                 tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index,
                 rpc_layer="grpc"))
     gpus = tf.config.list_logical_devices("GPU")
-    devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        devices = gpus or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.OneDeviceStrategy(devices[0].name)
+    return one_device()
 
 
 class Cluster:
     """The processes that train one model: one, unless the strategy is multi_worker.
 
-    All have the same flags and see the same folders. The first, the chief, alone writes.
+    All have the same flags and see the same folders. The first, the chief, alone writes: the
+    others' `Checkpoints`, `BestCheckpoint` and `Reporter` are told not to, and `owning` keeps what
+    they print from the terminal.
 
     Attributes:
       strategy: a `tf.distribute.Strategy`.
-      share: number of this worker, from 0, and of all: the part of each batch that it reads.
+      share: the part of each batch that this worker reads; its index is the worker's number.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -87,7 +88,7 @@ class Cluster:
         return self.total(value if self.is_chief else 0)
 
     def _sum_over_replicas(self, value):
-        # An argument is on no device yet, and a sum wants to know which.
+        # An argument is on no device yet, and a sum has to know its device.
         return self.strategy.run(lambda: sum_over_replicas(tf.identity(value)))
 
     @contextlib.contextmanager
@@ -103,14 +104,14 @@ class Cluster:
             self.total(1)
             raise
         if self.total(0):
-            raise UserError("Another worker cannot go on, and its own log says why: mend that, "
+            raise UserError("Another worker cannot go on, and its own log says why: fix that, "
                             "then run the same command on every worker again.")
 
     def restore_latest(self, checkpoints: Checkpoints) -> int:
         """Restores on every worker what the chief finds newest; returns its step, 0 for none.
 
         Raises:
-          UserError: as `Checkpoints.restore_latest`, or it failed on another worker.
+          UserError: see `Checkpoints.restore_latest`; or it failed on another worker.
         """
         step = 0
         with self.together():
@@ -155,12 +156,12 @@ def join(name: str, worker_timeout: float = 0.0) -> Cluster:
     """The cluster of `--strategy`; call before TensorFlow has computed anything.
 
     Args:
-      name: of `make_strategy`.
+      name: see `make_strategy`.
       worker_timeout: seconds after which this process ends with 1 if another worker has not
         started, for TensorFlow waits without end; 0: so does this.
 
     Raises:
-      UserError: as `make_strategy`.
+      UserError: see `make_strategy`.
     """
     if not _has_workers(name):
         return Cluster(make_strategy(name))
@@ -187,39 +188,3 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int, micro_ba
     if micro_batch_size and (batch_size // replicas) % micro_batch_size:
         raise UserError(f"--micro_batch_size={micro_batch_size} must divide the "
                         f"{batch_size // replicas} sequences of a device.")
-
-
-def replica_rows(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """This replica's rows of its worker's share of a batch; call inside `strategy.run`.
-
-    Scalars (the step) are everybody's.
-    """
-    context = tf.distribute.get_replica_context()
-    replicas = len(context.strategy.extended.worker_devices)
-    index = context.replica_id_in_sync_group % replicas
-
-    def rows(tensor):
-        if not tensor.shape.rank:
-            return tensor
-        count = tensor.shape[0] // replicas
-        return tensor[index * count:(index + 1) * count]
-
-    return {name: rows(tensor) for name, tensor in batch.items()}
-
-
-def sum_over_replicas(values):
-    """Sums a structure of tensors over all replicas; call inside `strategy.run`."""
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
-
-
-def gather_rows(values):
-    """Every replica's rows of a structure of tensors, in the order of the global batch; call
-    inside `strategy.run`."""
-    return tf.distribute.get_replica_context().all_gather(values, axis=0)
-
-
-def first_replica(strategy: tf.distribute.Strategy, values):
-    """One replica's copy of a structure in which all replicas agree."""
-    return tf.nest.map_structure(
-        lambda value: strategy.experimental_local_results(value)[0], values)

@@ -8,7 +8,7 @@ from gpt_tf.data.manifest import Split
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.losses import rows, shift_targets, token_losses
 from gpt_tf.tasks.metrics import language_scores
-from gpt_tf.training import distribution
+from gpt_tf.training import replicas
 
 
 class Evaluator:
@@ -39,7 +39,7 @@ class Evaluator:
         """
         loss = weight = 0.0
         for batch in batches:
-            sums = distribution.first_replica(self._strategy, self._global_sums(batch))
+            sums = replicas.first_replica(self._strategy, self._global_sums(batch))
             loss += float(sums[0])
             weight += float(sums[1])
         return language_scores(loss / weight, split.predicted_tokens,
@@ -49,7 +49,7 @@ class Evaluator:
         return self._strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch):
-        return distribution.sum_over_replicas(self._sums(distribution.replica_rows(batch)))
+        return replicas.sum_over_replicas(self._sums(replicas.replica_rows(batch)))
 
     def _replica_sums(self, batch):
         hidden = self._model(batch["token_ids"])

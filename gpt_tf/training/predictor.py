@@ -6,9 +6,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf.data.padding import in_split_order
 from gpt_tf.model.objectives import example_losses
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.training import distribution
+from gpt_tf.training import replicas
 from gpt_tf.training.by_shape import FunctionByShape
 
 _COLUMNS = ("split_positions", "source_rows", "labels")  # of a batch, in the order of `Predictor`
@@ -52,16 +53,15 @@ class Predictor:
         """Every row of `batches` once, by its place in the split; filling rows are dropped.
 
         Args:
-          batches: of `batches.evaluation_batches`, or of the same shape; this worker's share.
+          batches: of `data.batches.evaluation_batches`, or of the same shape; this worker's share.
         """
-        parts = []
-        for batch in batches:
-            inputs = {name: batch[name] for name in ("token_ids", "lengths", *_COLUMNS)}
-            columns = [value.numpy() for value in distribution.first_replica(
-                self._strategy, self._global_columns(inputs))]
-            parts.append([column[columns[0] >= 0] for column in columns])
-        positions, *columns = (np.concatenate(column) for column in zip(*parts))
-        return self._predictions(*(column[np.argsort(positions)] for column in columns))
+        return self._predictions(*in_split_order(map(self._columns, batches)))
+
+    def _columns(self, batch) -> list[np.ndarray]:
+        """The `_COLUMNS` of a global batch, and its logits, float32 [B, C]."""
+        inputs = {name: batch[name] for name in ("token_ids", "lengths", *_COLUMNS)}
+        return [value.numpy() for value in replicas.first_replica(
+            self._strategy, self._global_columns(inputs))]
 
     def _predictions(self, source_rows, labels, logits) -> Predictions:
         task = self._model.task
@@ -82,9 +82,9 @@ class Predictor:
         return self._strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch):
-        rows = distribution.replica_rows(batch)
+        rows = replicas.replica_rows(batch)
         logits = self._logits({name: rows[name] for name in ("token_ids", "lengths")})
-        return distribution.gather_rows([*(rows[name] for name in _COLUMNS), logits])
+        return replicas.gather_rows([*(rows[name] for name in _COLUMNS), logits])
 
     def _replica_logits(self, batch):
         return self._model(batch["token_ids"], batch["lengths"])

@@ -6,7 +6,7 @@ import tensorflow as tf
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.objectives import LossFunction, LossSums
 from gpt_tf.model.optimizer import Adam
-from gpt_tf.training import distribution
+from gpt_tf.training import replicas
 from gpt_tf.training.by_shape import FunctionByShape
 
 
@@ -46,7 +46,7 @@ class TrainStep:
         Args:
           batch: this worker's share of the global batch.
           step: number of the update.
-          flag: whatever this worker wants all to know.
+          flag: what this worker has to tell all others.
 
         Returns:
           Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
@@ -54,14 +54,14 @@ class TrainStep:
         """
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
         values = self._global_step(batch, rate, tf.constant(float(flag)))
-        return distribution.first_replica(self._strategy, values)
+        return replicas.first_replica(self._strategy, values)
 
     def _run_replicas(self, batch, rate, flag):
         return self._strategy.run(self._replica_step, args=(batch, rate, flag))
 
     def _replica_step(self, batch, rate, flag):
-        gradients, sums = self._gradients(distribution.replica_rows(batch))
-        gradients, sums, flags = distribution.sum_over_replicas(
+        gradients, sums = self._gradients(replicas.replica_rows(batch))
+        gradients, sums, flags = replicas.sum_over_replicas(
             (gradients, sums, tf.identity(flag)))
         norm = tf.linalg.global_norm(gradients) / sums.weight
         scale = self._optimizer.clip_scale(norm) / sums.weight

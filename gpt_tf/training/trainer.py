@@ -21,7 +21,7 @@ from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
-from gpt_tf.training import distribution
+from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.train_step import TrainStep
 
 
@@ -37,7 +37,7 @@ class Trainer:
       config: the cadence.
     """
 
-    def __init__(self, cluster: distribution.Cluster, step_function: TrainStep, optimizer: Adam,
+    def __init__(self, cluster: Cluster, step_function: TrainStep, optimizer: Adam,
                  checkpoints: Checkpoints, reporter: Reporter, config: TrainingConfig):
         self._cluster = cluster
         self._step_function = step_function

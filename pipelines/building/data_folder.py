@@ -10,7 +10,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, explain_disk_errors, lock_folder
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from gpt_tf.data import records
 from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
 from gpt_tf.tokenizer import Tokenizer
@@ -26,13 +26,13 @@ _PART = re.compile(r"(.+)\.part-\d+")
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderConfig:
+class FolderConfig(Options):
     """The flags that every command which makes a data folder has."""
 
-    tokenizer: str = option("", "Folder with the tokenizer's files.")
-    output_dir: str = option("", "Folder to make.")
+    tokenizer: str = option("", "Folder with the tokenizer's files.", required=True)
+    output_dir: str = option("", "Folder to make.", required=True)
     num_workers: int = option(0, "Tokenizing processes; 0: one for each core. With --runner it is "
-                              "Beam's flag of that name.", resumable=True)
+                              "Beam's flag of that name.", resumable=True, at_least=0)
     overwrite: bool = option(False, "Replace the data folder that stands in --output_dir.",
                              resumable=True)
     runner: str = option("", "Make the shards with this runner of Apache Beam, such as "
@@ -57,6 +57,11 @@ class DataFolder:
           made = notes.collect(config.output_dir, units)
           folder.finish(tokenizer, manifest)
 
+    `frame.build_folder` does so.
+
+    Attributes:
+      config: the flags of the command.
+
     Args:
       config: which folder, and whether a finished one may be replaced. The tokenizer may come
         from the folder itself.
@@ -67,7 +72,7 @@ class DataFolder:
     """
 
     def __init__(self, config: FolderConfig, command: str):
-        self._config = config
+        self.config = config
         self._path = config.output_dir
         self._command = command
         self._check()
@@ -80,7 +85,7 @@ class DataFolder:
         if MANIFEST_NAME not in names or not any(map(_SHARD_FILE.fullmatch, names)):
             raise UserError(f"--output_dir={folder} holds other files, such as {min(names)}; name "
                             "a new or empty folder.")
-        if not self._config.overwrite:
+        if not self.config.overwrite:
             raise UserError(f"--output_dir={folder} holds a finished data folder; name another, "
                             "or replace this one with --overwrite.")
 
@@ -116,7 +121,7 @@ class DataFolder:
             kept = {name for each in made.values() for shard, _ in (each or {}).values() if shard
                     for name in (shard.name, records.index_name(shard.name))}
             # A folder may be built again with the tokenizer that it holds.
-            keep_tokenizer = os.path.samefile(self._config.tokenizer, self._path)
+            keep_tokenizer = os.path.samefile(self.config.tokenizer, self._path)
             for name in os.listdir(self._path):
                 if (_SHARD_FILE.fullmatch(name) and name not in kept or _is_part_of_ours(name)
                         or is_tokenizer_file(name) and not keep_tokenizer):
@@ -131,7 +136,7 @@ class DataFolder:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes what only an unfinished folder holds; its sign goes last."""
+        """Removes what only an unfinished folder holds; its mark goes last."""
         with explain_disk_errors(self._path):
             for name in os.listdir(self._path):
                 if _is_part_of_ours(name):  # of a worker elsewhere that was given up

@@ -6,15 +6,15 @@ import os
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
-from pipelines.building.workers import Workers
+from pipelines.building.workers import WorkerPool
 
 
-class Encoders(Workers):
-    """Workers that load the tokenizer as soon as this object is made.
+class Encoders(WorkerPool):
+    """Processes that load the tokenizer as soon as this object is made.
 
     Example:
       with Encoders("bpe", num_workers=2) as encoders:
-          for encoded in encoders.map(functools.partial(encode_task, "bpe"), tasks):
+          for encoded in encoders.map(functools.partial(encode_text, "bpe"), chunks):
               ...
     """
 

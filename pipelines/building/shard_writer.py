@@ -1,5 +1,4 @@
-"""Records -> shards, and tokens -> windows. The manifest, which makes the folder count, is the
-caller's."""
+"""Records -> shards. The manifest, which makes the folder count, is the caller's."""
 
 import contextlib
 import io
@@ -63,7 +62,7 @@ class ShardWriter:
             stream.write(content.getvalue())
         self._stack.close()
         return Shard(self._name, len(index), self._offset,
-                             google_crc32c.value(content.getvalue()))
+                     google_crc32c.value(content.getvalue()))
 
     def __enter__(self) -> "ShardWriter":
         return self

@@ -1,12 +1,12 @@
 """Units of work made by Apache Beam, on any of its runners.
 
-An element of the one collection is a unit's parcel, which holds all that is needed to make it. What
+An element of the one collection is a parcel, which holds all that is needed to make it. What
 comes back are the shards and notes in the data folder: no runner hands results to the process that
 started it. Errors of the user come back the same way, and Beam hears of none: it would try again.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import logging
 import os
@@ -19,6 +19,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
 from pipelines.building import notes
 from pipelines.building.data_folder import FolderConfig
+from pipelines.building.work import Parcel, ShardMaker
 
 _INSTALL = "pip install -r requirements.txt -r requirements-beam.txt"
 
@@ -29,7 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Pipeline:
-    """One run of Beam, as the command line wants it.
+    """One run of Beam, as the command line needs it.
 
     Args:
       config: the runner, and how many workers.
@@ -46,19 +47,14 @@ class Pipeline:
             try:
                 import apache_beam as beam
             except ImportError as error:
-                raise UserError("--runner wants Apache Beam, which is not installed here: "
+                raise UserError("--runner needs Apache Beam, which is not installed here: "
                                 f"{_INSTALL}") from error
             self._pipeline = beam.Pipeline(
                 options=_read_options([f"--runner={runner}", *options, *workers]))
         self._runner = config.runner
 
-    def run(self, make: Callable[[Any], None], parcels: list[Any], folder: str) -> None:
-        """Makes the units of `parcels`: their shards and their notes in `folder`.
-
-        Args:
-          make: a function of a module, or `functools.partial` of one: it is pickled.
-          parcels: what `make` takes, one at a time; the unit of each is its `unit`.
-          folder: the data folder.
+    def run(self, maker: ShardMaker, parcels: list[Parcel]) -> None:
+        """Makes parcels: their shards and their notes in the data folder.
 
         Raises:
           UserError: the work has met one, or Beam cannot run.
@@ -66,38 +62,40 @@ class Pipeline:
         if not parcels:
             return
         import apache_beam as beam
+        folder = maker.output_dir
         # Reshuffled, or a runner may make all of them on one worker.
-        _ = (self._pipeline | beam.Create(parcels) | beam.Reshuffle()
-             | beam.Map(_Maker(make, folder)))
+        _ = (self._pipeline | beam.Create([parcel.alone() for parcel in parcels])
+             | beam.Reshuffle() | beam.Map(_MakeThere(maker.elsewhere())))
         with (_quiet() as shown, contextlib.redirect_stderr(shown), _watched(folder, len(parcels)),
               _explained(self._runner)):
             self._pipeline.run().wait_until_finish()
         if sentence := notes.failure(folder):
             raise UserError(sentence)
 
+
 # Libraries and the tokenizer's memory are one process's, and a runner may give it many threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class _Maker:
-    """Makes a unit where a runner wants it made; leaves word of a user's error."""
+class _MakeThere:
+    """Makes a parcel where a runner needs it made; leaves word of a user's error."""
 
-    def __init__(self, make: Callable[[Any], None], folder: str):
-        self._make = make
-        self._folder = folder
+    def __init__(self, maker: ShardMaker):
+        self._maker = maker
 
-    def __call__(self, parcel: Any) -> None:
+    def __call__(self, parcel: Parcel) -> None:
+        folder = self._maker.output_dir
         with _ONE_AT_A_TIME:
             # A failed build makes nothing more; an element may be given out a second time.
-            if notes.failure(self._folder) or notes.read(self._folder, parcel.unit):
+            if notes.failure(folder) or notes.read(folder, parcel.unit):
                 return
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
             if "tensorflow" not in sys.modules:
                 cli.import_tensorflow()
             try:
-                self._make(parcel)
+                self._maker.make_alone(parcel)
             except UserError as error:
-                notes.fail(self._folder, str(error))
+                notes.fail(folder, str(error))
 
 
 def _read_options(options: list[str]) -> Any:

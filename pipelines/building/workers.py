@@ -12,19 +12,19 @@ import warnings
 
 from gpt_tf.common.errors import UserError
 
-# Tasks waiting per process: enough that none is idle while a slow one is waited for.
-_TASKS_AHEAD = 4
+# Items waiting per process: enough that none is idle while a slow one is waited for.
+_ITEMS_AHEAD = 4
 
 
-class Workers:
+class WorkerPool:
     """Processes that run functions of modules; fresh ones, without what this process has loaded.
 
     Args:
       num_workers: processes; 0 for one on each core.
 
     Example:
-      with Workers(2) as workers:
-          for size in workers.map(len, ["one", "three"]):
+      with WorkerPool(2) as pool:
+          for size in pool.map(len, ["one", "three"]):
               ...
     """
 
@@ -34,17 +34,17 @@ class Workers:
         self._pool = concurrent.futures.ProcessPoolExecutor(
             self._num_workers, multiprocessing.get_context("spawn"), _start)
 
-    def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """`function(task)` of each task, in order, taking few more tasks than were given back.
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """`function(item)` of each item, in order, taking few more items than were given back.
 
         Raises:
           UserError: a process was killed.
         """
         waiting: collections.deque = collections.deque()
         try:
-            for task in tasks:
-                waiting.append(self._pool.submit(function, task))
-                if len(waiting) > _TASKS_AHEAD * self._num_workers:
+            for item in items:
+                waiting.append(self._pool.submit(function, item))
+                if len(waiting) > _ITEMS_AHEAD * self._num_workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -52,7 +52,7 @@ class Workers:
             raise UserError("A working process was killed, most likely for want of memory; run "
                             "the same command again, with a smaller --num_workers.") from error
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *exception) -> None:

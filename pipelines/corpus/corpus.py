@@ -23,7 +23,7 @@ import sys
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import option
+from gpt_tf.config import Options, option
 from pipelines.corpus import sources
 from pipelines.corpus.sources import Document, Position
 
@@ -101,11 +101,11 @@ def open_corpus(patterns: str, text_field: str = "text", on_bad_utf8: str = "sto
 
 
 @dataclasses.dataclass(frozen=True)
-class InputConfig:
+class InputConfig(Options):
     """The flags that every command which reads a corpus has."""
 
     input: str = option("", "Globs of .txt or .jsonl files (or .gz of them), or tfds:NAME, "
-                        "separated by commas.")
+                        "separated by commas.", required=True)
     text_field: str = option("text", "Field of a .jsonl row, or of an example of a tfds data set, "
                              "that holds its text.")
     on_bad_utf8: str = option("stop", "What to do about a file or row that is not UTF-8.",

@@ -1,4 +1,4 @@
-"""Learning byte-pair merges from word counts; a pure function of the counts.
+"""Learning byte-pair merges, and with them a tokenizer, from word counts alone.
 
 Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
 section 3.2: start from characters, merge the most frequent pair of neighbours, again and again.
@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 import heapq
 import itertools
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.progress import Progress
+from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.tokenizer import END_OF_WORD, NEWLINE, UNKNOWN
 
 Pair = tuple[str, str]
@@ -26,12 +29,7 @@ def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
     """
     words = [[*word[:-1], word[-1] + END_OF_WORD] for word in counts]
     weights = list(counts.values())
-    pair_counts: collections.Counter[Pair] = collections.Counter()
-    places = collections.defaultdict(set)  # pair -> words that held it when it was counted
-    for place, (word, weight) in enumerate(zip(words, weights)):
-        for pair in itertools.pairwise(word):
-            pair_counts[pair] += weight
-            places[pair].add(place)
+    pair_counts, places = _count_pairs(words, weights)
     # Counts that fell since they were pushed are put right when they come up.
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
@@ -56,6 +54,18 @@ def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
             pair_counts[changed] += change
             if change > 0:
                 heapq.heappush(heap, (-pair_counts[changed], changed))
+
+
+def _count_pairs(words: list[list[str]], weights: list[int]
+                 ) -> tuple[collections.Counter[Pair], dict[Pair, set[int]]]:
+    """How often each pair stands in the words, and the numbers of the words that hold it."""
+    counts: collections.Counter[Pair] = collections.Counter()
+    places = collections.defaultdict(set)
+    for place, (word, weight) in enumerate(zip(words, weights)):
+        for pair in itertools.pairwise(word):
+            counts[pair] += weight
+            places[pair].add(place)
+    return counts, places
 
 
 def _merge(word: list[str], pair: Pair) -> list[str]:
@@ -85,3 +95,22 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
               *map("".join, merges), NEWLINE]
     # Two merges may make one token: "ab" + "c" and "a" + "bc".
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+
+
+def learn_tokenizer(words: collections.Counter[str], num_merges: int,
+                    language: str) -> Tokenizer:
+    """Learns a tokenizer from word counts.
+
+    Raises:
+      UserError: the words give fewer merges than asked.
+    """
+    merges = []
+    with Progress(num_merges, "merge", "learning merges") as progress:
+        for merge in learn_merges(words):
+            merges.append(merge)
+            progress.update(1)
+            if len(merges) == num_merges:
+                return Tokenizer(make_vocabulary(words, merges), merges, language)
+    raise UserError(f"The text is too small for {num_merges:,} merges: it gives {len(merges):,}, "
+                    f"and then each of its {len(words):,} different words is one token. Give more "
+                    "text, or ask for fewer with --num_merges.")

@@ -1,93 +1,82 @@
 """The shards of a corpus: a unit of work for each slice, made in this process or anywhere."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import dataclasses
 import functools
-import itertools
 
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
-from pipelines.building.encoders import load_tokenizer
-from pipelines.corpus import splitting
+from pipelines.building.work import Parcel, ShardMaker
 from pipelines.corpus.corpus import Corpus
-from pipelines.corpus.encoding import Encoded, Task, encode_task
+from pipelines.corpus.encoding import EncodedText, TextChunk, encode_text
 from pipelines.corpus.sources import Position
+from pipelines.corpus.splitting import Slice, SplitRule, cut_chunks
 from pipelines.corpus.windows import WindowWriter
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What all shards of a corpus have in common: the tokenizer's folder, the data folder, T."""
+class SliceParcel(Parcel):
+    """A slice, the files that it is in, and where in them it begins."""
 
-    tokenizer: str
-    output_dir: str
-    sequence_length: int
-    rule: splitting.SplitRule
-
-    def unit(self, slice_: splitting.Slice, tokenizer: Tokenizer) -> notes.Unit:
-        """The work on a slice."""
-        return notes.Unit.of(
-            f"slice-{slice_.number:05d}", kind=LANGUAGE_MODEL, text=slice_.digest,
-            tokenizer=tokenizer.fingerprint, sequence_length=self.sequence_length,
-            rule=dataclasses.asdict(self.rule))
-
-
-@dataclasses.dataclass(frozen=True)
-class Parcel:
-    """A unit with all that another machine needs to make it: the files of its slice."""
-
-    unit: notes.Unit
-    slice: splitting.Slice
+    slice: Slice
     corpus: Corpus
     start: Position
 
+    @property
+    def size(self) -> int:
+        """Bytes of the input."""
+        return self.slice.source_bytes
 
-def make_parcels(work: Iterable[tuple[splitting.Slice, notes.Unit]],
-                 corpus: Corpus) -> Iterator[Parcel]:
-    """Parcels of slices of a corpus."""
-    for slice_, unit in work:
-        yield Parcel(unit, slice_, *corpus.between(slice_.first, slice_.last))
+    @property
+    def digest(self) -> str:
+        """Of the slice's text."""
+        return self.slice.digest
 
-
-def make_parcel(settings: Settings, parcel: Parcel) -> None:
-    """Makes the shards of one slice, wherever this runs.
-
-    Raises:
-      UserError: the input or the tokenizer are not those that the work was planned with.
-    """
-    tokenizer = load_tokenizer(settings.tokenizer)
-    notes.require_same(parcel.unit, settings.unit(parcel.slice, tokenizer))
-    documents = parcel.slice.read(parcel.corpus.documents(parcel.start))
-    tasks = splitting.cut_tasks(documents, settings.rule, parcel.slice.number)
-    encoded = map(functools.partial(encode_task, settings.tokenizer), tasks)
-    write_slices(settings, {parcel.slice.number: parcel.unit}, encoded)
+    def alone(self) -> "SliceParcel":
+        """See `Parcel.alone`: it holds the files of its slice and no others."""
+        corpus, start = self.corpus.between(self.slice.first, self.slice.last)
+        return dataclasses.replace(self, corpus=corpus, start=start)
 
 
-def cut_slices(rule: splitting.SplitRule, corpus: Corpus,
-               slices: list[splitting.Slice]) -> Iterator[Task]:
-    """The tasks of some slices of a corpus, in order; those between are passed over."""
-    documents, following = iter(()), None
-    for slice_ in slices:
-        if slice_.number != following:
-            documents = corpus.documents(slice_.first)
-        following = slice_.number + 1
-        yield from splitting.cut_tasks(slice_.read(documents), rule, slice_.number)
+@dataclasses.dataclass(frozen=True)
+class WindowMaker(ShardMaker):
+    """Makes windows of `sequence_length` tokens of the documents of slices."""
 
+    size_unit = "B"
 
-def write_slices(settings: Settings, units: Mapping[int, notes.Unit],
-                 encoded: Iterable[Encoded]) -> None:
-    """Writes the shards of slices, by number, and a note when those of one are finished."""
-    for number, group in itertools.groupby(encoded, lambda each: each.place.slice_number):
+    sequence_length: int
+    rule: SplitRule
+
+    def unit(self, name: str, digest: str, tokenizer: Tokenizer) -> notes.Unit:
+        """See `ShardMaker.unit`."""
+        return notes.Unit.of(
+            name, kind=LANGUAGE_MODEL, text=digest, tokenizer=tokenizer.fingerprint,
+            sequence_length=self.sequence_length, rule=dataclasses.asdict(self.rule))
+
+    def cut(self, parcels: list[SliceParcel]) -> Iterator[TextChunk]:
+        """See `ShardMaker.cut`."""
+        documents, following = iter(()), None
+        for parcel in parcels:
+            if parcel.slice.number != following:
+                documents = parcel.corpus.documents(parcel.start)
+            following = parcel.slice.number + 1
+            yield from cut_chunks(parcel.slice.read(documents), self.rule, parcel.unit.name)
+
+    def encoder(self) -> Callable[[TextChunk], EncodedText]:
+        """See `ShardMaker.encoder`."""
+        return functools.partial(encode_text, self.tokenizer_dir)
+
+    def write(self, parcel: SliceParcel, encoded: Iterable[EncodedText]) -> notes.Made:
+        """See `ShardMaker.write`: a shard for each split that the slice has text of."""
         with contextlib.ExitStack() as stack:
             writers: dict[str, WindowWriter] = {}
-            for each in group:
-                split = each.place.split
+            for each in encoded:
+                split = each.origin.split
                 if split not in writers:
                     writers[split] = stack.enter_context(WindowWriter(
-                        settings.output_dir, split, number, settings.sequence_length))
-                writers[split].add(each.tokens, each.ends, each.place.text_bytes)
-            totals = {split: shard.finish() for split, shard in writers.items()}
-        notes.write(settings.output_dir, units[number],
-                    {split: (each.shard, each.counts) for split, each in totals.items()})
+                        self.output_dir, split, parcel.slice.number, self.sequence_length))
+                writers[split].add(each.tokens, each.ends, each.origin.text_bytes)
+            totals = {split: writer.finish() for split, writer in writers.items()}
+        return {split: (each.shard, each.counts) for split, each in totals.items()}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.tokenizer.cleaning import check_lines
 from pipelines.reading import catalogue, files
 
@@ -26,6 +27,8 @@ class Position(NamedTuple):
     file: int = 0
     row: int = 0
     byte: int = 0
+
+
 START = Position()
 
 
@@ -50,7 +53,7 @@ class Document:
         """The text in parts of at most about a MiB (a row is one part); can be taken once.
 
         Raises:
-          UserError: a line of more than `gpt_tf.text.LONGEST_HELD_LINE` characters.
+          UserError: a line of more than `gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE` characters.
         """
         return check_lines(self._counted_blocks(), self.name)
 
@@ -76,19 +79,13 @@ class _NotUtf8(UserError):
 
 
 def _decode(path: str, blocks: Iterable[bytes]) -> Iterator[tuple[str, int]]:
-    """(text, bytes) of each block of a file; a character cut by a block's end goes to the next."""
-    rest, position = b"", 0  # bytes of a cut character; bytes decoded before them
-    for block in itertools.chain(blocks, [b""]):
-        data = rest + block
-        if position == 0 and data.startswith(codecs.BOM_UTF8):
-            data, position = data[len(codecs.BOM_UTF8):], len(codecs.BOM_UTF8)
-        try:
-            text, used = codecs.utf_8_decode(data, "strict", not block)
-        except UnicodeDecodeError as error:
-            raise _NotUtf8(f"{path}, byte {position + error.start}") from error
-        rest, position = data[used:], position + used
-        if text:
-            yield text, len(block)
+    """(text, bytes) of each block of a file that completes a character."""
+    try:
+        for text, size in decode_blocks(blocks):
+            if text:
+                yield text, size
+    except NotUtf8 as error:
+        raise _NotUtf8(f"{path}, byte {error.byte}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +200,8 @@ class RowFiles:
         except UnicodeDecodeError as error:
             raise _NotUtf8(f"{name}, byte {error.start}") from error
         except ValueError as error:
-            raise UserError(f"{name}: not valid JSON ({error}); mend or remove the row.") from error
+            raise UserError(f"{name}: not valid JSON ({error}); correct or remove the "
+                            "row.") from error
         text = value.get(self.text_field) if isinstance(value, dict) else None
         if not isinstance(text, str):
             raise UserError(f"{name}: no text in a field {self.text_field!r}; name the field that "
@@ -225,6 +223,7 @@ def _split_rows(blocks: Iterable[bytes], position: Position) -> Iterator[tuple[P
             position = position._replace(row=position.row + 1, byte=position.byte + len(line) + 1)
     if rest:
         yield position, rest.replace(b"\r", b"")
+
 
 # The field of an example that is its text, where it is not "text".
 _DATA_SET_FIELDS = {"pg19": "book_text"}

@@ -15,11 +15,11 @@ from gpt_tf.common.progress import Progress
 from gpt_tf.tokenizer.cleaning import Piece, split_text
 from pipelines.building.plan import HASHES, TRAIN, VALIDATION, both_sides, content_hash, take_same
 from pipelines.corpus.corpus import Corpus
-from pipelines.corpus.encoding import Place, Task
+from pipelines.corpus.encoding import ChunkOrigin, TextChunk
 from pipelines.corpus.sources import Document, Position
 
 # A worker's share at a time, in characters.
-_TASK_SIZE = 1 << 18
+_CHUNK_SIZE = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SplitRule:
 
     threshold: int
     tail_bytes: int = 0
-    piece_size: int = _TASK_SIZE
+    piece_size: int = _CHUNK_SIZE
 
     def parts(self, document: Document) -> Iterator[tuple[str, Piece, bool]]:
         """(split, piece, whether the document's part in this split ends) in order."""
@@ -72,15 +72,15 @@ def choose_rule(corpus: Corpus, fraction: float) -> SplitRule:
         return SplitRule(both_sides(threshold, lowest, highest))
     size = sum(len(block.encode("utf-8")) for block in next(corpus.documents()).blocks())
     # Pieces much shorter than the part, as the cut comes between two of them.
-    piece_size = max(1, min(_TASK_SIZE, int(size * fraction / 8)))
+    piece_size = max(1, min(_CHUNK_SIZE, int(size * fraction / 8)))
     return SplitRule(0, tail_bytes=max(1, size - int(size * fraction)), piece_size=piece_size)
 
 
 class _Gathering:
-    """The next task of one split, as it fills."""
+    """The next chunk of one split, as it fills."""
 
-    def __init__(self, slice_number: int, split: str):
-        self._place = slice_number, split
+    def __init__(self, unit: str, split: str):
+        self._from = unit, split
         self._pieces: list[Piece] = []
         self._ends: list[bool] = []
         self._text_bytes = self._source_bytes = 0
@@ -93,9 +93,9 @@ class _Gathering:
         self._source_bytes += source_bytes
         self.size += len(piece.text)
 
-    def task(self) -> Task:
-        return Task(Place(*self._place, self._text_bytes, self._source_bytes),
-                    tuple(self._pieces), tuple(self._ends))
+    def chunk(self) -> TextChunk:
+        return TextChunk(ChunkOrigin(*self._from, self._text_bytes, self._source_bytes),
+                         tuple(self._pieces), tuple(self._ends))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,16 +154,16 @@ def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:
     return slices
 
 
-def cut_tasks(documents: Iterable[Document], rule: SplitRule, number: int) -> Iterator[Task]:
-    """The documents of slice `number` as tasks; within a split they hold them in order."""
+def cut_chunks(documents: Iterable[Document], rule: SplitRule, unit: str) -> Iterator[TextChunk]:
+    """The documents of a unit of work in chunks; within a split they hold them in order."""
     gathering: dict[str, _Gathering] = {}
     for document in documents:
         source_bytes = 0
         for split, piece, ends in rule.parts(document):
-            gathered = gathering.setdefault(split, _Gathering(number, split))
+            gathered = gathering.setdefault(split, _Gathering(unit, split))
             gathered.add(piece, ends, len(piece.text.encode("utf-8")),
                          document.source_bytes - source_bytes)
             source_bytes = document.source_bytes
-            if gathered.size >= _TASK_SIZE:
-                yield gathering.pop(split).task()
-    yield from (gathered.task() for gathered in gathering.values())
+            if gathered.size >= _CHUNK_SIZE:
+                yield gathering.pop(split).chunk()
+    yield from (gathered.chunk() for gathered in gathering.values())

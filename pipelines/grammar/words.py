@@ -72,6 +72,8 @@ class Place:
     near: str
     keeper: str
     sights: tuple[str, ...]
+
+
 PLACES = {
     'mill': Place('the old mill', 'at', 'miller', ('the great wheel', 'the sacks of flour',
                                                    'the mill pond')),
@@ -162,6 +164,7 @@ class Plot:
     ask: tuple[str, ...]
     attempt: tuple[str, ...]
     endings: dict[str, Ending]
+
 
 # Told of every story, whatever its plot. The order of the roles stands in stories.py.
 SHARED = {

@@ -1,5 +1,5 @@
-"""What a row of the TASKS table says: the form of a task, where its files keep what, and how a
-pre-trained model answers it as it is."""
+"""What is said of a task: its form, where its files keep what, and how a pre-trained model answers
+it as it is."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -96,6 +96,7 @@ class Source:
         """Those of the texts; the label's stands apart, as a test split may lack it."""
         return [column for columns in self.texts for column in columns]
 
+
 # Forms whose texts are two and then one for each label.
 _CHOICES = (forms.MULTIPLE_CHOICE, heuristics.PRONOUN)
 
@@ -115,15 +116,15 @@ class ZeroShot:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskRow:
-    """A task: a row of `tasks.TASKS`, or what a user's own spec.json says.
+class TaskDescription:
+    """A task: one of `table.TASKS`, or what a user's own spec.json says.
 
     form: one of `forms.FORMS`; or `heuristics.PRONOUN`, for a sentence, its pronoun and the
       candidates, on which nothing is fine-tuned.
     labels: names of the classes as the files and GLUE's site spell them, in the order of their
       ids; of multiple choice one for each answer; of scores ().
     score_range: (low, high), whole numbers, of scores; of classes ().
-    metrics: names in `gpt_tf.metrics.METRICS`; the first chooses the best checkpoint.
+    metrics: names in `gpt_tf.tasks.metrics.METRICS`; the first chooses the best checkpoint.
     layouts: the published ways to lay its files out in a folder.
     catalogue: tensorflow-datasets' name -> where it keeps what.
     catalogue_labels: its names of the classes, in our order; empty: the same as `labels`.
@@ -156,8 +157,7 @@ class TaskRow:
     def task(self) -> Task:
         """What the manifest says of the task."""
         sequences = forms.num_sequences(self.form, len(self.labels))
-        return Task(self.name, self.form, sequences, self.labels, self.score_range,
-                            self.metrics)
+        return Task(self.name, self.form, sequences, self.labels, self.score_range, self.metrics)
 
     def zero_shot_task(self) -> ZeroShotTask:
         """What the manifest of zero-shot data says of the task, which must have a heuristic."""

@@ -20,20 +20,21 @@ from pipelines.tasks.rows import Row
 
 @dataclasses.dataclass(frozen=True)
 class RowEncoding:
-    """How rows become records: a tokenizer's folder, the task, and the flags."""
+    """How rows become records: the task, and the flags."""
 
-    tokenizer_dir: str
     task: Task
     max_length: int
     on_bad_row: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Chunk:
-    """Consecutive rows of one shard, for one worker."""
+class RowChunk:
+    """Consecutive rows of one shard, for one worker.
 
-    split: str
-    shard: int
+    unit: the name of the unit of work that makes the shard.
+    """
+
+    unit: str
     rows: tuple[Row, ...]
 
 
@@ -72,24 +73,28 @@ class Totals:
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodedChunk:
+class EncodedRows:
     """A chunk's records, and the length of the longest sequence of each, int64 [N]."""
 
-    split: str
-    shard: int
+    unit: str
     serialized: list[bytes]
     lengths: np.ndarray
     totals: Totals
 
+    @property
+    def size(self) -> int:
+        """Rows of the chunk."""
+        return self.totals.counts["documents"]
 
-def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
-    """Encodes the rows of a chunk; a pure function.
+
+def encode_rows(tokenizer_dir: str, encoding: RowEncoding, chunk: RowChunk) -> EncodedRows:
+    """Encodes the rows of a chunk with the tokenizer of a folder; a pure function.
 
     Raises:
       UserError: a text has no tokens, or of zero-shot data nothing can be scored, unless such
         rows are to be skipped.
     """
-    tokenizer = load_tokenizer(encoding.tokenizer_dir)
+    tokenizer = load_tokenizer(tokenizer_dir)
     special = forms.SpecialTokens.after(tokenizer.vocabulary_size)
     encode = functools.cache(tokenizer.encode)  # the questions on a passage stand together
     task, totals = encoding.task, Totals()
@@ -100,8 +105,8 @@ def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
             sequences = _sequences(encoding, row.texts, encode, special)
         except BadRow as bad:
             if encoding.on_bad_row == "stop":
-                raise UserError(f"{row.where}: {bad}; mend or remove the row, or leave such rows "
-                                "out with --on_bad_row=skip.") from bad
+                raise UserError(f"{row.where}: {bad}; correct or remove the row, or leave such "
+                                "rows out with --on_bad_row=skip.") from bad
             totals.left_out[bad.reason] += 1
             continue
         serialized.append(records.encode_example(sequences.token_ids, row.label, row.index,
@@ -112,7 +117,7 @@ def encode_chunk(encoding: RowEncoding, chunk: Chunk) -> EncodedChunk:
                              predicted_tokens=sum(sizes) - (sum(sequences.starts) or len(sizes)))
         totals.labels[row.label] += 1
     totals.longest = max(lengths, default=0)
-    return EncodedChunk(chunk.split, chunk.shard, serialized, np.array(lengths, np.int64), totals)
+    return EncodedRows(chunk.unit, serialized, np.array(lengths, np.int64), totals)
 
 
 def _sequences(encoding: RowEncoding, texts: tuple[str, ...], encode: Callable[[str], list[int]],

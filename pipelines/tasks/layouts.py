@@ -6,13 +6,13 @@ import os
 
 from gpt_tf.common.errors import UserError
 from pipelines.tasks import description
-from pipelines.tasks.description import Layout, Source, TaskRow
+from pipelines.tasks.description import Layout, Source, TaskDescription
 
 _OWN_SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 _OWN_KINDS = (description.TSV, description.CSV, description.JSONL)
 
 
-def find_layout(task: TaskRow, folder: str) -> Layout:
+def find_layout(task: TaskDescription, folder: str) -> Layout:
     """What is at hand of the published layout of which most is.
 
     Raises:
@@ -24,12 +24,12 @@ def find_layout(task: TaskRow, folder: str) -> Layout:
              for layout in task.layouts]
     best = max(found, key=len)
     if not best:
-        wanted = [", ".join(dict.fromkeys(path for source in layout.values()
+        sought = [", ".join(dict.fromkeys(path for source in layout.values()
                                           for path in _files_of(source)))
                   for layout in task.layouts]
         held = sorted(os.listdir(place)) if os.path.isdir(place) else []
         raise UserError(
-            f"--input={folder} has no file of {task.name}: looked for {'; or for '.join(wanted)}. "
+            f"--input={folder} has no file of {task.name}: looked for {'; or for '.join(sought)}. "
             f"It holds {', '.join(held[:9]) + ', ...' * (len(held) > 9) or 'nothing'}.")
     return best
 
@@ -39,7 +39,7 @@ def _files_of(source: Source) -> tuple[str, ...]:
     return (*source.paths, source.part.file) if is_listed else source.paths
 
 
-def file_layout(task: TaskRow, path: str) -> Layout:
+def file_layout(task: TaskDescription, path: str) -> Layout:
     """One file as the training split, in the one format that all files of the task have.
 
     Raises:
@@ -49,7 +49,7 @@ def file_layout(task: TaskRow, path: str) -> Layout:
                for layout in task.layouts for source in layout.values()}
     source = formats.pop()
     if formats or source.part or source.kind == description.RACE:
-        raise UserError(f"--input={path} is a file, and {task.name} wants the folder that its "
+        raise UserError(f"--input={path} is a file, and {task.name} needs the folder that its "
                         "publisher's files stand in.")
     return {"train": dataclasses.replace(source, paths=(path,))}
 

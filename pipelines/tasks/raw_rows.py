@@ -4,7 +4,6 @@ A row is (where it stands, its values by column), or (where it stands, a `BadRow
 keep their numbers whatever is wrong with some of them.
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 import csv
 import itertools
@@ -14,6 +13,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
+from gpt_tf.common.text_files import number_lines
 from pipelines.reading import files
 from pipelines.tasks import description
 from pipelines.tasks.description import Column, Source
@@ -25,6 +25,8 @@ class BadRow(Exception):
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
+
+
 Values = dict[Column, Any]
 Rows = Iterator[tuple[str, Values | BadRow]]
 
@@ -53,17 +55,12 @@ def read_rows(path: str, source: Source, may_lack_label: bool) -> Rows:
 
 def _lines(path: str) -> Iterator[tuple[str, str | BadRow]]:
     """Each line; blank ones at the end of the file do not count."""
-    blank = []
     for _, lines in files.read_lines([path]):
-        for number, line in enumerate(lines, start=1):
+        for number, line in number_lines(lines):
             where = f"{path}, line {number}"
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if not line.strip():
-                blank.append((where, BadRow(description.EMPTY, "the line is blank")))
+            if not line:
+                yield where, BadRow(description.EMPTY, "the line is blank")
                 continue
-            yield from blank
-            blank.clear()
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -97,7 +94,7 @@ def _table(path: str, cells: Iterator[tuple[str, list[str] | BadRow]], source: S
            may_lack_label: bool) -> Rows:
     """Values by the names of the first line, or by number."""
     listed = source.part.columns if isinstance(source.part, description.ListedPart) else ()
-    wanted = [*source.columns, *listed, *(() if may_lack_label else [source.label])]
+    expected = [*source.columns, *listed, *(() if may_lack_label else [source.label])]
     header: list[str] = []
     widths = set(source.widths)
     if source.has_header:
@@ -105,14 +102,14 @@ def _table(path: str, cells: Iterator[tuple[str, list[str] | BadRow]], source: S
         if isinstance(first, BadRow):
             raise UserError(f"{where}: {first}; the first line must name the columns.")
         header = [name.strip() for name in first]
-        _require_columns(path, wanted, header)
+        _require_columns(path, expected, header)
         widths = {len(header)}
     for where, row in cells:
         if isinstance(row, BadRow):
             yield where, row
             continue
         if not widths:
-            _require_columns(path, wanted, range(len(row)))
+            _require_columns(path, expected, range(len(row)))
             widths = {len(row)}
         if len(row) in widths:
             yield where, dict(zip(header or range(len(row)), row))
@@ -121,13 +118,13 @@ def _table(path: str, cells: Iterator[tuple[str, list[str] | BadRow]], source: S
                                 f"{' or '.join(map(str, sorted(widths)))}")
 
 
-def _require_columns(path: str, wanted: list[Column], found: Iterable[Column]) -> None:
+def _require_columns(path: str, expected: list[Column], found: Iterable[Column]) -> None:
     found = list(found)
-    missing = [str(column) for column in wanted if column not in found]
+    missing = [str(column) for column in expected if column not in found]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}, but {', '.join(map(str, found))}"
                         "; name the columns as its first line does, or number them from 0.")
-    twice = [str(column) for column in wanted if found.count(column) > 1]
+    twice = [str(column) for column in expected if found.count(column) > 1]
     if twice:
         raise UserError(f"{path}: the first line names {', '.join(twice)} more than once, and "
                         "which column is meant is not clear; give the others another name.")
@@ -139,7 +136,7 @@ def _parse_json(text: str) -> Values | BadRow:
     except ValueError as error:
         return BadRow(description.NOT_JSON, f"not valid JSON ({error})")
     if not isinstance(value, dict):
-        return BadRow(description.NOT_JSON, "not a group of named values")
+        return BadRow(description.NOT_JSON, "not a JSON object")
     return value
 
 

@@ -26,7 +26,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.tasks import forms, heuristics
 from pipelines.reading import catalogue, files
 from pipelines.tasks import description, layouts
-from pipelines.tasks.description import Source, TaskRow
+from pipelines.tasks.description import Source, TaskDescription
 from pipelines.tasks.raw_rows import BadRow, Rows, Values, read_examples, read_rows
 from pipelines.tasks.spec import spelled
 
@@ -58,8 +58,8 @@ class RowSource:
       labelled: whether the rows have labels; None before the first row is read.
     """
 
-    def __init__(self, task: TaskRow, split: str, source: Source, read: Callable[[], _Numbered],
-                 on_bad_row: str):
+    def __init__(self, task: TaskDescription, split: str, source: Source,
+                 read: Callable[[], _Numbered], on_bad_row: str):
         self._task = task
         self._source = source
         self._read = read
@@ -81,7 +81,7 @@ class RowSource:
                 row = self._row(number, where, values)
             except BadRow as bad:
                 if bad.reason not in self._task.defects and not self._skips:
-                    raise UserError(f"{where}: {bad}; mend or remove the row, or leave out such "
+                    raise UserError(f"{where}: {bad}; correct or remove the row, or leave out such "
                                     "rows with --on_bad_row=skip.") from bad
                 self.left_out[bad.reason] += 1
             else:
@@ -160,12 +160,12 @@ def _may_lack_labels(split: str) -> bool:
     return split.startswith("test")
 
 
-def open_task(task: TaskRow, input: str,
-              tfds_dir: str, on_bad_row: str) -> dict[str, RowSource]:
+def open_task(task: TaskDescription, input: str, tfds_dir: str,
+              on_bad_row: str) -> dict[str, RowSource]:
     """Finds the splits of a task; those that are not at hand are absent.
 
     Args:
-      task: see `tasks.find_task`.
+      task: see `table.find_task`.
       input: a folder, file, list of files or tfds:NAME; see the module's text.
       tfds_dir: where prepared data sets stand; empty for tensorflow-datasets' own place.
       on_bad_row: "stop", or "skip" and count bad rows.
@@ -216,7 +216,7 @@ def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
             for _, lines in files.read_lines([path]) for line in lines}
 
 
-def _open_catalogue(task: TaskRow, name: str, tfds_dir: str,
+def _open_catalogue(task: TaskDescription, name: str, tfds_dir: str,
                     on_bad_row: str) -> dict[str, RowSource]:
     layout = task.catalogue.get(name.partition(":")[0])
     if layout is None:
@@ -237,7 +237,7 @@ def _read_catalogue(dataset, where: str, source: Source, class_names: list[str])
     return _part_of(read_examples(dataset, where, source.label, class_names), source, "")
 
 
-def _class_names(task: TaskRow, builder, source: Source) -> list[str]:
+def _class_names(task: TaskDescription, builder, source: Source) -> list[str]:
     """Our names of the classes, by the ids of tensorflow-datasets; empty: it has no ids."""
     features = builder.info.features
     theirs = getattr(features[source.label], "names", []) if source.label in features else []

@@ -1,4 +1,4 @@
-"""A user's own task: spec.json -> a row like those of the TASKS table.
+"""A user's own task: spec.json -> a description like those in the TASKS table.
 
 Classes, in a file with the columns `body` and `kind` among others:
   {"name": "tickets", "form": "classification", "fields": {"text": "body"}, "label": "kind",
@@ -13,7 +13,7 @@ A choice of three answers, which are columns, or one JSON field that holds a lis
    "fields": {"context": "story", "question": "asked", "answers": ["end1", "end2", "end3"]},
    "metrics": ["accuracy"]}
 
-fields: the texts of the form (see `gpt_tf.transforms.FIELDS`) -> a column's name, its number, or a
+fields: the texts of the form (see `gpt_tf.tasks.forms.FIELDS`) -> a column's name, its number, or a
   JSON field. The question of a choice may be left out.
 labels: the classes as the file spells them, in the order of their ids; numbers and true or false
   count as JSON spells them. The second is what f1 calls positive. Of a choice, one an answer.
@@ -28,7 +28,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import read_json
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import MOST_CLASSES, is_name
-from pipelines.tasks.description import Source, TaskRow
+from pipelines.tasks.description import Source, TaskDescription
 
 _KEYS = {"name", "form", "fields", "label", "labels", "score_range", "metrics"}
 CLASS_METRICS = ("accuracy", "f1", "matthews")
@@ -41,7 +41,7 @@ def spelled(value: Any) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
-def load(path: str) -> TaskRow:
+def load(path: str) -> TaskDescription:
     """The task that a spec.json describes.
 
     Raises:
@@ -49,7 +49,7 @@ def load(path: str) -> TaskRow:
     """
     value = read_json(path, "the task's description")
     try:
-        return _row(value)
+        return _describe(value)
     except ValueError as error:
         raise UserError(f"{path}: {error}; pipelines/tasks/spec.py has examples.") from error
 
@@ -59,8 +59,8 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _row(value: Any) -> TaskRow:
-    _require(isinstance(value, dict), "a group of named values is wanted")
+def _describe(value: Any) -> TaskDescription:
+    _require(isinstance(value, dict), "expected a JSON object")
     for key in ("name", "form", "fields", "label", "metrics"):
         _require(key in value, f"{key!r} is missing")
     unknown = sorted(set(value) - _KEYS)
@@ -75,8 +75,9 @@ def _row(value: Any) -> TaskRow:
     _require(len({isinstance(column, str) for column in columns}) == 1,
              "columns must be all names, or all numbers where the file has no header")
     labels, score_range = _labels(value, form)
-    return TaskRow(value["name"].strip(), form, labels, _metrics(value["metrics"], labels),
-                   score_range, own=Source("", texts, value["label"]))
+    return TaskDescription(
+        value["name"].strip(), form, labels, _metrics(value["metrics"], labels), score_range,
+        own=Source("", texts, value["label"]))
 
 
 def _is_column(value: Any) -> bool:
@@ -84,11 +85,11 @@ def _is_column(value: Any) -> bool:
 
 
 def _texts(form: str, fields: Any) -> tuple[tuple[str | int, ...], ...]:
-    wanted = forms.FIELDS[form]
-    _require(isinstance(fields, dict) and set(wanted) - _MAY_LACK <= set(fields) <= set(wanted),
-             f"'fields' must name the columns of {', '.join(wanted)}")
+    expected = forms.FIELDS[form]
+    _require(isinstance(fields, dict) and set(expected) - _MAY_LACK <= set(fields) <= set(expected),
+             f"'fields' must name the columns of {', '.join(expected)}")
     texts = []
-    for name in wanted:
+    for name in expected:
         column = fields.get(name)
         if name == "answers" and isinstance(column, list):
             _require(all(map(_is_column, column)), "'answers' must be columns' names or numbers")
@@ -103,7 +104,7 @@ def _texts(form: str, fields: Any) -> tuple[tuple[str | int, ...], ...]:
 def _labels(value: dict, form: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The labels, and the range of the scores, one of which is empty."""
     _require(("labels" in value) != ("score_range" in value),
-             "either 'labels' or 'score_range' is wanted")
+             "either 'labels' or 'score_range' is expected")
     if "score_range" in value:
         given = value["score_range"]
         _require(form != forms.MULTIPLE_CHOICE, "a choice has 'labels', one for each answer")

@@ -1,8 +1,8 @@
 """The TASKS table: what each task of the paper is, and where its published files keep what.
 
-A task is a row, never a class or a copied script; what is wrong with a published file stands in
-its row. The files, columns and label names are those of tensorflow-datasets' own builders; see
-`task_spec` for a user's own task.
+A task is an entry of the table, never a class or a copied script; what is wrong with a published
+file stands in its entry. The files, columns and label names are those of tensorflow-datasets' own
+builders; see `spec` for a user's own task.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from pipelines.tasks.description import (
     Layout,
     ListedPart,
     Source,
-    TaskRow,
+    TaskDescription,
     ZeroShot,
 )
 
@@ -63,19 +63,23 @@ def _story_cloze(source: Source, labelled: str, test: str) -> Layout:
             "validation": dataclasses.replace(
                 train, part=dataclasses.replace(part, is_held_out=True)),
             "test": dataclasses.replace(source, paths=(test,))}
+
+
 _ANSWER = ZeroShot(heuristics.ANSWER)
 
 
-def _race(level: str) -> TaskRow:
+def _race(level: str) -> TaskDescription:
     """RACE's middle school or high school: the passage, the question, four answers."""
     texts = (("article",), ("question",), ("options",))
     folders = {"train": "train", "validation": "dev", "test": "test"}
-    return TaskRow(
+    return TaskDescription(
         f"race_{level}", MULTIPLE_CHOICE, labels=("A", "B", "C", "D"), metrics=("accuracy",),
         layouts=(_layout(Source(RACE, texts, "answer"),
                          {split: f"{folder}/{level}" for split, folder in folders.items()}),),
         catalogue={f"race/{level}": _layout(Source(TFDS, texts, "answer"), folders)},
         zero_shot=_ANSWER)
+
+
 _MNLI_SPLITS = ("validation_matched", "validation_mismatched", "test_matched", "test_mismatched")
 _COLA = Source(TSV, ((3,),), 1, widths=(4,))
 _MSR_TRAIN = Source(TSV, (("#1 String",), ("#2 String",)), "Quality", ("msr_paraphrase_train.txt",))
@@ -87,8 +91,8 @@ _STORY = Source(CSV, (("InputSentence1", "InputSentence2", "InputSentence3", "In
 _TFDS_STORY = _story_cloze(Source(TFDS, (("context",), (), ("endings",)), "label"),
                            "validation", "test")
 _PRONOUN_TEXTS = (("sentence",), ("pronoun",), ("candidates",))
-_ROWS = (
-    TaskRow(
+_DESCRIPTIONS = (
+    TaskDescription(
         "cola", CLASSIFICATION, labels=("0", "1"), metrics=("matthews",),
         layouts=(
             # GLUE's files for training and validation are the original's, without a header.
@@ -101,7 +105,7 @@ _ROWS = (
         catalogue={"glue/cola": _numbered(_catalogue("sentence"))},
         catalogue_labels=("unacceptable", "acceptable"),
         zero_shot=ZeroShot(heuristics.ACCEPTABILITY, decision=THRESHOLD)),
-    TaskRow(
+    TaskDescription(
         "sst2", CLASSIFICATION, labels=("0", "1"), metrics=("accuracy",),
         layouts=(_glue("label", "sentence"),),
         catalogue={"glue/sst2": _numbered(_catalogue("sentence"))},
@@ -109,7 +113,7 @@ _ROWS = (
         # Of a word that is several tokens the probability is their product: the sum of the logs.
         zero_shot=ZeroShot(heuristics.NEXT_WORD, score=SUM, prompt="very",
                            words=("negative", "positive"))),
-    TaskRow(
+    TaskDescription(
         "snli", ENTAILMENT, labels=("entailment", "neutral", "contradiction"),
         metrics=("accuracy",),
         layouts=(_layout(Source(JSONL, (("sentence1",), ("sentence2",)), "gold_label"),
@@ -118,30 +122,30 @@ _ROWS = (
         catalogue={"snli": _catalogue("premise", "hypothesis")},
         # The annotators of these rows did not agree.
         no_label="-", defects=(description.NO_LABEL,)),
-    TaskRow(
+    TaskDescription(
         "mnli", ENTAILMENT, labels=("entailment", "neutral", "contradiction"),
         metrics=("accuracy",),
         layouts=(_glue("gold_label", "sentence1", "sentence2", files={"train": "train.tsv"} | {
             split: f"{split.replace('validation', 'dev')}.tsv" for split in _MNLI_SPLITS}),),
         catalogue={"glue/mnli": _numbered(_catalogue("premise", "hypothesis", splits={
             split: split for split in ("train", *_MNLI_SPLITS)}))}),
-    TaskRow(
+    TaskDescription(
         # The question stands first, as in the file.
         "qnli", ENTAILMENT, labels=("entailment", "not_entailment"), metrics=("accuracy",),
         layouts=(_glue("label", "question", "sentence"),),
         catalogue={"glue/qnli": _numbered(_catalogue("question", "sentence"))}),
-    TaskRow(
+    TaskDescription(
         "rte", ENTAILMENT, labels=("entailment", "not_entailment"), metrics=("accuracy",),
         layouts=(_glue("label", "sentence1", "sentence2"),),
         catalogue={"glue/rte": _numbered(_catalogue("sentence1", "sentence2"))}),
-    TaskRow(
+    TaskDescription(
         "scitail", ENTAILMENT, labels=("entails", "neutral"), metrics=("accuracy",),
         # Without quotes there are the published 27,026 rows; quote processing would merge some.
         layouts=(_layout(Source(TSV, ((0,), (1,)), 2, widths=(3,)),
                          {"train": "scitail_1.0_train.tsv", "validation": "scitail_1.0_dev.tsv",
                           "test": "scitail_1.0_test.tsv"}),),
         catalogue={"sci_tail": _catalogue("premise", "hypothesis")}),
-    TaskRow(
+    TaskDescription(
         "mrpc", SIMILARITY, labels=("0", "1"), metrics=("f1", "accuracy"),
         layouts=(
             _glue("Quality", "#1 String", "#2 String"),
@@ -151,14 +155,14 @@ _ROWS = (
             {"train": _MSR_TRAIN, "test": _MSR_TEST}),
         catalogue={"glue/mrpc": _numbered(_catalogue("sentence1", "sentence2"))},
         catalogue_labels=("not_equivalent", "equivalent")),
-    TaskRow(
+    TaskDescription(
         "qqp", SIMILARITY, labels=("0", "1"), metrics=("f1", "accuracy"),
         layouts=(_glue("is_duplicate", "question1", "question2"),),
         catalogue={"glue/qqp": _numbered(_catalogue("question1", "question2"))},
         catalogue_labels=("not_duplicate", "duplicate"),
         # Some questions have a line break inside, and a few have no text.
         defects=(description.COLUMNS, description.EMPTY)),
-    TaskRow(
+    TaskDescription(
         "stsb", SIMILARITY, labels=(), metrics=("pearson", "spearman"), score_range=(0, 5),
         layouts=(
             _glue("score", "sentence1", "sentence2"),
@@ -167,7 +171,7 @@ _ROWS = (
                     {"train": "sts-train.csv", "validation": "sts-dev.csv",
                      "test": "sts-test.csv"})),
         catalogue={"glue/stsb": _numbered(_catalogue("sentence1", "sentence2"))}),
-    TaskRow(
+    TaskDescription(
         "story_cloze", MULTIPLE_CHOICE, labels=("1", "2"), metrics=("accuracy",),
         # The released program's names of the files of 2016, then those of tensorflow-datasets.
         layouts=(
@@ -182,7 +186,7 @@ _ROWS = (
         zero_shot=_ANSWER),
     _race("middle"),
     _race("high"),
-    TaskRow(
+    TaskDescription(
         # Winograd schemas are files of this layout, too. A label is the candidate's number.
         "dpr", heuristics.PRONOUN, labels=("0", "1"), metrics=("accuracy",),
         layouts=(_layout(Source(WINOGRAD, _PRONOUN_TEXTS, "label"),
@@ -193,11 +197,11 @@ _ROWS = (
         defects=(description.NO_PRONOUN, description.BAD_LABEL),
         zero_shot=ZeroShot(heuristics.PRONOUN)),
 )
-TASKS = {row.name: row for row in _ROWS}
+TASKS = {task.name: task for task in _DESCRIPTIONS}
 
 
-def find_task(name: str) -> TaskRow:
-    """The row of a task by its name or GLUE's spelling of it, or a user's own spec.json.
+def find_task(name: str) -> TaskDescription:
+    """The task of that name, or of GLUE's spelling of it, or a user's own spec.json.
 
     Example: find_task("sst2"), find_task("SST-2") and find_task("tickets/spec.json").
 
@@ -206,9 +210,9 @@ def find_task(name: str) -> TaskRow:
     """
     if name.endswith(".json"):
         return spec.load(name)
-    for row in TASKS.values():
-        if _letters(row.name) == _letters(name):
-            return row
+    for task in TASKS.values():
+        if _letters(task.name) == _letters(name):
+            return task
     raise UserError(f"--task={name} is not known: name one of {', '.join(TASKS)}, or a .json file "
                     "that describes your own (see pipelines/tasks/spec.py).")
 

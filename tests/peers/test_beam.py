@@ -18,10 +18,8 @@ from apache_beam.options import pipeline_options
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus, build_task
-from pipelines.building import notes
-from pipelines.corpus import shards as corpus_shards
-from pipelines.tasks import shards as task_shards
-from pipelines.tasks import table
+from pipelines.building import frame, notes, work
+from pipelines.tasks import splits, table
 from tests import corpora
 from tests.conftest import REPOSITORY
 from tests.corpora import contents, make_text
@@ -49,7 +47,7 @@ def corpus_of_fixture(tmp_path, tokenizer_dir):
 
 @pytest.fixture(name="task_of")
 def task_of_fixture(tmp_path, tokenizer_dir):
-    """As `corpus_of` of `build_task.build`."""
+    """Like `corpus_of`, of `build_task.build`."""
     def build(folder, beam_options=(), **flags):
         flags = dict(tokenizer=str(tokenizer_dir), output_dir=str(tmp_path / folder)) | flags
         build_task.build(build_task.TaskConfig(**flags), beam_options)
@@ -62,8 +60,7 @@ def same_fixture(monkeypatch):
     """Builds without Beam and with it and compares all files; returns them."""
     def same(build, beam_options, **flags):
         with monkeypatch.context() as patch:
-            for module in (build_corpus, build_task):
-                patch.setattr(module, "Encoders", corpora.InProcess)
+            patch.setattr(frame, "Encoders", corpora.InProcess)
             here = contents(build("here", num_workers=1, **flags))
         assert contents(build("there", beam_options, runner="DirectRunner", **flags)) == here
         return here
@@ -116,7 +113,7 @@ def test_task(same, task_of, tmp_path, form, zero_shot):
 @both_modes
 def test_own_task_of_several_shards(same, task_of, tmp_path, monkeypatch, beam_options):
     """The user's description, a path from here, validation taken from the training rows."""
-    monkeypatch.setattr(task_shards, "_SHARD_ROWS", 256)  # not so in the workers
+    monkeypatch.setattr(splits, "_SHARD_ROWS", 256)  # not so in the workers
     spec = {"name": "tickets", "form": "similarity", "fields": {"first": "a", "second": "b"},
             "label": "close", "score_range": [0, 4], "metrics": ["pearson"]}
     (tmp_path / "spec.json").write_text(json.dumps(spec))
@@ -143,7 +140,7 @@ def test_stopped_here_goes_on_there(corpus_of, tmp_path, monkeypatch):
         if unit.name == "slice-00002":
             raise KeyboardInterrupt
     with monkeypatch.context() as patch:
-        patch.setattr(build_corpus, "Encoders", corpora.InProcess)
+        patch.setattr(frame, "Encoders", corpora.InProcess)
         patch.setattr(notes, "write", stop)
         with pytest.raises(KeyboardInterrupt):
             corpus_of("data", num_workers=1, **flags)
@@ -160,7 +157,7 @@ def test_workers_that_see_another_tokenizer(corpus_of, tmp_path, tokenizer_dir, 
     tokenizer = Tokenizer.load(tokenizer_dir)
     other = Tokenizer({token: number for number, token in enumerate(tokenizer.tokens)},
                       tokenizer.merges[:-1])
-    monkeypatch.setattr(corpus_shards, "load_tokenizer", lambda folder: other)
+    monkeypatch.setattr(work, "load_tokenizer", lambda folder: other)
     with pytest.raises(UserError, match="slice-00000 would not be the same here .*tokenizer's"):
         corpus_of("data", input=f"{tmp_path}/a.txt", runner="DirectRunner")
 
@@ -178,7 +175,7 @@ def test_bad_row_met_by_a_worker(tokenizer_dir, tmp_path, beam_options):
     done = run()
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
     assert done.stderr.splitlines()[-1].startswith(
-        f"error: {tmp_path}/train.tsv, line 4: a text is empty; mend or remove the row")
+        f"error: {tmp_path}/train.tsv, line 4: a text is empty; correct or remove the row")
     found = contents(tmp_path / "data")
     assert "manifest.json" not in found and "UNFINISHED" in found
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe\t0\nand\t1\nin\t1\n")

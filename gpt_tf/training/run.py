@@ -1,0 +1,201 @@
+"""A training run: what it is, how it starts, and how it trains.
+
+What `pretraining` and `finetuning` have in common. Each adds its model, what it takes over of
+another run's weights, its loss, its batches and its validation.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.data.batches import Batches
+from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import LossFunction
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import run_folder
+from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.reporting import Reporter
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training.distribution import Cluster, check_batch_size
+from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.trainer import Trainer
+
+# What a kind of data is for, and the command that makes it.
+_PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
+             TASK: ("fine-tuning", "python -m pipelines.build_task")}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """A data folder to train on: its path, and what it says of itself, read once."""
+
+    folder: str
+    manifest: Manifest
+    tokenizer: Tokenizer
+
+    @classmethod
+    def load(cls, folder: str, kind: str) -> "TrainingData":
+        """Reads the manifest and the tokenizer of a data folder.
+
+        Args:
+          folder: the data folder.
+          kind: of the data, LANGUAGE_MODEL or TASK.
+
+        Raises:
+          UserError: data of another kind, or another tokenizer beside it.
+        """
+        purpose, command = _PURPOSES[kind]
+        manifest = Manifest.load(folder)
+        if manifest.kind != kind:
+            raise UserError(f"{folder} holds data of kind {manifest.kind!r}; {purpose} needs the "
+                            f"output of {command}.")
+        tokenizer = Tokenizer.load(folder)
+        if (tokenizer.fingerprint, tokenizer.vocabulary_size) != (
+                manifest.tokenizer_fingerprint, manifest.vocabulary_size):
+            raise UserError(f"The tokenizer in {folder} is not the one its data was made with: "
+                            f"build the folder again with {command}.")
+        return cls(folder, manifest, tokenizer)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What a run is: on what, where, from what, and every value of the paper."""
+
+    data: TrainingData
+    model_dir: str
+    init_from: str  # a run folder, or run_folder.FROM_SCRATCH
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    flags_text: str  # the resolved flagfile
+    resumable: frozenset[str]  # flags that may change when the run goes on
+
+    @property
+    def is_from_scratch(self) -> bool:
+        """Whether the seed decides all initial weights."""
+        return self.init_from == run_folder.FROM_SCRATCH
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.training.total_steps(self.data.manifest.splits["train"].records)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that has started.
+
+    Attributes:
+      config: what it is.
+      cluster: the workers that train it.
+      model: its model, with the weights of update `start`.
+      optimizer: its Adam, with the moments of update `start`.
+      checkpoints: where it is saved.
+      start: updates already done.
+    """
+
+    config: RunConfig
+    cluster: Cluster
+    model: GPT | TaskModel
+    optimizer: Adam
+    checkpoints: Checkpoints
+    start: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is no update left to take."""
+        return self.start >= self.config.total_steps
+
+    def announce(self, what: str) -> None:
+        """Prints `what` is trained, and how far the run is."""
+        total = self.config.total_steps
+        print(f"{what}; " + (f"going on at update {self.start} of {total}." if self.start
+                             else f"{total} updates."), flush=True)
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[Reporter]:
+        """The run's reporter, open inside the block; its flags are the first text."""
+        reporter = Reporter(self.config.model_dir, self.start, self.cluster.is_chief)
+        with contextlib.closing(reporter):
+            flags = self.config.flags_text.splitlines()
+            reporter.text(self.start, "flags", "".join(f"    {line}\n" for line in flags))
+            yield reporter
+
+    def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
+              validate: Callable[[int, bool], dict[str, float]],
+              loss_names: tuple[str, ...] = ()) -> None:
+        """Takes the updates that are left.
+
+        Args:
+          reporter: of `reporting`.
+          loss: of the model.
+          batches: this worker's share of each batch, from update `start` + 1 on.
+          validate: (step, whether it is the last) -> scalars to report.
+          loss_names: names of the parts of the loss.
+
+        Raises:
+          UserError: the loss is not finite, or a file cannot be written.
+          Interrupted: a signal came; the run was saved.
+        """
+        config = self.config
+        step = TrainStep(self.cluster.strategy, self.model.trainable_variables, loss,
+                         self.optimizer, config.training, loss_names)
+        trainer = Trainer(self.cluster, step, self.optimizer, self.checkpoints, reporter,
+                          config.training)
+        trainer.train(batches, self.start, config.total_steps, validate)
+
+
+def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT | TaskModel],
+              take_over: Callable[[GPT | TaskModel, GPT], None]) -> Run:
+    """Starts a run, or goes on with it; its data fits its model.
+
+    Call inside `cluster.owning(config.model_dir)`, on every worker.
+
+    Args:
+      config: what the run is.
+      cluster: the workers that train it.
+      build_model: makes the model with the weights that the seed decides.
+      take_over: (the model, another run's) -> None; gives the model those of the other's weights
+        that it starts with.
+
+    Raises:
+      UserError: data, flags and folders do not fit together.
+    """
+    _check_tokenizer(config)
+    training = config.training
+    check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
+    with cluster.strategy.scope():
+        model = build_model()
+        optimizer = Adam(model.trainable_variables, config.optimizer, config.total_steps,
+                         training.jit_compile)
+    checkpoints = Checkpoints(
+        run_folder.checkpoint_folder(config.model_dir),
+        {"model": run_folder.model_variables(model), **optimizer.moments()},
+        training.keep_checkpoints, writes=cluster.is_chief)
+
+    # How a run starts:
+    # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
+    # 2. from another run: what the recipe takes over of its weights, the rest by the seed, and
+    #    new moments;
+    # 3. from scratch: the seed decides all initial weights.
+    with cluster.together():
+        if cluster.is_chief:
+            run_folder.begin(config.model_dir, config.flags_text, config.resumable, config.model,
+                             config.data.manifest, config.data.tokenizer)
+    start = cluster.restore_latest(checkpoints)
+    if start == 0 and not config.is_from_scratch:
+        take_over(model, run_folder.load_model(config.init_from)[0])
+    return Run(config, cluster, model, optimizer, checkpoints, start)
+
+
+def _check_tokenizer(config: RunConfig) -> None:
+    """Raises UserError unless the run it starts from has the tokenizer of the data."""
+    if config.is_from_scratch:
+        return
+    if Tokenizer.load(config.init_from).fingerprint != config.data.tokenizer.fingerprint:
+        raise UserError(f"{config.data.folder} was made with another tokenizer than "
+                        f"{config.init_from}: build it again with --tokenizer={config.init_from}.")

@@ -1,0 +1,86 @@
+"""Counting the words of a corpus, from which merges are learned."""
+
+import collections
+from collections.abc import Iterable, Iterator
+import functools
+
+from gpt_tf.common import cli
+from gpt_tf.common.progress import Progress
+from gpt_tf.tokenizer.cleaning import NEWLINE, Piece, chunks, clean, split_text, standardise
+from gpt_tf.tokenizer.words import WordSplitter
+from pipelines.building.workers import WorkerPool
+from pipelines.corpus.corpus import Corpus
+
+# Characters counted by a process at a time.
+_PORTION_SIZE = 1 << 21
+# Longer words are numbers, addresses, or text without spaces: they teach nothing about words.
+_LONGEST_WORD = 256
+# The most frequent words that merges are learned from; in a huge corpus the rest is noise.
+_MOST_WORDS = 1_000_000
+
+
+def count_words(pieces: Iterable[Piece], language: str) -> collections.Counter[str]:
+    """Lower-case words of the pieces and how often each stands there; line breaks are no words."""
+    splitter = _splitter(language)
+    seen = collections.Counter()
+    for piece in pieces:
+        seen.update(chunks(clean(piece.text, piece.unescape_html)))
+    del seen[NEWLINE]
+    parts = collections.Counter()
+    for chunk, line in zip(seen, standardise("\n".join(seen)).split("\n")):
+        for part in line.split():
+            parts[part] += seen[chunk]
+    words = collections.Counter()
+    for part, count in parts.items():
+        # What a neighbour could change in a rare chunk does not matter here.
+        for word in splitter.split_chunk(part) or splitter.split_line(part):
+            if len(word) <= _LONGEST_WORD:
+                words[word.lower()] += count
+    return words
+
+
+@functools.cache
+def _splitter(language: str) -> WordSplitter:
+    return WordSplitter(language)
+
+
+def _portions(corpus: Corpus) -> Iterator[tuple[list[Piece], int]]:
+    """(pieces of about `_PORTION_SIZE` characters, bytes of input behind them)."""
+    pieces, size, source_bytes = [], 0, 0
+    for document in corpus.documents():
+        taken = 0
+        for piece in split_text(document.blocks(), _PORTION_SIZE):
+            pieces.append(piece)
+            size += len(piece.text)
+            source_bytes += document.source_bytes - taken
+            taken = document.source_bytes
+            if size >= _PORTION_SIZE:
+                yield pieces, source_bytes
+                pieces, size, source_bytes = [], 0, 0
+    yield pieces, source_bytes
+
+
+def _count_portion(portion: tuple[list[Piece], int, str]) -> tuple[collections.Counter[str], int]:
+    pieces, source_bytes, language = portion
+    return count_words(pieces, language), source_bytes
+
+
+def count_corpus(corpus: Corpus, language: str,
+                 num_workers: int) -> collections.Counter[str]:
+    """Words of all documents and how often each stands there, the most frequent million at most.
+
+    Raises:
+      UserError: the input cannot be read, or spaCy has no rules for the language.
+    """
+    words: collections.Counter[str] = collections.Counter()
+    with WorkerPool(num_workers) as pool, Progress(
+            corpus.total_bytes, "B", "counting words") as progress:
+        cli.import_tensorflow()
+        portions = ((*portion, language) for portion in _portions(corpus))
+        for counted, source_bytes in pool.map(_count_portion, portions):
+            words.update(counted)
+            progress.update(source_bytes)
+            if len(words) > 4 * _MOST_WORDS:  # results come in order: the same in any run
+                words = collections.Counter({w: n for w, n in words.items() if n > 1})
+    most = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_MOST_WORDS]
+    return collections.Counter(dict(most))
