@@ -1,9 +1,6 @@
 """Perplexity of any text: which token is predicted from what, and the same by brute force."""
 
 import math
-import os
-import subprocess
-import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +14,7 @@ from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.evaluation import text_perplexity
 from gpt_tf.evaluation.text_perplexity import TextEvaluator, find_files, read_text, windows
 from tests import corpora, runs
-from tests.conftest import REPOSITORY
+from tests.commands import run_command
 from tests.test_task_model import hidden_by_hand
 
 tokenizer_fixture = corpora.tokenizer_fixture
@@ -198,14 +195,9 @@ def test_strides_that_do_not_fit(path, run):
         EvaluationConfig(text=path, stride=-1)
 
 
-def command(*flags):
-    return subprocess.run([sys.executable, "-m", "gpt_tf.evaluate", *flags], cwd=REPOSITORY,
-                          capture_output=True, text=True, timeout=300, check=False)
-
-
 def test_command(path, run, tokenizer):
-    done = command(f"--model_dir={run}", f"--text={path}", "--stride=3")
-    assert done.returncode == 0, done.stderr
+    done = run_command("gpt_tf.evaluate", f"--model_dir={run}", f"--text={path}", "--stride=3")
+    assert done.code == 0, done.stderr
     assert f"{run}, update 7, {path}, stride 3:" in done.stdout
     numbers = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines()[1:]}
     model = runs.make_model(tokenizer.vocabulary_size, max_sequence_length=LENGTH)
@@ -243,6 +235,6 @@ def test_flags_that_do_not_fit(path, given_flags, message, monkeypatch):
 
 
 def test_a_folder_ends_with_one_sentence(tmp_path, run):
-    done = command(f"--model_dir={run}", f"--text={os.fspath(tmp_path)}")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    done = run_command("gpt_tf.evaluate", f"--model_dir={run}", f"--text={tmp_path}")
+    assert done.code == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"error: --text: {tmp_path} is a folder")

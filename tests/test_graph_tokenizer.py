@@ -178,9 +178,7 @@ def test_mixed_awkward_text(tokenizer, graph):
     simple = [atom for atom in EXACT if atom not in awkward_text.SPACY and "&" not in atom]
     texts = ["".join(dice.choice([dice.choice(simple), " ", dice.choice(["the", "and", "in", "."])])
                      for _ in range(12)) for _ in range(1000)]
-    found = graph.encode(tf.constant(texts)).to_list()
-    same = sum(map(list.__eq__, found, tokenizer.encode_batch(texts)))
-    assert same >= 0.97 * len(texts)
+    assert graph.encode(tf.constant(texts)).to_list() == tokenizer.encode_batch(texts)
 
 
 def test_prose_empty_and_odd_batches(tokenizer, graph):
@@ -227,7 +225,7 @@ def test_transforms(form, max_length):
             for _ in range(200)]
     columns = [tf.ragged.constant(column, tf.int32, ragged_rank=1) for column in zip(*rows)]
     token_ids, lengths = graph_forms.build(form, columns, special, max_length)
-    for row, ids, length in zip(rows, token_ids.numpy(), lengths.numpy()):
+    for row, ids, length in zip(rows, token_ids.numpy(), lengths.numpy(), strict=True):
         wanted = forms.build(form, row, special, max_length).token_ids
         assert [each[:n].tolist() for each, n in zip(ids, length)] == wanted
         assert not any(each[n:].any() for each, n in zip(ids, length))
@@ -240,15 +238,20 @@ def published_fixture(shared_data):
 
 
 def test_books(shared_data, published):
-    """A tenth of the paragraphs of every book; the benchmark measures all of half of them."""
+    """A tenth of the paragraphs of every book, all the same.
+
+    The benchmark measures all of half of the books, where one paragraph of 78,648 differs.
+    """
     tokenizer, graph = published
     dice, paragraphs = random.Random(0), []
     for path in sorted((shared_data / "books").iterdir()):
         found = path.read_text(encoding="utf-8").split("\n\n")
         paragraphs += dice.sample(found, len(found) // 10)
+    assert len(paragraphs) > 5000
     found = graph.encode(tf.constant(paragraphs)).to_list()
-    same = sum(map(list.__eq__, found, tokenizer.encode_batch(paragraphs)))
-    assert len(paragraphs) > 5000 and same >= 0.995 * len(paragraphs)
+    different = [paragraph for paragraph, ids, expected in zip(
+        paragraphs, found, tokenizer.encode_batch(paragraphs), strict=True) if ids != expected]
+    assert different == []
 
 
 def test_decoding_of_books(shared_data, published):

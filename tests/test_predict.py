@@ -22,6 +22,7 @@ from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
 from pipelines.building.shard_writer import ShardWriter
 from tests import corpora, task_data
+from tests.commands import run_command
 from tests.test_evaluate_task import make_run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -151,17 +152,15 @@ def test_a_terminal_is_answered_line_by_line(runs, monkeypatch, capsys):
 
 def test_the_command(runs, tmp_path):
     """As users type it; a mistake is one sentence and leaves no file."""
-    def run(text, *flags):
-        return subprocess.run(
-            [sys.executable, "-m", "gpt_tf.predict", f"--model_dir={runs['entailment']}", *flags],
-            cwd=ROOT, input=text, text=True, capture_output=True, check=False)
-
-    answered = run("the end.\tand then\nin\tthe\n")
+    flags = ["gpt_tf.predict", f"--model_dir={runs['entailment']}"]
+    answered = subprocess.run([sys.executable, "-m", *flags], cwd=ROOT, text=True, check=False,
+                              input="the end.\tand then\nin\tthe\n", capture_output=True)
     assert answered.returncode == 0, answered.stderr
     assert len(answered.stdout.splitlines()) == 2
     assert set(answered.stdout.split()) <= {"yes", "no", "maybe"}
-    refused = run("the end.\tand then\nin\n", f"--output={tmp_path}/answers.tsv")
-    assert refused.returncode == 1 and not list(tmp_path.iterdir())
+    refused = run_command(*flags, f"--output={tmp_path}/answers.tsv",
+                          stdin="the end.\tand then\nin\n")
+    assert refused.code == 1 and not list(tmp_path.iterdir())
     assert refused.stderr == ("error: standard input, line 2: 1 texts where follows needs 2: "
                               "premise, hypothesis; correct or remove it.\n")
 

@@ -121,7 +121,8 @@ def test_bytes_are_those_of_tensorflow(largest):
     token_ids[0, 0], token_ids[0, 1] = 0, largest - 1
     lengths = np.array([300, 127, 128, 2, 0, 1, 299])
     token_ids[np.arange(300) >= lengths[:, None]] = 0
-    for record, ids, length in zip(records.encode(token_ids, lengths), token_ids, lengths):
+    for record, ids, length in zip(records.encode(token_ids, lengths), token_ids, lengths,
+                                  strict=True):
         example = tf.train.Example()
         example.features.feature["token_ids"].int64_list.value.extend(ids.tolist())
         example.features.feature["length"].int64_list.value.append(length)

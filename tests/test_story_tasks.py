@@ -68,12 +68,16 @@ def test_a_reaction_that_follows_shows_the_feeling_of_the_cause():
 
 
 def test_the_right_outcome_is_marked():
+    there, gone = 0, 0
     for row in draw_rows("ending", 400, seed=2):
         right = row["answers"][["first", "second"].index(row["label"])]
         if "in the end it was there" in row["context"]:
             assert "Nobody ever saw" not in right and "without the" not in right
+            there += 1
         if "in the end it was gone" in row["context"]:
             assert "Nobody ever saw" in right or "without the" in right
+            gone += 1
+    assert min(there, gone) > 3  # the test sees what it is about
 
 
 @pytest.mark.parametrize("task", TASKS)

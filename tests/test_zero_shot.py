@@ -29,6 +29,7 @@ from pipelines.build_task import TaskConfig
 from pipelines.building import frame
 from pipelines.tasks import table
 from tests import corpora, runs, task_data
+from tests.commands import run_command
 from tests.conftest import REPOSITORY
 from tests.task_files import lines, passage, write_files
 from tests.test_scoring import by_logits
@@ -343,28 +344,24 @@ def test_options_that_do_not_fit(values, message):
     ("gpt_tf.finetune", ["--model_dir={run}2", "--init_from={run}"],
      "kind 'zero_shot'; fine-tuning needs")])
 def test_other_commands_refuse_the_data(data, run, module, flags, message):
-    done = subprocess.run(
-        [sys.executable, "-m", module, f"--data_dir={data['dpr']}",
-         *(flag.format(run=run) for flag in flags)],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    done = run_command(module, f"--data_dir={data['dpr']}",
+                       *(flag.format(run=run) for flag in flags))
+    assert done.code == 1 and "Traceback" not in done.stderr
     assert message in done.stderr
 
 
 def test_command(data, run, tmp_path):
     """As typed: several folders, all checkpoints, a picture."""
-    def command(data_dir):
-        return subprocess.run(
-            [sys.executable, "-m", "gpt_tf.zero_shot", f"--model_dir={run}",
-             f"--data_dir={data_dir}", "--checkpoints=all", f"--plot={tmp_path}/course.pdf"],
-            cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
-
-    done = command(f"{data['dpr']}, {data['cola']}")
+    flags = ["gpt_tf.zero_shot", f"--model_dir={run}", "--checkpoints=all",
+             f"--plot={tmp_path}/course.pdf"]
+    done = subprocess.run(
+        [sys.executable, "-m", *flags, f"--data_dir={data['dpr']}, {data['cola']}"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy           1.0000") == 2
     assert done.stdout.count("matthews           1.0000") == 2
     assert (tmp_path / "course.pdf").read_bytes().startswith(b"%PDF")
-    done = command(",")
-    assert done.returncode == 1
+    done = run_command(*flags, "--data_dir=,")
+    assert done.code == 1
     assert done.stderr == "error: --data_dir names no folder: give one, or several with commas " \
                           "between.\n"

@@ -181,6 +181,7 @@ def test_parts_encoded_apart_are_the_text_encoded_whole(shared_data, task, given
     sources = open_task(description, str(shared_data / "tasks" / given), "", "stop")
     how = description.zero_shot
     rows = list(list(sources.values())[-1].rows())
+    assert len(rows) >= 500
     for each in rows if task == "dpr" else rows[:500]:
         for context, scored in prompts(how.heuristic, each.texts, how.prompt, how.words):
             apart = sum(map(tokenizer.encode, [*context, scored]), [])
