@@ -119,4 +119,3 @@ if __name__ == "__main__":
     for config_class in (GenerationConfig, SamplingConfig, WritingConfig):
         cli.define_flags(config_class)
     cli.run(main)
-

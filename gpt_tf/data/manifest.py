@@ -69,6 +69,7 @@ class TaskSplit(Split):
     shortened: int
     left_out: dict[str, int]
 
+
 # The class of a folder's `task`, by the folder's kind.
 _TASKS = {LANGUAGE_MODEL: None, TASK: Task, ZERO_SHOT: ZeroShotTask}
 

@@ -129,4 +129,6 @@ def warmup_linear(x: float, warmup: float) -> float:
 def warmup_constant(x: float, warmup: float) -> float:
     """Linear from 0 to 1 over `warmup`, then 1."""
     return x / warmup if x <= warmup and warmup > 0 else 1.0
+
+
 SCHEDULES = {"cosine": warmup_cosine, "linear": warmup_linear, "constant": warmup_constant}

@@ -75,6 +75,7 @@ class Task:
                 and self.num_sequences == num_sequences(self.form, self.num_classes)
                 and not (self.is_score and self.form == MULTIPLE_CHOICE))
 
+
 # How the log-probabilities of a sequence's scored tokens become its score.
 MEAN = "mean"
 SUM = "sum"

@@ -48,6 +48,7 @@ class WordRules(NamedTuple):
 def _never(text: str) -> None:
     del text
 
+
 # Far more characters than a rule of an affix has; none sees more than so many around its own.
 _AFFIX, _CONTEXT = 64, 16
 _LONGEST_CHUNK = 2_000
@@ -212,6 +213,8 @@ class WordSplitter:
 
 def _length(match: re.Match | None) -> int:
     return match.end() - match.start() if match else 0
+
+
 CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
 OPENING = re.compile(r"[(\[{$]+")
 _NEWLINE = "\n"

@@ -217,6 +217,7 @@ def _make_served(folder):
                     arrays[f"{run}/{name}/{kind}/{key}"] = value
     np.savez_compressed(folder / "served.npz", **arrays)
 
+
 def _tidy(folder):
     """Leaves out what no command reads, and packs what is large."""
     for path in [*folder.rglob("tensorboard"), *folder.rglob(".lock")]:
