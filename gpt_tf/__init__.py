@@ -5,14 +5,12 @@ The Keras models are here, too: `from gpt_tf import GPTCausalLM, GPTTextClassifi
 
 import importlib
 
-# Loaded when they are asked for: Keras takes seconds, and a command's --help does not want it.
-_KERAS_NAMES = {
-    "GPTBackbone": "backbone", "GPTAdam": "optimizer", "GPTTokenizer": "preprocessing",
-    "GPTCausalLMPreprocessor": "preprocessing", "GPTTextClassifierPreprocessor": "preprocessing",
-    "GPTCausalLM": "causal_lm", "GPTTextClassifier": "text_classifier"}
+_KERAS_NAMES = ("GPTAdam", "GPTBackbone", "GPTCausalLM", "GPTCausalLMPreprocessor",
+                "GPTTextClassifier", "GPTTextClassifierPreprocessor", "GPTTokenizer")
 
 
 def __getattr__(name: str):
+    # When one is asked for: Keras takes seconds, and a command's --help does not need it.
     if name not in _KERAS_NAMES:
         raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gpt_tf.keras_models.{_KERAS_NAMES[name]}"), name)
+    return getattr(importlib.import_module("gpt_tf.keras_models"), name)

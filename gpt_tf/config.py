@@ -178,7 +178,7 @@ class TrainingConfig(Options):
         "without end.", resumable=True, at_least=0)
     log_every: int = option(10, "Updates between lines of metrics.", resumable=True, at_least=1)
     evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
-                                 resumable=True, at_least=0)
+                                   resumable=True, at_least=0)
     evaluation_batches: int = option(
         0, "Batches of a validation during training; 0 takes all. The last one takes all.",
         resumable=True, at_least=0)

@@ -27,7 +27,7 @@ from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Folders(Options):
+class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
     model_dir: str = option(None, "Run folder.", required=True)
@@ -160,7 +160,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
     def measure(found):
         return task_scores.measure(manifest.task, found.labels,
-                                       found.predictions) | {"loss": found.loss}
+                                   found.predictions) | {"loss": found.loss}
 
     found, step = predict(model_dir)
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
@@ -177,12 +177,18 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     else:
         print("  no labels: predictions only")
     if config.predictions:
-        task_scores.write_predictions(config.predictions, manifest.task, found,
-                                          config.probabilities)
-        left_out = sum(split.left_out.values())
-        print(f"Wrote {len(found.source_rows):,} predictions to {config.predictions}"
-              + (f"; {left_out:,} rows of the source were left out of the data and have none."
-                 if left_out else "."))
+        _write_predictions(config, manifest, found)
+
+
+def _write_predictions(config: EvaluationConfig, manifest: Manifest, found) -> None:
+    """Writes `found`, a `predictor.Predictions`, and says so."""
+    from gpt_tf.evaluation import task_scores
+
+    task_scores.write_predictions(config.predictions, manifest.task, found, config.probabilities)
+    left_out = sum(manifest.splits[config.split].left_out.values())
+    print(f"Wrote {len(found.source_rows):,} predictions to {config.predictions}"
+          + (f"; {left_out:,} rows of the source were left out of the data and have none."
+             if left_out else "."))
 
 
 def _print_beside(scores: dict[str, dict[str, float]]) -> None:
@@ -202,7 +208,7 @@ def _refuse(config: EvaluationConfig, names: tuple[str, ...], what: str) -> None
 
 def main() -> None:
     """Evaluates by the kind of the data."""
-    folders, config = cli.from_flags(Folders), cli.from_flags(EvaluationConfig)
+    folders, config = cli.from_flags(EvaluatedRun), cli.from_flags(EvaluationConfig)
     model_dir, data_dir = folders.model_dir, folders.data_dir
     if bool(data_dir) == bool(config.text):
         raise UserError("Give --data_dir or --text, and not both.")
@@ -229,6 +235,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(Folders)
+    cli.define_flags(EvaluatedRun)
     cli.define_flags(EvaluationConfig)
     cli.run(main)

@@ -22,7 +22,7 @@ from gpt_tf.config import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Folders(Options):
+class FineTuningRuns(Options):
     """What is read, where the runs go, and how many there are."""
 
     data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
@@ -65,17 +65,17 @@ def _run_config(data, model: ModelConfig, model_dir: str, seed: int):
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
     return FineTuningRunConfig(
-        data, model_dir, cli.from_flags(Folders).init_from, model, cli.from_flags(OptimizerConfig),
-        cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
-        cli.from_flags(FineTuningConfig))
+        data, model_dir, cli.from_flags(FineTuningRuns).init_from, model,
+        cli.from_flags(OptimizerConfig), cli.from_flags(TrainingConfig, seed=seed), text,
+        _RESUMABLE, cli.from_flags(FineTuningConfig))
 
 
 def main() -> None:
     """Runs under the lock of the run folder."""
+    runs, training = cli.from_flags(FineTuningRuns), cli.from_flags(TrainingConfig)
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.training import distribution, finetuning
 
-    runs, training = cli.from_flags(Folders), cli.from_flags(TrainingConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
     model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
     data = finetuning.load_data(runs.data_dir)
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(Folders)
+    cli.define_flags(FineTuningRuns)
     cli.define_flags(ModelConfig)
     cli.define_flags(FineTuningConfig)
     cli.define_flags(OptimizerConfig, omit=_OPTIMIZER_OMITS, learning_rate=6.25e-5,

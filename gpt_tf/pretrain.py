@@ -18,7 +18,7 @@ from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig,
 
 
 @dataclasses.dataclass(frozen=True)
-class Folders(Options):
+class PreTrainingFolders(Options):
     """What is read, and where the run goes."""
 
     data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
@@ -41,7 +41,7 @@ def main() -> None:
 
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(Folders))
+    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(PreTrainingFolders))
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     if init_from == run_folder.FROM_SCRATCH:
         model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(Folders)
+    cli.define_flags(PreTrainingFolders)
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)

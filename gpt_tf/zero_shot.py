@@ -26,7 +26,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 
 @dataclasses.dataclass(frozen=True)
-class Folders(Options):
+class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
     model_dir: str = option(None, "Run folder.", required=True)
@@ -92,7 +92,7 @@ def open_data(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> d
             raise UserError(f"{folder} has sequences of up to {each.manifest.sequence_length} "
                             f"tokens and the model takes {limit}: build it with "
                             f"--max_length={limit}.")
-        if not each.rows.labelled and not config.predictions:
+        if not each.split_totals.labelled and not config.predictions:
             raise UserError(f"The {each.split} split of {folder} has no labels to measure by: ask "
                             "for the answers with --predictions=FILE.tsv.")
     return data
@@ -152,7 +152,7 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
         for each, answer in zip(data.values(), answers):
             _print_scores(each, each.measure(step, answer))
     for each in data.values():
-        if each.rows.labelled:
+        if each.split_totals.labelled:
             print(f"Saved in {each.save(model_dir)}.")
     if config.predictions:
         (each,), (answer,) = data.values(), answers
@@ -164,7 +164,7 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
 
 def _print_scores(data, scores: dict[str, float]) -> None:
     """One line a metric, with chance beside it."""
-    print(f"  {data.task.name}, {data.split} split, {data.rows.records:,} rows"
+    print(f"  {data.task.name}, {data.split} split, {data.split_totals.records:,} rows"
           + ("" if scores else ": no labels, answers only"))
     for name, value in scores.items():
         beside = "".join(f"   {who} {theirs[name]:.4f}" for who, theirs in data.chance.items())
@@ -177,7 +177,7 @@ def _draw(path: str, data: dict) -> None:
 
     names = [each.task.name for each in data.values()]
     curves = {each.task.name if names.count(each.task.name) == 1 else folder: each.curve()
-              for folder, each in data.items() if each.rows.labelled}
+              for folder, each in data.items() if each.split_totals.labelled}
     with atomic_write(path) as stream:
         zero_shot_figure(curves).savefig(stream, format=os.path.splitext(path)[1][1:])
     print(f"Drew {path}.")
@@ -185,7 +185,7 @@ def _draw(path: str, data: dict) -> None:
 
 def main() -> None:
     """Measures."""
-    folders, config = cli.from_flags(Folders), cli.from_flags(ZeroShotConfig)
+    folders, config = cli.from_flags(MeasuredRun), cli.from_flags(ZeroShotConfig)
     if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
     cli.import_tensorflow()  # here and above, so that --help does not wait for it
@@ -193,6 +193,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(Folders)
+    cli.define_flags(MeasuredRun)
     cli.define_flags(ZeroShotConfig)
     cli.run(main)

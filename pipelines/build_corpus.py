@@ -29,7 +29,7 @@ from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
 from pipelines.corpus.corpus import InputConfig
-from pipelines.corpus.work import plan_corpus, shards_of
+from pipelines.corpus.plan import plan_corpus, shards_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,9 +35,9 @@ from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import VALIDATION
 from pipelines.tasks.encoding import RowEncoding
+from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
 from pipelines.tasks.table import find_task
-from pipelines.tasks.work import plan_task, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     maker = _make_maker(config)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
-    _ = maker.input.sources  # what is not there is found before anything starts
+    maker.input.open()  # what is missing is named before anything starts
     built = build_folder(folder, functools.partial(plan_task, maker, config.shared_fraction),
                          beam_options)
     _print_summary(config, built, time.monotonic() - start)

@@ -6,8 +6,6 @@ An --output ending in .jsonl gets one story a row, {"text": ..., and its structu
 is a document; .txt gets the texts alone, with a blank line between two stories. The same flags give
 the same bytes.
 
-`draw_story` decides what happens and `render` finds the words: rendering one story twice tells it
-in other words, and a story with one field replaced tells another outcome.
 The choices of the structure come first in a story and are leaned on to its end (names and pronouns,
 what was in the bag, who keeps the mill, the feeling that an outcome leaves), so that a model which
 sees the whole story is surprised far less than one that sees two words.

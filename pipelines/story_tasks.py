@@ -97,8 +97,8 @@ class StoryTask:
 
 
 TASKS = {
-    "feeling": StoryTask(forms.CLASSIFICATION, ("sad", "angry", "worried", "sorry",
-                                                     "afraid", "jealous"), _feeling),
+    "feeling": StoryTask(forms.CLASSIFICATION, ("sad", "angry", "worried", "sorry", "afraid",
+                                                "jealous"), _feeling),
     "follows": StoryTask(forms.ENTAILMENT, ("entailment", "not_entailment"), _follows),
     "retold": StoryTask(forms.SIMILARITY, ("other", "same"), _retold),
     "ending": StoryTask(forms.MULTIPLE_CHOICE, ("first", "second"), _ending)}

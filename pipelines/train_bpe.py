@@ -36,7 +36,7 @@ class TrainBpeConfig(InputConfig):
                              "vocabulary.", at_least=1)
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
-                             at_least=0)
+                              at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
 
 

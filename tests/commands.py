@@ -67,13 +67,13 @@ def _run_as_main(module: str) -> int:
         # import: __spec__ says the module's own name.
         sys.modules["__main__"] = main
         sys.argv[0] = spec.origin
-        exec(spec.loader.get_code(module), main.__dict__)  # pylint: disable=exec-used
+        exec(spec.loader.get_code(module), main.__dict__)
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return error.code or 0
         print(error.code, file=sys.stderr)
         return 1
-    except BaseException:  # pylint: disable=broad-exception-caught
+    except BaseException:
         traceback.print_exc()
         return 1
     finally:

@@ -115,7 +115,7 @@ def _read_text(folder: pathlib.Path) -> Any:
     found = []
     for path in text_perplexity.find_files(f"{folder}/*.txt"):
         with Progress(None, "B", "") as progress:
-            pieces = cleaning.split_text(text_perplexity.read_text(path, progress), 1000)
+            pieces = cleaning.split_text(text_perplexity.read_blocks(path, progress), 1000)
             parts = [seeds.tokenizer().encode_piece(piece) for piece in pieces]
         found.append([window.tolist() for window, _ in text_perplexity.windows(parts, 16, 8)])
     return found

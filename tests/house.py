@@ -26,12 +26,18 @@ def modules(root: pathlib.Path, package: str) -> dict[str, pathlib.Path]:
 
 
 def imports(path: pathlib.Path) -> set[str]:
-    """Dotted names that a file imports anywhere: modules, and names that may be modules."""
+    """Dotted names that a file imports anywhere: modules, and names that may be modules.
+
+    Raises:
+      ValueError: an import is relative.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}, line {node.lineno}: write imports out from the top")
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     return found
 

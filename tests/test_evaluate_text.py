@@ -12,7 +12,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.evaluation import text_perplexity
-from gpt_tf.evaluation.text_perplexity import TextEvaluator, find_files, read_text, windows
+from gpt_tf.evaluation.text_perplexity import TextEvaluator, find_files, read_blocks, windows
 from tests import corpora, runs
 from tests.commands import run_command
 from tests.test_task_model import hidden_by_hand
@@ -139,7 +139,7 @@ def test_tokens_are_those_of_the_text_however_it_is_read(tmp_path, tokenizer, mo
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     with Progress(None, "B", "reading") as progress:
-        assert "".join(read_text(str(path), progress)) == text.replace("\n", "\r\n")
+        assert "".join(read_blocks(str(path), progress)) == text.replace("\n", "\r\n")
         evaluator = TextEvaluator(runs.make_model(tokenizer.vocabulary_size), tokenizer)
         parts = list(evaluator._parts(str(path), progress))
     assert np.concatenate(parts).tolist() == tokenizer.encode(text)
@@ -156,7 +156,7 @@ def test_bad_utf8_is_named_with_its_byte(tmp_path, monkeypatch, data, place, blo
     path.write_bytes(data)
     with Progress(None, "B", "reading") as progress:
         with pytest.raises(UserError, match=f"text.txt, byte {place}: not UTF-8"):
-            list(read_text(str(path), progress))
+            list(read_blocks(str(path), progress))
 
 
 def test_files_that_are_named(tmp_path):

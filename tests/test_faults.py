@@ -129,7 +129,7 @@ def test_a_lost_index_beside_a_save_that_was_cut_off_earlier(folder, capsys):
 
 
 def test_an_index_that_declares_a_size_without_bound(folder, capsys):
-    """Its last 48 bytes say where its own index begins and ends, as of LevelDB's tables."""
+    """Its last 48 bytes say where its own index begins and ends, as in LevelDB's tables."""
     path = folder / "ckpt-9.index"
     endless = b"\0\0\0" + b"\xff" * 8 + b"\x7f"
     path.write_bytes(path.read_bytes()[:-48] + endless.ljust(40, b"\0") + path.read_bytes()[-8:])

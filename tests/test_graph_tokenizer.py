@@ -217,7 +217,7 @@ def test_decoding():
 
 @pytest.mark.parametrize("form", forms.FORMS)
 @pytest.mark.parametrize("max_length", [4, 7, 8, 13])
-def test_transforms(form, max_length):
+def test_forms(form, max_length):
     special = forms.SpecialTokens(100, 101, 102)
     rng = np.random.default_rng(max_length)
     count = len(forms.FIELDS[form]) + (2 if form == forms.MULTIPLE_CHOICE else 0)

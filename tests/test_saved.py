@@ -30,7 +30,7 @@ COMMANDS = json.loads((SAVED / "commands.json").read_text(encoding="utf-8"))
 SAME_BITS = machine.computes_alike(json.loads((SAVED / "machine.json").read_text()),
                                    machine.describe())
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
-# As of tests/test_keras.py.
+# See tests/test_keras.py.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in (
     "Skipping variable loading for optimizer", "__array__ implementation",
     r"`compile\(\)` was not called as part of model loading")]

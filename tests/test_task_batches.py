@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.data import batches as input_lib
+from gpt_tf.data import batches as lib
 from gpt_tf.data.padding import batch_width
-from tests.test_input import assert_same, take
+from tests.test_batches import assert_same, take
 from tests.test_records import SCORES, alter_manifest, make_task_folder
 
 SIZE = 70
@@ -32,7 +32,7 @@ def test_widths(longest, limit, width):
 
 def test_elements_by_hand(tmp_path):
     make_task_folder(tmp_path, ((3, 2), (20,)))
-    batches = input_lib.evaluation_batches(tmp_path, "train", 2)
+    batches = lib.evaluation_batches(tmp_path, "train", 2)
     first, second = take(batches, 9)
     assert first["token_ids"].tolist() == [
         [[1001, 1002] + [0] * 14, [1001] + [0] * 15],
@@ -55,7 +55,7 @@ def test_elements_by_hand(tmp_path):
 
 
 def test_scores(tmp_path):
-    batch, = take(input_lib.evaluation_batches(
+    batch, = take(lib.evaluation_batches(
         make_task_folder(tmp_path, ((4, 3),), SCORES), "train", 4), 9)
     assert batch["labels"].dtype == np.float32
     assert batch["labels"].tolist() == [0.25, 0, 0, 0]
@@ -65,14 +65,14 @@ def test_scores(tmp_path):
 @pytest.mark.parametrize("low", [-2, 1])
 def test_filler_has_a_score_of_the_range(tmp_path, low):
     task = dataclasses.replace(SCORES, score_range=(low, 5))
-    batch, = take(input_lib.evaluation_batches(
+    batch, = take(lib.evaluation_batches(
         make_task_folder(tmp_path, ((4,),), task), "train", 2), 9)
     assert batch["labels"].tolist() == [0, low]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32, 100])
 def test_evaluation_sees_every_row_once_by_length(folder, batch_size):
-    batches = take(input_lib.evaluation_batches(folder, "train", batch_size), 999)
+    batches = take(lib.evaluation_batches(folder, "train", batch_size), 999)
     seen = np.concatenate([batch["split_positions"] for batch in batches])
     assert sorted(seen[:SIZE]) == list(range(SIZE)) and (seen[SIZE:] == -1).all()
     lengths = np.concatenate([batch["lengths"][:, 0] for batch in batches])[:SIZE]
@@ -85,7 +85,7 @@ def test_each_epoch_visits_every_row_once(folder, batch_size):
     batch has of the next epoch."""
     total = 4 * SIZE // batch_size + 1
     seen, ends = collections.Counter(), 0
-    batches = take(input_lib.task_batches(folder, batch_size, 1, total), 9999)
+    batches = take(lib.task_batches(folder, batch_size, 1, total), 9999)
     for step, batch in enumerate(batches, start=1):
         seen.update(batch["split_positions"].tolist())
         epochs, beyond = divmod(step * batch_size, SIZE)
@@ -100,22 +100,22 @@ def test_batches_hold_rows_of_like_length(folder):
     """One pool of 10 batches is the sorted split, cut: their longest rows have 8, 14, 20, 26, 33,
     39, 45, 51, 57 and 64 tokens. They come in another order."""
     widths = [batch["token_ids"].shape[2] for batch in
-              take(input_lib.task_batches(folder, 7, 0, 20), 10)]
+              take(lib.task_batches(folder, 7, 0, 20), 10)]
     assert sorted(widths) == [16, 16, 24, 32, 48, 48, 48, 64, 64, 64] != widths
 
 
 def test_starting_later_equals_skipping(folder):
-    whole = take(input_lib.task_batches(folder, 3, 5, 60), 99)
+    whole = take(lib.task_batches(folder, 3, 5, 60), 99)
     assert len(whole) == 60
     assert [batch["step"] for batch in whole] == list(range(1, 61))
     for start in (1, 22, 23, 24, 33, 59):  # an epoch ends inside update 24
-        assert_same(take(input_lib.task_batches(folder, 3, 5, 60, start), 99), whole[start:])
+        assert_same(take(lib.task_batches(folder, 3, 5, 60, start), 99), whole[start:])
 
 
 def test_seed_decides_the_order(folder):
     first, again, other = (
         [batch["split_positions"].tolist()
-         for batch in take(input_lib.task_batches(folder, 8, seed, 9), 9)]
+         for batch in take(lib.task_batches(folder, 8, seed, 9), 9)]
         for seed in (0, 0, 1))
     assert first == again != other
 
@@ -124,27 +124,27 @@ def test_order_by_hand(folder):
     """Update 41 of 50, 3 rows each: its stream starts with row 120, in the second epoch of 70;
     the first update that begins there is the 25th, and a pool goes to the 47th, the last that
     does: rows 72 to 140 of the stream."""
-    stream = np.concatenate([input_lib.permutation(SIZE, 7, epoch) for epoch in range(3)])[72:141]
-    lengths = input_lib.SplitReader(folder, "train").lengths
+    stream = np.concatenate([lib.permutation(SIZE, 7, epoch) for epoch in range(3)])[72:141]
+    lengths = lib.SplitReader(folder, "train").lengths
     by_length = sorted(stream.tolist(), key=lambda record: lengths[record])
-    place = input_lib.permutation(23, 7, 2**63 + 24)[40 - 24]
-    batch, = take(input_lib.task_batches(folder, 3, 7, 50, 40), 1)
+    place = lib.permutation(23, 7, 2**63 + 24)[40 - 24]
+    batch, = take(lib.task_batches(folder, 3, 7, 50, 40), 1)
     assert batch["split_positions"].tolist() == by_length[3 * place:3 * place + 3] == [23, 14, 12]
 
 
 @pytest.mark.parametrize("total", [24, 40])
 def test_the_last_pool_ends_with_the_run(folder, total):
     """No row of the stream behind the run's end is seen in its place."""
-    stream = np.concatenate([input_lib.permutation(SIZE, 0, epoch) for epoch in range(2)])
+    stream = np.concatenate([lib.permutation(SIZE, 0, epoch) for epoch in range(2)])
     seen = [batch["split_positions"]
-            for batch in take(input_lib.task_batches(folder, 3, 0, total), 99)]
+            for batch in take(lib.task_batches(folder, 3, 0, total), 99)]
     assert sorted(np.concatenate(seen)) == sorted(stream[:3 * total])
 
 
 def test_a_pool_has_32_batches_at_most(folder):
-    stream = input_lib.permutation(SIZE, 0, 0)
+    stream = lib.permutation(SIZE, 0, 0)
     seen = [batch["split_positions"]
-            for batch in take(input_lib.task_batches(folder, 2, 0, 35), 32)]
+            for batch in take(lib.task_batches(folder, 2, 0, 35), 32)]
     assert sorted(np.concatenate(seen)) == sorted(stream[:64])
 
 
@@ -152,7 +152,7 @@ def test_rows_without_labels_do_not_train(folder, tmp_path):
     make_task_folder(tmp_path)
     alter_manifest(tmp_path, lambda m: m["splits"]["train"].update(labelled=False))
     with pytest.raises(UserError, match="rows without a label"):
-        input_lib.task_batches(tmp_path, 2, 0, 5)
+        lib.task_batches(tmp_path, 2, 0, 5)
 
 
 def test_altered_byte_reaches_the_user_as_a_sentence(tmp_path):
@@ -162,4 +162,4 @@ def test_altered_byte_reaches_the_user_as_a_sentence(tmp_path):
     data[-7] ^= 1
     path.write_bytes(data)
     with pytest.raises(UserError, match="train-00001.tfrecord, record 0: .*build_task"):
-        take(input_lib.task_batches(tmp_path, 2, 0, 5), 5)
+        take(lib.task_batches(tmp_path, 2, 0, 5), 5)

@@ -272,5 +272,5 @@ def test_same_updates_with_dropout_on(reference, change):
                                  "lm_loss"}
     for ours, theirs in zip(Run(TASKS["multiple_choice"], **change).values, reference):
         for name, value in theirs.items():
-            # As of the language model, rounding grows with the updates.
+            # As with the language model, rounding grows with the updates.
             assert ours[name] == pytest.approx(value, rel=1e-5), name

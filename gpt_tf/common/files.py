@@ -1,4 +1,4 @@
-"""Files that are whole or absent, folders with one owner, the user's errors, progress.
+"""Files that are whole or absent, and folders with one owner.
 
 Everything the project writes goes through `atomic_write`, so that a kill or a full disk leaves
 either the old file or the new one, never a part of one.

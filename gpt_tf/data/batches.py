@@ -289,8 +289,3 @@ def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
 
     return Batches(reader, share.rows(batch_size), positions,
                    range(-(-len(reader) // batch_size)))
-
-
-def steps_per_epoch(manifest: Manifest, batch_size: int) -> float:
-    """Updates per pass over the training records; not whole, as batches run over its end."""
-    return manifest.splits["train"].records / batch_size

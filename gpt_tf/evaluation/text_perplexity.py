@@ -45,7 +45,7 @@ def find_files(pattern: str) -> list[str]:
     return paths
 
 
-def read_text(path: str, progress: Progress) -> Iterator[str]:
+def read_blocks(path: str, progress: Progress) -> Iterator[str]:
     """A file's text in blocks; `progress` is told the bytes.
 
     Raises:
@@ -135,7 +135,7 @@ class TextEvaluator:
 
     def _parts(self, path: str, progress: Progress) -> Iterator[np.ndarray]:
         return map(self._tokenizer.encode_piece,
-                   split_text(check_lines(read_text(path, progress), path), _BLOCK_BYTES))
+                   split_text(check_lines(read_blocks(path, progress), path), _BLOCK_BYTES))
 
     def _batches(self, found: Iterator[tuple[np.ndarray, int]]) -> Iterator[dict]:
         """Batches for `Scorer`, all of one shape, which is smaller where there are few windows."""

@@ -86,7 +86,7 @@ class ZeroShotData:
         return self.manifest.task
 
     @property
-    def rows(self) -> Split:
+    def split_totals(self) -> Split:
         """What the manifest says of the split."""
         return self.manifest.splits[self.split]
 
@@ -116,7 +116,7 @@ class ZeroShotData:
 
     def measure(self, step: int, answers: Answers) -> dict[str, float]:
         """The measures of the answers after update `step`, kept for `save`; none without labels."""
-        if not self.rows.labelled:
+        if not self.split_totals.labelled:
             return {}
         self.chance = chance_measures(self.task, answers.labels)
         scores = task_scores.measure(self.task, answers.labels, answers.predictions)
@@ -127,7 +127,7 @@ class ZeroShotData:
     def save(self, model_dir: str) -> str:
         """Writes all that was measured into the run folder; returns the file's path."""
         return task_scores.save(model_dir, self.manifest, self.split, {
-            "data_dir": self._folder, "split": self.split, "rows": self.rows.records,
+            "data_dir": self._folder, "split": self.split, "rows": self.split_totals.records,
             "chance": self.chance, "checkpoints": self._measures})
 
     def curve(self) -> tuple[list[int], list[float]]:

@@ -125,7 +125,7 @@ class Generator:
 
     def __call__(self, prompts: Sequence[Sequence[int]],
                  rows: Sequence[int] | None = None) -> list[list[int]]:
-        """The new tokens of each prompt; arguments and errors as of `stream`."""
+        """The new tokens of each prompt; see `stream` for arguments and errors."""
         new = [[] for _ in prompts]
         for part in self.stream(prompts, rows):
             for prompt, token_ids in zip(part.prompts, part.token_ids.tolist()):
@@ -143,7 +143,7 @@ class Generator:
           part_length: tokens of a part at most.
 
         Raises:
-          ValueError: as of `check`.
+          ValueError: see `check`.
         """
         limit, slides = self._model.config.max_sequence_length, self._slides
         for prompt in prompts:

@@ -60,7 +60,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`.
+        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`.
 
         Raises:
           UserError: a run folder that has no whole checkpoint, or a damaged preset.
@@ -74,7 +74,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
         return backbone
 
     def enable_lora(self, rank, target_layer_names=None):
-        """As of `keras_nlp`, except that the biases are frozen, too: only LoRA's matrices train."""
+        """Like `keras_nlp`'s, but the biases are frozen, too: only LoRA's matrices train."""
         super().enable_lora(rank, target_layer_names)
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:

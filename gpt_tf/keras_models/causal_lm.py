@@ -1,12 +1,4 @@
-"""The Keras user's models: `GPTCausalLM` and `GPTTextClassifier`, tasks in KerasNLP's sense.
-
-  classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2)
-  classifier.fit(texts, labels, epochs=3)
-  logits = classifier.predict(texts)
-
-`from_preset` takes run folders of `gpt_tf` and presets of `save_to_preset`. `fit` minimises the
-paper's losses with the dropout of the Trainer: the same numbers, step for step, on one device.
-"""
+"""GPT-1 as a language model, as KerasNLP's users know one."""
 
 import keras
 import keras_nlp
@@ -49,7 +41,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
+        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`."""
         if not is_run_folder(preset):
             with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
@@ -80,7 +72,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
                 tf.reduce_sum(weights))
 
     def generate(self, inputs, max_length=None, stop_token_ids=None, strip_prompt=False):
-        """As of `keras_nlp.models.CausalLM`; no token ends a text by itself."""
+        """Like `keras_nlp.models.CausalLM`'s; no token ends a text by itself."""
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
 
     def call_with_cache(self, token_ids, cache, cache_update_index):

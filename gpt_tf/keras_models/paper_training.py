@@ -1,4 +1,8 @@
-"""What both Keras models share: the paper's losses and optimizer in `fit`."""
+"""What both Keras models share: the paper's losses and optimizer in `fit`.
+
+`fit` minimises them with the dropout of the Trainer: the same numbers, step for step, on one
+device. `from_preset` takes run folders of `gpt_tf` and presets of `save_to_preset`.
+"""
 
 import keras
 import tensorflow as tf
@@ -21,7 +25,7 @@ class PaperTraining:
         raise NotImplementedError
 
     def compile(self, optimizer="auto", loss="auto", **kwargs):
-        """As of `keras.Model`, but the loss is the paper's.
+        """Like `keras.Model`'s, but the loss is the paper's.
 
         Args:
           optimizer: "auto" is `GPTAdam` with the paper's values of fine-tuning.
@@ -38,7 +42,7 @@ class PaperTraining:
         super().compile(optimizer=optimizer, loss=None, **kwargs)
 
     def fit(self, *args, **kwargs):
-        """As of `keras.Model.fit`, on one device.
+        """Like `keras.Model.fit`, on one device.
 
         Raises:
           ValueError: under a strategy of several replicas, where Keras's updates are wrong.

@@ -47,7 +47,7 @@ class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
 
     @classmethod
     def from_preset(cls, preset, **kwargs):
-        """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`."""
+        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`."""
         if is_run_folder(preset):
             return cls(Tokenizer.load(preset), **kwargs)
         with explain(preset):

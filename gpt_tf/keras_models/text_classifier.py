@@ -1,4 +1,9 @@
-"""GPT-1 with the head of a task, as KerasNLP's users know a classifier."""
+"""GPT-1 with the head of a task, as KerasNLP's users know a classifier.
+
+  classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2)
+  classifier.fit(texts, labels, epochs=3)
+  logits = classifier.predict(texts)
+"""
 
 import keras
 import keras_nlp
@@ -61,7 +66,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """As of `keras_nlp`; `preset` may also be a run folder of `gpt_tf`.
+        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`.
 
         With `num_classes` the linear layer is new; without it, it is a fine-tuned run's.
 

@@ -16,13 +16,13 @@ def _mix(x: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(16, tf.uint32)))
 
 
-def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+def make_dropout_keys(seed: int, step: tf.Tensor, batch_rows: tf.Tensor) -> tf.Tensor:
     """Keys that make every dropout mask a pure function of (seed, step, row of the batch).
 
     Args:
       seed: the run's seed, below 2**31; or an int32 scalar.
       step: integer scalar, the number of the update.
-      rows: integer [B], each sequence's row in the global batch, so that replicas and
+      batch_rows: integer [B], each sequence's row in the global batch, so that replicas and
         micro-batches drop what one big batch would.
 
     Returns:
@@ -32,7 +32,7 @@ def make_dropout_keys(seed: int, step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     for word in (0, 1):
         key = 2 * tf.cast(seed, tf.uint32) + tf.constant(word, tf.uint32)
         key = _mix(_mix(key) + tf.cast(step, tf.uint32))
-        words.append(_mix(key + tf.cast(rows, tf.uint32)))
+        words.append(_mix(key + tf.cast(batch_rows, tf.uint32)))
     return tf.stack(words, axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the decoder: embedding, masked self-attention, feed-forward, block, dropout.
+"""The parts of the decoder: embedding, masked self-attention, feed-forward, block.
 
 Letters used for dimensions, here and in `gpt.py` and `losses.py`:
   B batch, T time, D width, H heads, C width of one head, F inner width, V rows of the softmax.

@@ -6,7 +6,7 @@ import tensorflow as tf
 _CHUNK_FLOATS = 2**23
 
 
-def rows(x: tf.Tensor) -> tf.Tensor:
+def flatten_rows(x: tf.Tensor) -> tf.Tensor:
     """[B, T, ...] -> [B T, ...]."""
     return tf.reshape(x, [-1, *x.shape[2:]])
 

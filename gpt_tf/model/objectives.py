@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.losses import packed_lm_loss, rows, shift_targets, weighted_lm_loss
+from gpt_tf.model.losses import flatten_rows, packed_lm_loss, shift_targets, weighted_lm_loss
 from gpt_tf.model.task_model import DropoutKeys, TaskModel
 from gpt_tf.tasks.task import Task
 
@@ -49,7 +49,8 @@ def language_model_loss(model: GPT, seed: int) -> LossFunction:
         hidden = model(token_ids,
                        dropout_keys=make_dropout_keys(seed, batch["step"], batch["batch_rows"]))
         targets, mask = shift_targets(token_ids, lengths)
-        total = weighted_lm_loss(rows(hidden), model.output_table(), rows(targets), rows(mask))
+        total = weighted_lm_loss(flatten_rows(hidden), model.output_table(),
+                                 flatten_rows(targets), flatten_rows(mask))
         return LossSums(total, tf.reduce_sum(mask),
                         tf.cast(tf.reduce_sum(lengths), tf.float32))
 

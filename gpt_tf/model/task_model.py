@@ -1,4 +1,4 @@
-"""A task on top of the decoder: its model, the joint loss (equations 3 - 5), its predictions.
+"""The decoder with the head of a task (section 3.2, equation 3, Figure 1).
 
 Letters as in `layers.py`, and K sequences of an example (choices, or the two orders of a pair),
 C classes. The trunk sees the B K sequences of a batch side by side.
@@ -78,12 +78,12 @@ class DropoutKeys(NamedTuple):
     rows: tf.Tensor
 
     @classmethod
-    def make(cls, seed: int, step: tf.Tensor, rows: tf.Tensor,
+    def make(cls, seed: int, step: tf.Tensor, batch_rows: tf.Tensor,
              num_sequences: int) -> "DropoutKeys":
         """Keys that are a function of (seed, step, row of the global batch, sequence)."""
-        sequences = rows[:, None] * num_sequences + tf.range(num_sequences)
+        sequences = batch_rows[:, None] * num_sequences + tf.range(num_sequences)
         return cls(make_dropout_keys(seed, step, tf.reshape(sequences, [-1])),
-                   make_dropout_keys(seed, step, rows))
+                   make_dropout_keys(seed, step, batch_rows))
 
 
 class TaskModel(keras.layers.Layer):

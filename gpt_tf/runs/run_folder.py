@@ -135,10 +135,10 @@ def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
     for name in sorted(before.keys() | now.keys()):
         if {name, name.removeprefix("no")} & resumable or before.get(name) == now.get(name):
             continue
-        was, expected = (f"--{name}={values[name]}" if values.get(name) else
+        was, is_now = (f"--{name}={values[name]}" if values.get(name) else
                        f"--{name}" if name in values else f"no --{name}"
                        for values in (before, now))
-        raise UserError(f"{model_dir} holds a run with {was} and this command says {expected}: "
+        raise UserError(f"{model_dir} holds a run with {was} and this command says {is_now}: "
                         "give the run's value to go on with it, or another --model_dir.")
     if _read_config(model_dir) != model:
         raise UserError(f"{model_dir} holds a model of another shape than these flags and this "

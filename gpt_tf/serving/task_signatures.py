@@ -77,5 +77,5 @@ class TaskServing:
         count = tf.shape(columns[0])[0]
         parts = [ids[index * count:(index + 1) * count] for index in range(len(columns))]
         token_ids, lengths = graph_forms.build(self._model.task.form, parts, self._special,
-                                                    self._max_length)
+                                               self._max_length)
         return self.classify(token_ids, lengths)

@@ -54,7 +54,7 @@ class Task:
         """The task that `dataclasses.asdict` made `value` of; `where` names it in errors.
 
         Raises:
-          UserError: `value` is none.
+          UserError: `value` describes no task.
         """
         task = fields.from_json(cls, value, where, "make it again")
         if (not task.metrics or not set(task.metrics) <= set(METRICS)
@@ -107,7 +107,7 @@ class ZeroShotTask(Task):
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "ZeroShotTask":
-        """As of `Task`."""
+        """See `Task`."""
         task = super().from_json(value, where)
         if (task.is_score or task.score not in (MEAN, SUM) or task.heuristic not in HEURISTICS
                 or task.decision not in (HIGHEST, THRESHOLD)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from gpt_tf.data.manifest import Split
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.losses import rows, shift_targets, token_losses
+from gpt_tf.model.losses import flatten_rows, shift_targets, token_losses
 from gpt_tf.tasks.metrics import language_scores
 from gpt_tf.training import replicas
 
@@ -54,5 +54,6 @@ class Evaluator:
     def _replica_sums(self, batch):
         hidden = self._model(batch["token_ids"])
         targets, mask = shift_targets(batch["token_ids"], batch["lengths"])
-        losses = token_losses(rows(hidden), self._model.vocabulary_table(), rows(targets))
-        return tf.reduce_sum(losses * rows(mask)), tf.reduce_sum(mask)
+        losses = token_losses(flatten_rows(hidden), self._model.vocabulary_table(),
+                              flatten_rows(targets))
+        return tf.reduce_sum(losses * flatten_rows(mask)), tf.reduce_sum(mask)

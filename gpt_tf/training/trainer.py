@@ -64,7 +64,7 @@ class Trainer:
           Interrupted: a signal came; the run was saved.
         """
         config = self._config
-        with _catch_signals() as signals, Progress(total, "updates", "training",
+        with _catch_signals() as signals, Progress(total, "update", "training",
                                                    initial=start) as progress:
             self._clock = time.perf_counter()
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):

@@ -10,7 +10,7 @@ from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes, with_beam
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.encoders import Encoders
-from pipelines.building.work import Parcel, Plan, ShardMaker
+from pipelines.building.parcels import Parcel, Plan, ShardMaker
 
 
 class Built(NamedTuple):

@@ -19,7 +19,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
 from pipelines.building import notes
 from pipelines.building.data_folder import FolderConfig
-from pipelines.building.work import Parcel, ShardMaker
+from pipelines.building.parcels import Parcel, ShardMaker
 
 _INSTALL = "pip install -r requirements.txt -r requirements-beam.txt"
 

@@ -8,7 +8,7 @@ import functools
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
-from pipelines.building.work import Parcel, ShardMaker
+from pipelines.building.parcels import Parcel, ShardMaker
 from pipelines.corpus.corpus import Corpus
 from pipelines.corpus.encoding import EncodedText, TextChunk, encode_text
 from pipelines.corpus.sources import Position

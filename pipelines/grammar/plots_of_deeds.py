@@ -1,4 +1,4 @@
-"""Plots about deeds: a race, a rescue, an errand. See story_words.py."""
+"""Plots about deeds: a race, a rescue, an errand. See words.py."""
 
 from pipelines.grammar.words import Cause, Ending, Plot
 

@@ -1,4 +1,4 @@
-"""Plots about things: one is lost, one broken, one to be given away. See story_words.py."""
+"""Plots about things: one is lost, one broken, one to be given away. See words.py."""
 
 from pipelines.grammar.words import Cause, Ending, Plot
 

@@ -1,4 +1,8 @@
-"""The grammar of the sample stories: a story is drawn, then told."""
+"""The grammar of the sample stories: a story is drawn, then told.
+
+`draw_story` decides what happens and `render` finds the words: rendering one story twice tells it
+in other words, and a story with one field replaced tells another outcome.
+"""
 
 from collections.abc import Iterator, Sequence
 import dataclasses

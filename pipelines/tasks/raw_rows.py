@@ -196,7 +196,7 @@ def _schema(lines: tuple[str | BadRow, ...]) -> Values | BadRow:
         return bad[0]
     if len(lines) != 4:
         return BadRow(description.COLUMNS, f"{len(lines)} lines where there should be 4 (sentence, "
-                                        "pronoun, candidates, answer) and a blank one")
+                                           "pronoun, candidates, answer) and a blank one")
     sentence, pronoun, listed, answer = (line.strip() for line in lines)
     candidates = [candidate.strip() for candidate in listed.split(",")]
     # The vocabulary is in lower case: how a candidate is capitalised says nothing.

@@ -107,7 +107,7 @@ class RowSource:
         texts = tuple(" ".join(cells).strip() for cells in parts)
         if len(texts) != self._task.num_texts:
             raise BadRow(description.COLUMNS, f"{len(texts)} texts where there should be "
-                                           f"{self._task.num_texts}")
+                                              f"{self._task.num_texts}")
         for number, text in enumerate(texts):
             is_question = self._task.form == forms.MULTIPLE_CHOICE and number == 1
             if not text and not is_question:
@@ -119,7 +119,7 @@ class RowSource:
         if (self._task.form == heuristics.PRONOUN
                 and not heuristics.find_pronoun(sentence=texts[0], pronoun=texts[1])):
             raise BadRow(description.NO_PRONOUN, f"the pronoun {texts[1]!r:.40} is no word of the "
-                                              "sentence")
+                                                 "sentence")
         return texts
 
     def _label(self, values: Values) -> int | float | None:

@@ -12,8 +12,8 @@ import os
 
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
+from pipelines.building.parcels import Parcel, ShardMaker
 from pipelines.building.shard_writer import ShardWriter
-from pipelines.building.work import Parcel, ShardMaker
 from pipelines.tasks.description import TaskDescription
 from pipelines.tasks.encoding import EncodedRows, RowChunk, RowEncoding, Totals, encode_rows
 from pipelines.tasks.rows import RowSource, open_task
@@ -37,6 +37,10 @@ class TaskInput:
           UserError: see `rows.open_task`.
         """
         return open_task(self.task, self.input, self.tfds_dir, self.on_bad_row)
+
+    def open(self) -> None:
+        """Looks for `sources`; raises what they do."""
+        self.sources  # noqa: B018
 
     def elsewhere(self) -> "TaskInput":
         """The same input for another machine: with whole paths, and not open."""

@@ -9,7 +9,7 @@ from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import Task, ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
-from pipelines.building.work import Plan
+from pipelines.building.parcels import Plan
 from pipelines.tasks.description import TaskDescription
 from pipelines.tasks.encoding import Totals
 from pipelines.tasks.shards import RecordMaker, RowParcel

@@ -9,8 +9,8 @@ from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
 from pipelines.building.data_folder import FolderConfig
+from pipelines.building.parcels import Plan
 from pipelines.building.plan import TRAIN, VALIDATION
-from pipelines.building.work import Plan
 from pipelines.corpus.corpus import Corpus
 from pipelines.corpus.shards import SliceParcel, WindowMaker
 from pipelines.corpus.splitting import choose_rule, plan_slices
