@@ -5,6 +5,7 @@ A target's `call` reads a folder as the commands do and returns what it understo
 """
 
 from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -183,15 +184,24 @@ def _read_preset(folder: pathlib.Path) -> Any:
     return classifier.predict(["the cat", "a dog"], verbose=0).tolist()
 
 
-@functools.cache
-def _define_flags() -> None:
+@contextlib.contextmanager
+def _flags_of_a_run() -> Iterator[None]:
+    """Defined for the block alone: other tests define the same."""
+    before = set(flags.FLAGS)
     for each in (config.ModelConfig, config.OptimizerConfig, config.TrainingConfig):
         cli.define_flags(each, omit=list(flags.FLAGS))  # the fuzzer's command has a seed, too
+    try:
+        yield
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
 
 
 def _read_flagfile(folder: pathlib.Path) -> Any:
     """The configurations, as a command makes them; exit code 2 is a refusal."""
-    _define_flags()
     found = []
 
     def main():
@@ -201,12 +211,10 @@ def _read_flagfile(folder: pathlib.Path) -> Any:
 
     arguments, sys.argv = sys.argv, ["fuzz", f"--flagfile={folder / 'run.flags'}"]
     try:
-        cli.run(main)
+        with _flags_of_a_run():
+            cli.run(main)
     finally:
         sys.argv = arguments
-        flags.FLAGS.unparse_flags()
-        for name in flags.FLAGS:
-            flags.FLAGS[name].unparse()
     return found
 
 
