@@ -38,13 +38,11 @@ class Reporter:
         self._path = os.path.join(folder, "metrics.jsonl")
         self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
-            self._stream = open(os.devnull, "a", encoding="utf-8")  # closed by `close`
-            self._summaries = tf.summary.create_noop_writer()
             return
         make_folder(folder)
         self._keep_rows_until(resume_step)
         with explain_disk_errors(self._path):
-            self._stream = open(self._path, "a", encoding="utf-8")
+            self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
         with self._explain_tensorboard_errors():
             self._summaries = tf.summary.create_file_writer(self._tensorboard)
 
@@ -68,6 +66,8 @@ class Reporter:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One row of `metrics.jsonl` and one point of each curve."""
+        if not self.writes:
+            return
         row = {"step": step, **{name: float(f"{value:.7g}") if math.isfinite(value) else None
                                 for name, value in values.items()}}
         with explain_disk_errors(self._path):
@@ -79,11 +79,15 @@ class Reporter:
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""
+        if not self.writes:
+            return
         with self._tensorboard_step(step):
             tf.summary.text(name, text)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """A picture in TensorBoard."""
+        if not self.writes:
+            return
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         pixels = tf.io.decode_png(picture.getvalue(), channels=3)
@@ -118,6 +122,8 @@ class Reporter:
 
     def close(self) -> None:
         """Flushes and closes both files."""
+        if not self.writes:
+            return
         self._stream.close()
         with self._explain_tensorboard_errors():
             self._summaries.close()
