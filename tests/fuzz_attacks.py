@@ -180,7 +180,7 @@ _TOKENIZER = {
     "an id that is true": _text("vocab.json", '{"<unk>": 0, "a": true}'),
     "a name twice": _text("vocab.json", '{"<unk>": 0, "a": 1, "a": 1}'),
     "a nest": _text("vocab.json", "[" * 10**6),
-    "a number of a million signs": _text("vocab.json", '{"<unk>": ' + "9" * 10**6 + "}"),
+    "a number of a million characters": _text("vocab.json", '{"<unk>": ' + "9" * 10**6 + "}"),
 }
 _RUN = {
     "petabytes of layers": _json("model.json", lambda m: m.update(num_layers=2**31 - 1)),
@@ -197,7 +197,7 @@ _RELEASED = {
     "fewer than no values": _piece("'<f4'", "(-1,)"),
     "Python objects": _piece("'|O'", "(8,)"),
     "a header that calls": _piece("__import__('os').mkdir('called')", "(8,)"),
-    "a header of signs": _npy("model/params_3.npy", "-" * 9000 + "1"),
+    "a header of characters": _npy("model/params_3.npy", "-" * 9000 + "1"),
     "a header of brackets": _npy("model/params_3.npy", "(" * 9000),
     "a header that is a set of lists": _npy("model/params_3.npy", "{[]: 1}"),
     "pickled": _text("model/params_3.npy", pickle.dumps(_Pickled())),
@@ -241,7 +241,7 @@ _SPEC = {
         premise="../../outside/secret.txt")),
     "a label of several lines": _json("spec.json", lambda s: s.update(labels=["a\tb", "c\nd"])),
     "a form that is a list": _json("spec.json", lambda s: s.update(form=["entailment"])),
-    "a name of a million signs": _json("spec.json", lambda s: s.update(name="x" * 10**6)),
+    "a name of a million characters": _json("spec.json", lambda s: s.update(name="x" * 10**6)),
 }
 # Target -> attack by name.
 ATTACKS: dict[str, dict[str, Attack]] = {

@@ -83,8 +83,8 @@ def _mark(rng, data):
 
 
 def _long_line(rng, data):
-    signs = (b"x", b"(", b"[", b"1", b"\0", b" ", b"'", b"$", b"\xc3\xa9")
-    return data + rng.choice(signs) * 30_000
+    characters = (b"x", b"(", b"[", b"1", b"\0", b" ", b"'", b"$", b"\xc3\xa9")
+    return data + rng.choice(characters) * 30_000
 
 
 def _number(rng, data):

@@ -133,7 +133,7 @@ def test_bad_descriptions(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"labels": ["a", "b"]}, "3 answers want as many 'labels'"),
+    ({"labels": ["a", "b"]}, "3 answers need as many 'labels'"),
     ({"fields": {"context": 0, "answers": [1, "b", 2]}}, "all names, or all numbers"),
     ({"fields": {"context": 0, "answers": [1, None, 2]}}, "'answers' must be columns"),
     ({"fields": {"answers": [1, 2, 3]}}, "'fields' must name the columns of context"),

@@ -122,9 +122,9 @@ def test_long_runs_of_affixes_are_spacys():
     """Around the widths at which a chunk's ends are looked at, and where n * n steps would hang."""
     splitter = WordSplitter("en")
     for size in (1, 47, 48, 49, 63, 64, 65, 127, 128, 129, 300):
-        for sign in (".", "'", "$", "#", "km", "\u2026", "\U0001f600"):
-            signs = sign * size
-            for chunk in (signs, f"a{signs}", f"{signs}1km", f"({signs}a)."):
+        for character in (".", "'", "$", "#", "km", "\u2026", "\U0001f600"):
+            run = character * size
+            for chunk in (run, f"a{run}", f"{run}1km", f"({run}a)."):
                 words = splitter.split_chunk(chunk)
                 assert words is None or words == splitter.split_line(chunk), chunk
     assert "".join(splitter.split_line("'" * 6000)) == "'" * 6000
@@ -132,7 +132,7 @@ def test_long_runs_of_affixes_are_spacys():
 
 
 def test_urls_are_spacys():
-    """Real ones, what is made of their signs, and one at which spaCy's pattern takes minutes."""
+    """Real ones, what is made of their letters, and one where spaCy's pattern takes minutes."""
     splitter, rng = WordSplitter("en"), random.Random(0)
     assert splitter.rules.url != spacy.blank("en").tokenizer.url_match.__self__.pattern
     for chunk in ("http://a:b@c.com/?d", "a:@b.org", "a@b:c@d.net:80", "@a.com", ":@a.com",

@@ -10,7 +10,7 @@ Record = TypeVar("Record")
 
 
 def _json_kinds(annotation: Any) -> tuple[type, type | None]:
-    """JSON's kind of a field's value and of what is in it: tuples are lists, dataclasses groups."""
+    """JSON's kind of a field's value and of its parts: tuples are lists, dataclasses objects."""
     if annotation in (int, str, bool):
         return annotation, None
     if typing.get_origin(annotation) is tuple:

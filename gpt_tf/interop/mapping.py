@@ -84,9 +84,9 @@ def fill(entries: list[Entry], arrays: dict[str, np.ndarray], where: str) -> Non
     Raises:
       UserError: an array is missing, has no place in the model, or is of another shape.
     """
-    wanted = {entry.name for entry in entries}
-    for what, names in (("lacks", wanted - arrays.keys()),
-                        ("holds what the model has no place for:", arrays.keys() - wanted)):
+    expected = {entry.name for entry in entries}
+    for what, names in (("lacks", expected - arrays.keys()),
+                        ("holds what the model has no place for:", arrays.keys() - expected)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UserError(f"{where} {what} {min(names)}{more}: take all files from one GPT-1 "

@@ -1,4 +1,4 @@
-"""A model's answers as their readers want them: the names of classes, scores, TSV and JSONL."""
+"""A model's answers as their readers need them: the names of classes, scores, TSV and JSONL."""
 
 from collections.abc import Mapping, Sequence
 import json

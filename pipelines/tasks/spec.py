@@ -122,7 +122,7 @@ def _labels(value: dict, form: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
              "text")
     if form == forms.MULTIPLE_CHOICE and isinstance(value["fields"]["answers"], list):
         answers = len(value["fields"]["answers"])
-        _require(len(labels) == answers, f"{answers} answers want as many 'labels'")
+        _require(len(labels) == answers, f"{answers} answers need as many 'labels'")
     return labels, ()
 
 
