@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import gpt_tf.__main__
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from tests import house
 from tests.house import ROOT
@@ -65,13 +66,19 @@ def test_a_wing_of_pipelines_imports_what_it_may(wing):
 def test_on_top_stand_commands_alone():
     for package, commands in (("gpt_tf", COMMANDS | {"config"}), ("pipelines", PIPELINE_COMMANDS)):
         found = {path.stem for path in (ROOT / package).glob("*.py")}
-        assert found == commands | {"__init__"}
+        assert found - {"__main__"} == commands | {"__init__"}
         for name in commands - {"config"}:
             assert "__main__" in (ROOT / package / f"{name}.py").read_text(), name
     wings = {path.parent.name for path in (ROOT / "gpt_tf").glob("*/__init__.py")}
     assert wings == MAY_IMPORT.keys() - {"config"}
     wings = {path.parent.name for path in (ROOT / "pipelines").glob("*/__init__.py")}
     assert wings == PIPELINES_MAY_IMPORT.keys()
+
+
+def test_the_script_runs_every_command():
+    assert set(gpt_tf.__main__.COMMANDS.values()) == (
+        {f"gpt_tf.{name}" for name in COMMANDS} | {
+            f"pipelines.{name}" for name in PIPELINE_COMMANDS})
 
 
 def test_gpt_tf_does_not_know_pipelines():
