@@ -47,14 +47,17 @@ if not (ours < trigram and tuned > words + 0.1 and words > scratch + 0.1):
 endef
 export COMPARE
 
-.PHONY: environment quickstart quickstart-pretrain quickstart-finetune quickstart-export test test-peers clean
+.PHONY: environment quickstart quickstart-pretrain quickstart-finetune quickstart-export test test-peers \
+  test-installed clean
 
 environment: $(VENV)/.complete
 
 $(VENV)/.complete: requirements.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 - 3.13 found: name one, as in make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "== An environment in $(VENV), of $$($(PYTHON) --version)"
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "== The packages of requirements.txt: some 3 GB on disk, minutes"
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 # What the sample task is fine-tuned from scratch with: the shape of quickstart.flags.
@@ -140,6 +143,10 @@ $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt
 
 test-peers: $(VENV)/.peers
 	$(RUN) -m pytest tests/peers
+
+# The wheel in an environment of its own, used from another folder.
+test-installed: $(VENV)/.complete
+	tests/installed.sh $(RUN)
 
 clean:
 	rm -rf $(VENV) quickstart quickstart-own

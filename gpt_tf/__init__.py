@@ -5,8 +5,11 @@ The Keras models are here, too: `from gpt_tf import GPTCausalLM, GPTTextClassifi
 
 import importlib
 
+__version__ = "0.1.0"
+
 _KERAS_NAMES = ("GPTAdam", "GPTBackbone", "GPTCausalLM", "GPTCausalLMPreprocessor",
                 "GPTTextClassifier", "GPTTextClassifierPreprocessor", "GPTTokenizer")
+__all__ = [*_KERAS_NAMES, "__version__"]
 
 
 def __getattr__(name: str):
@@ -14,3 +17,7 @@ def __getattr__(name: str):
     if name not in _KERAS_NAMES:
         raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
     return getattr(importlib.import_module("gpt_tf.keras_models"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

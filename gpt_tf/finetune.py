@@ -1,6 +1,6 @@
 """Fine-tunes a pre-trained run on a data folder of pipelines.build_task (Radford et al., 3.2).
 
-  python -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/finetune.flags \\
+  python -m gpt_tf.finetune --flagfile=finetune.flags \\
       --data_dir=data/sst2 --init_from=runs/books --model_dir=runs/sst2
 
 With --init_from the model's shape is the run's. The same command again goes on from the last

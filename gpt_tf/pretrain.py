@@ -1,6 +1,6 @@
 """Pre-trains a GPT-1 on a data folder of pipelines.build_corpus (Radford et al. 2018, 3.1).
 
-  python -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/gpt1.flags \\
+  python -m gpt_tf.pretrain --flagfile=gpt1.flags \\
       --data_dir=data/books --model_dir=runs/books
 
 The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it.

@@ -94,7 +94,7 @@ def _print_summary(config: CorpusConfig, built: Built, seconds: float) -> None:
     elif built.plan.maker.rule.tail_bytes:
         print("There is one document (or copies of one): its last part is the validation.")
     name = os.path.basename(os.path.normpath(config.output_dir))
-    print("Next: python -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/gpt1.flags "
+    print("Next: python -m gpt_tf.pretrain --flagfile=gpt1.flags "
           f"--data_dir={config.output_dir} --model_dir=runs/{name}")
 
 

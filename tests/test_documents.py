@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+import gpt_tf.__main__
 from pipelines.tasks import spec
 from tests.house import ROOT
 
@@ -37,7 +38,8 @@ _OPERATORS = set("();<>|&")
 _PARSE = """
 import copy, json, runpy, sys
 from absl import flags
-from gpt_tf.common import cli
+from gpt_tf.common import cli, flagfiles
+from gpt_tf.common.errors import UserError
 
 def wrong(arguments, is_whole, passes_on):
     values = copy.deepcopy(flags.FLAGS)
@@ -46,13 +48,14 @@ def wrong(arguments, is_whole, passes_on):
         for name in values:
             values[name].validators = []  # what is required need not be there
     try:
+        arguments = flagfiles.expand(arguments)
         if not passes_on:
             rest = values(["command", *arguments])[1:]
         else:
             values.set_gnu_getopt(True)
             rest = values(["command", *arguments], known_only=True)[1:]
             rest = [] if values[passes_on].value else rest
-    except (flags.Error, ValueError) as error:
+    except (flags.Error, ValueError, UserError) as error:
         return str(error)
     return f"{rest} are no flags" if rest else ""
 
@@ -99,7 +102,12 @@ def code_of(path: pathlib.Path) -> str:
 
 
 def commands_of(code: str, where: str) -> Iterator[Line]:
-    """Each `python -m` in lines of shell, with its arguments: up to a pipe, a bracket, an end."""
+    """Each `python -m` in lines of shell, with its arguments: up to a pipe, a bracket, an end.
+
+    `gpt-tf pretrain` stands for `python -m gpt_tf.pretrain`.
+    """
+    for name, module in gpt_tf.__main__.COMMANDS.items():
+        code = re.sub(rf"\bgpt-tf {name}\b", f"python -m {module}", code)
     for line in code.replace("\\\n", " ").splitlines():
         if "python -m " not in line:
             continue
@@ -198,6 +206,7 @@ def test_other_modules():
     ("python -m gpt_tf.pretrain --data_dir=data/books", "model_dir"),
     ("python -m gpt_tf.pretrain --flagfile=none.flags \\\n  --data_dir=a --model_dir=b", "none.fl"),
     ("python -m pipelines.build_corpus --input=a.txt --direct_num_workers=2", "direct_num"),
+    ("gpt-tf pretrain --data_dir=data/books --model_dir=a --flagfile=gpt1.flag", "gpt1.flag is"),
     ("head prompts.txt | python -m gpt_tf.predict --model_dir=a runs/b > c.txt", "runs/b"),
 ])
 def test_what_is_wrong_is_found(text, sentence):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import gpt_tf.__main__
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from tests import house
 from tests.house import ROOT
@@ -63,7 +64,8 @@ def test_a_wing_of_pipelines_imports_what_it_may(wing):
 
 
 def test_on_top_stand_commands_alone():
-    for package, commands in (("gpt_tf", COMMANDS | {"config"}), ("pipelines", PIPELINE_COMMANDS)):
+    for package, commands in (("gpt_tf", COMMANDS | {"config", "__main__"}),
+                              ("pipelines", PIPELINE_COMMANDS)):
         found = {path.stem for path in (ROOT / package).glob("*.py")}
         assert found == commands | {"__init__"}
         for name in commands - {"config"}:
@@ -72,6 +74,12 @@ def test_on_top_stand_commands_alone():
     assert wings == MAY_IMPORT.keys() - {"config"}
     wings = {path.parent.name for path in (ROOT / "pipelines").glob("*/__init__.py")}
     assert wings == PIPELINES_MAY_IMPORT.keys()
+
+
+def test_the_script_runs_every_command():
+    assert set(gpt_tf.__main__.COMMANDS.values()) == (
+        {f"gpt_tf.{name}" for name in COMMANDS} | {
+            f"pipelines.{name}" for name in PIPELINE_COMMANDS})
 
 
 def test_gpt_tf_does_not_know_pipelines():

@@ -14,6 +14,7 @@ from typing import TextIO, TypeVar
 
 from absl import flags
 
+from gpt_tf.common import flagfiles
 from gpt_tf.common.errors import Interrupted, UserError
 
 Config = TypeVar("Config")
@@ -147,12 +148,13 @@ def import_tensorflow() -> None:
 
 def _parse_flags(passes_on: str) -> list[str]:
     """Sets the flags; returns the arguments that are none of them."""
+    arguments = [sys.argv[0], *flagfiles.expand(sys.argv[1:])]
     if passes_on:
         flags.FLAGS.set_gnu_getopt(True)  # the others may stand anywhere
-        rest = flags.FLAGS(sys.argv, known_only=True)[1:]
+        rest = flags.FLAGS(arguments, known_only=True)[1:]
         if not rest or flags.FLAGS[passes_on].value:
             return rest
-    return flags.FLAGS(sys.argv)[1:]
+    return flags.FLAGS(arguments)[1:]
 
 
 def run(main: Callable[..., None], passes_on: str = "") -> None:
@@ -174,7 +176,7 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
         sys.exit(0)
     try:
         rest = _parse_flags(passes_on)
-    except (flags.Error, ValueError) as error:  # a flagfile may hold what is no text
+    except (flags.Error, ValueError, UserError) as error:
         print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
         sys.exit(2)
     except RecursionError:  # absl looks for names like an unknown one, a character at a time
