@@ -70,7 +70,8 @@ class Trainer:
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
                 if step == config.profile_step:
                     self._reporter.start_profile()
-                self._pending.append(self._step_function(batch, step, bool(signals)))
+                with progress.compiling() if step == start + 1 else contextlib.nullcontext():
+                    self._pending.append(self._step_function(batch, step, bool(signals)))
                 if config.profile_step and step == config.profile_step + 4:
                     self._reporter.stop_profile()
                 stop = self._is_told_to_stop(signals)
