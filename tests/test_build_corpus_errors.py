@@ -39,7 +39,7 @@ tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 def test_bad_input(build, tmp_path, files, flags, message):
     with pytest.raises(UserError, match=message):
         build(files, **flags)
-    with pytest.raises(UserError, match="No manifest.json"):
+    with pytest.raises(UserError, match="No manifest.json|data: no such folder"):
         Manifest.load(tmp_path / "data")
 
 
