@@ -195,6 +195,14 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().out
 
 
+def test_what_a_log_shows(tmp_path, capsys):
+    start().train(tmp_path)
+    first, *others, last = capsys.readouterr().err.splitlines()
+    assert first == "training: compiling ..." and first not in others
+    assert last.startswith(f"training: 100% {STEPS}/{STEPS} [")
+    assert not any(line.startswith("training: 100%") for line in others)
+
+
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     start().train(tmp_path)
     other = GPT(ModelConfig(vocabulary_size=51, num_layers=2, num_heads=2, hidden_dim=32,
