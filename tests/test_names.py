@@ -59,6 +59,7 @@ def test_a_folder_that_is_there_is_told_what_it_lacks(runs):
     ("gpt_tf.evaluate", ["--model_dir=runs/boks", "--text=runs/boks.txt"]),
     ("gpt_tf.evaluate", ["--model_dir=runs/books", "--data_dir=runs/boks"]),
     ("gpt_tf.export", ["--model_dir=runs/boks", "--output_dir=exported"]),
+    ("gpt_tf.convert", ["--from=openai", "--input=runs/boks", "--output_dir=made"]),
     ("pipelines.build_task", ["--task=sst2", "--input=runs/boks", "--tokenizer=runs/books",
                               "--output_dir=data"]),
     ("pipelines.build_corpus", ["--input=runs/boks.txt", "--tokenizer=runs/boks",
