@@ -13,6 +13,10 @@ and standard input lines, or TSV where the task needs several texts, unless --fo
 
 A line of output is the label or the score, and with --probabilities those of the classes, in the
 order that standard error shows; or {"prediction": ..., "probabilities": {...}}.
+
+A blank line between others is an error, unless --on_blank_line=skip leaves such lines out and
+counts them, or --on_blank_line=empty gives each a line of output with nothing in it (null in
+JSONL), so that the lines of input and output stay side by side.
 """
 
 from collections.abc import Iterator
@@ -35,6 +39,7 @@ from gpt_tf.tasks.task import Task
 _AUTO = "auto"
 _KINDS = {".txt": LINES, ".tsv": TSV, ".jsonl": JSONL}
 _POOL = 32  # batches that are read at once
+_STOP, _SKIP, _EMPTY = "stop", "skip", "empty"  # what to do about a blank line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,8 @@ class PredictionConfig(Options):
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")
+    on_blank_line: str = option(_STOP, "What to do about a blank line between others: stop, skip "
+                                "it, or give it an empty answer.", choices=(_STOP, _SKIP, _EMPTY))
     batch_size: int = option(32, "Texts at once.", at_least=1)
 
     def input_kind(self, form: str) -> str:
@@ -84,16 +91,31 @@ def _open_output(path: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def lines_of(task: Task, found, config: PredictionConfig) -> str:
+def lines_of(task: Task, found, config: PredictionConfig) -> Iterator[str]:
     """The lines of output for `found`, a `predictor.Predictions`."""
-    lines = []
     for answer, shares in zip(answers(task, found.predictions), found.probabilities):
         shares = shares if config.probabilities else ()
         if config.writes_json:
-            lines.append(json_line(answer, dict(zip(class_names(task), shares))))
+            yield json_line(answer, dict(zip(class_names(task), shares)))
         else:
-            lines.append(tsv_line(answer, shares))
-    return "".join(lines)
+            yield tsv_line(answer, shares)
+
+
+def _line_of_blank(task: Task, config: PredictionConfig) -> str:
+    """The line of output for a blank line: nothing in as many columns as others have, or none."""
+    if config.on_blank_line == _SKIP:
+        return ""
+    if config.writes_json:
+        return json_line(None, {})
+    return "\t" * (len(class_names(task)) if config.probabilities else 0) + "\n"
+
+
+def _answer_all(task: Task, rows: list[tuple[list[str], str]], answerer,
+                config: PredictionConfig) -> str:
+    """The lines of output for `rows`, of which some may have no texts."""
+    filled = [row for row in rows if row[0]]
+    lines = lines_of(task, answerer(filled), config) if filled else iter(())
+    return "".join(next(lines) if texts else _line_of_blank(task, config) for texts, _ in rows)
 
 
 def predict(config: PredictionConfig) -> None:
@@ -121,10 +143,17 @@ def predict(config: PredictionConfig) -> None:
         if config.probabilities and not config.writes_json:
             print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
         rows = ((texts, f"{where}, line {number}")
-                for number, texts in read_texts(task, source, kind, where))
+                for number, texts in read_texts(task, source, kind, where,
+                                                config.on_blank_line != _STOP))
+        blank = 0
         while pool := list(itertools.islice(rows, 1 if is_typed else _POOL * batch_size)):
-            target.write(lines_of(task, answerer(pool), config).encode("utf-8"))
+            blank += sum(not texts for texts, _ in pool)
+            target.write(_answer_all(task, pool, answerer, config).encode("utf-8"))
             target.flush()
+    if blank:
+        print(f"{blank:,} blank {'line' if blank == 1 else 'lines'} "
+              f"{'left out' if config.on_blank_line == _SKIP else 'answered with nothing'}.",
+              file=sys.stderr)
     if answerer.shortened:
         print(f"{answerer.shortened:,} of {answerer.answered:,} rows were too long for the model "
               "and were shortened.", file=sys.stderr)

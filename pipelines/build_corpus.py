@@ -77,7 +77,7 @@ def _print_summary(config: CorpusConfig, built: Built, seconds: float) -> None:
             totals[split].update(shard.counts)
     size = sum(count["text_bytes"] for count in totals.values()) / 1e6
     print(f"Built {config.output_dir} from {size:.1f} MB of text in {seconds:.1f} s "
-          f"({size / seconds:.2f} MB/s).")
+          f"({size / built.seconds:.2f} MB/s in {built.seconds:.1f} s of work).")
     print(f"  {'':<10} {'documents':>10} {'windows':>10} {'tokens':>13} {'bytes/token':>12} "
           f"{'<unk>':>9}")
     for split, count in totals.items():

@@ -109,7 +109,7 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
     rows = sum(split.documents for split in splits.values())
     form = f"zero-shot, {task.heuristic}" if config.zero_shot else task.form
     print(f"Built {config.output_dir} ({task.name}: {form}) from {rows:,} rows in "
-          f"{seconds:.1f} s ({rows / seconds:,.0f} rows/s).")
+          f"{seconds:.1f} s ({rows / built.seconds:,.0f} rows/s in {built.seconds:.1f} s of work).")
     width = max(map(len, splits))
     print(f"  {'':<{width}} {'rows':>9} {'records':>9} {'left out':>9} {'tokens':>12} "
           f"{'longest':>8} {'shortened':>10}  labels")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus
+from pipelines.building import frame
 from pipelines.building.encoders import Encoders
 from pipelines.building.plan import content_hash
 from pipelines.corpus import splitting
@@ -56,6 +59,15 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
     assert manifest.flags["validation_fraction"] == 0.05
     assert not {"num_workers", "output_dir", "overwrite"} & set(manifest.flags)
     assert not [name for name in contents(tmp_path / "data") if "part" in name or "UNF" in name]
+
+
+def test_the_rate_is_that_of_the_work(build, monkeypatch, capsys):
+    monkeypatch.setattr(frame.cli, "import_tensorflow", lambda: time.sleep(1))
+    build({"a.txt": make_text(1, 9), "b.txt": make_text(2, 9)})
+    total, work = map(float, re.search(
+        r"Built .* MB of text in ([\d.]+) s \([\d.]+ MB/s in ([\d.]+) s of work\)\.",
+        capsys.readouterr().out).groups())
+    assert total >= work + 0.9
 
 
 def test_slices_are_whole_documents(build):

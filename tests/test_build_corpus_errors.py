@@ -39,7 +39,7 @@ tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 def test_bad_input(build, tmp_path, files, flags, message):
     with pytest.raises(UserError, match=message):
         build(files, **flags)
-    with pytest.raises(UserError, match="No manifest.json"):
+    with pytest.raises(UserError, match="No manifest.json|data: no such folder"):
         Manifest.load(tmp_path / "data")
 
 
@@ -200,7 +200,7 @@ def test_without_beam(build, monkeypatch, tmp_path):
 def test_flags_of_beam_want_a_runner():
     code, _, err = run_command("pipelines.build_corpus", "--input=a.txt", "--project=mine")
     assert code == 2
-    assert err.startswith("error: Unknown command line flag 'project'")
+    assert err.startswith("error: --project is not a flag of this command")
 
 
 def test_help_names_the_choices():

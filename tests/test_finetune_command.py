@@ -90,7 +90,7 @@ def test_several_seeds_from_scratch(folder):
      "--worker_timeout=-1.0 must be at least 0"),
     (["--lm_coef=0"], "holds a run with --lm_coef=0.5"),
     (["--attention_dropout=0"], "holds a run with --attention_dropout=0.1"),
-    (["--init_from={folder}/nothing"], "nothing: it is not a run folder"),
+    (["--init_from={folder}/nothing"], "nothing: no such folder; check the path"),
     (["--data_dir={folder}/pretrained"], "not a finished data folder"),
 ], ids=str)
 def test_flags_that_do_not_fit(folder, flags, message):

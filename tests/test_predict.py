@@ -123,6 +123,33 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
                                expected.probabilities, atol=1e-5)
 
 
+BLANKS = "\n the end.\n\n \n\nand then\nin\n\n"
+
+
+@pytest.mark.parametrize("pool", [1, 32])
+@pytest.mark.parametrize("flags, blank", [
+    ([], ""), (["--probabilities"], "\t\t"),
+    (["--output_format=jsonl", "--probabilities"], '{"prediction": null}')], ids=str)
+def test_blank_lines(runs, monkeypatch, pool, flags, blank):
+    monkeypatch.setattr(command, "_POOL", pool)
+
+    def run(given, *more):
+        return run_command("gpt_tf.predict", f"--model_dir={runs['classification']}",
+                           "--batch_size=1", *flags, *more, stdin=given)
+
+    expected = run("the end.\nand then\nin\n").stdout.splitlines()
+    assert len(expected) == 3
+    done = run(BLANKS, "--on_blank_line=skip")
+    assert (done.code, done.stdout.splitlines()) == (0, expected)
+    assert done.stderr.endswith("4 blank lines left out.\n")
+    done = run(BLANKS, "--on_blank_line=empty")
+    assert done.stdout.splitlines() == [blank, expected[0], blank, blank, blank, *expected[1:]]
+    assert done.stderr.endswith("4 blank lines answered with nothing.\n")
+    refused = run(BLANKS)
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "standard input, line 1: the line is blank (see --on_blank_line)" in refused.stderr
+
+
 class Terminal(io.BytesIO):
     """Somebody who types, and notes what had been answered before each line."""
 

@@ -1,12 +1,14 @@
 """Commands run in this process are as those of a process, and leave nothing behind."""
 
 import os
+import subprocess
 import sys
 
 from absl import flags
 import pytest
 
 from tests.commands import run_command
+from tests.conftest import REPOSITORY
 
 REPEATING = """
 import os, sys, warnings
@@ -66,3 +68,54 @@ def test_errors(module):
     assert done.code == 0 and "python -m pipelines.stories" in done.stdout
     assert "--megabytes" in done.stdout and "--times" not in done.stdout
     assert state() == before
+
+
+@pytest.mark.parametrize("given, message", [
+    (["--modl_dir=x"], "--modl_dir is not a flag of this command; did you mean --model_dir or "
+                        "--data_dir?"),
+    (["--steps=3"], "--steps is not a flag of this command; did you mean --num_steps?"),
+    (["--nojit_compil"], "--nojit_compil is not a flag of this command; did you mean "
+                         "--nojit_compile or --jit_compile?"),
+    (["--flagfil=x"], "--flagfil is not a flag of this command; did you mean --flagfile?"),
+    (["--xyzzy=3"], "--xyzzy is not a flag of this command."),
+    (["--flagfile=absent.flags"], "Cannot read the --flagfile absent.flags: No such file or "
+                                  "directory."),
+    (["--flagfile"], "--flagfile with no argument."),
+    (["--num_layers=x"], "flag --num_layers=x: invalid literal for int() with base 10: 'x'."),
+    (["--data_dir=x"], "--model_dir must be given."),
+    ([], "--data_dir and --model_dir must be given.")], ids=str)
+def test_wrong_flags_are_told_in_our_words(tmp_path, given, message):
+    done = run_command("gpt_tf.pretrain", *given, cwd=tmp_path)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {message} Try --help.\n"
+
+
+def test_a_flagfile_within_a_flagfile(tmp_path):
+    (tmp_path / "outer.flags").write_text("--flagfile=inner.flags\n")
+    done = run_command("gpt_tf.pretrain", "--flagfile=outer.flags", cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.startswith("error: Cannot read the --flagfile inner.flags: No such file")
+
+
+def run_without_reader(*arguments):
+    """A process whose standard output nobody reads any more, as behind `| head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run([sys.executable, "-m", *arguments], cwd=REPOSITORY, stdout=writer,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback():
+    done = run_without_reader("gpt_tf.generate", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_goes_away_hides_no_error(module, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run_without_reader(module)
+    assert done.returncode == 0 and "BrokenPipe" not in done.stderr
+    done = run_without_reader("pipelines.stories", "--output=x.pdf")
+    assert done.returncode == 1 and done.stderr.startswith("error: --output=x.pdf")

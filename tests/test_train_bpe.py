@@ -138,8 +138,12 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
 def test_text_too_small(books):
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
-    with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,"):
+    with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,.*"
+                                        "Give more text, or --num_merges=3 or fewer"):
         learn_tokenizer(counts, 40_000, "en")
+    learn_tokenizer(counts, 3, "en")
+    with pytest.raises(UserError, match="it gives 0, .* Give more text\\.$"):
+        learn_tokenizer(collections.Counter("a"), 1, "en")
     assert not (books / "bpe").exists()
 
 

@@ -195,6 +195,23 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().out
 
 
+def test_what_a_log_shows(tmp_path, capsys):
+    """Compiling once for each shape of batches, and one line at the end."""
+    def feed(start):
+        for batch in batches(start):
+            if int(batch["step"]) in (3, 4):
+                batch |= {"token_ids": batch["token_ids"][:, :8],
+                          "lengths": tf.minimum(batch["lengths"], 8)}
+            yield batch
+
+    start().train(tmp_path, feed)
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "training", "training", f"update {STEPS // 2}", f"update {STEPS}"]
+    assert set(lines[:2]) == {"training: compiling ..."}
+    assert last.startswith(f"training: 100% {STEPS}/{STEPS} [")
+
+
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     start().train(tmp_path)
     other = GPT(ModelConfig(vocabulary_size=51, num_layers=2, num_heads=2, hidden_dim=32,

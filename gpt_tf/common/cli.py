@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 import contextlib
 import dataclasses
 import os
+import re
 import sys
 import tempfile
 from typing import TextIO, TypeVar
@@ -16,6 +17,7 @@ from absl import flags
 
 from gpt_tf.common import flagfiles
 from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.names import nearest
 
 Config = TypeVar("Config")
 
@@ -97,16 +99,20 @@ def is_given(name: str) -> bool:
     return name in flags.FLAGS and flags.FLAGS[name].present > 0
 
 
+def _own_flags() -> list[flags.Flag]:
+    """This command's flags, and not those of libraries."""
+    return flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+
+
 def flagfile_text(**values) -> str:
     """The values of all of this command's flags, as a flagfile that gives the same run.
 
     Args:
       **values: what to write for a flag in place of its value.
     """
-    module = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
     return "".join(
         (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
-        for flag in sorted(module, key=lambda f: f.name)
+        for flag in sorted(_own_flags(), key=lambda f: f.name)
         if flag.value is not None and flag.name not in ("flagfile", "undefok"))
 
 
@@ -157,6 +163,22 @@ def _parse_flags(passes_on: str) -> list[str]:
     return flags.FLAGS(arguments)[1:]
 
 
+def _flag_error(error: Exception) -> str:
+    """What is wrong with the flags, in our words where absl's say too little."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        # Each boolean flag has a second name, for whoever types one.
+        is_no = error.flagname.startswith("no")
+        known = ["flagfile", *(name for flag in _own_flags() for name in (
+            flag.name, *([f"no{flag.name}"] if flag.boolean and is_no else [])))]
+        found = " or ".join(f"--{name}" for name in nearest(error.flagname, known, 3))
+        return (f"--{error.flagname} is not a flag of this command"
+                + (f"; did you mean {found}?" if found else "."))
+    missing = re.findall(r"--(\w+)=None: Flag --\1 must have a value", str(error))
+    if missing:
+        return f"{' and '.join(f'--{name}' for name in missing)} must be given."
+    return f"{str(error).rstrip('.')}."
+
+
 def run(main: Callable[..., None], passes_on: str = "") -> None:
     """Parses the flags, runs `main()` and exits.
 
@@ -169,36 +191,46 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
     traceback.
     """
+    code = 0
+    try:
+        code = _run(main, passes_on)
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code:
+        sys.exit(code)
+
+
+def _run(main: Callable[..., None], passes_on: str) -> int:
+    """Does what `run` says; returns the exit code."""
     arguments = sys.argv[1:]
     if any(argument in ("--help", "-help", "-h", "--helpshort") for argument in arguments):
         print(sys.modules["__main__"].__doc__ or "")
         print(flags.FLAGS.main_module_help())
-        sys.exit(0)
+        return 0
     try:
         rest = _parse_flags(passes_on)
     except (flags.Error, ValueError, UserError) as error:
-        print(f"error: {UserError(str(error))} Try --help.", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {UserError(_flag_error(error))} Try --help.", file=sys.stderr)
+        return 2
     except RecursionError:  # absl looks for names like an unknown one, a character at a time
         print("error: the name of a flag here or in a --flagfile is hundreds of characters "
               "long: correct it.", file=sys.stderr)
-        sys.exit(2)
+        return 2
     if rest and not (passes_on and flags.FLAGS[passes_on].value):
         print(f"error: {rest[0]!r:.80} is not a flag: values are given as --name=value. Try "
               "--help.", file=sys.stderr)
-        sys.exit(2)
+        return 2
     try:
         main(*([rest] if passes_on else []))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
     except Interrupted as error:
         print(error, file=sys.stderr)
-        sys.exit(128 + error.number)
+        return 128 + error.number
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 130
+    return 0

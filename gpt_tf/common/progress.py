@@ -1,5 +1,7 @@
 """How far a long piece of work is."""
 
+from collections.abc import Iterator
+import contextlib
 import sys
 import time
 
@@ -9,6 +11,8 @@ from tqdm import tqdm
 class Progress:
     """How far a long piece of work is: a bar on a terminal, a line every few seconds in a log.
 
+    Only a thousand bytes and more are shown in thousands; other counts are exact.
+
     Example:
       with Progress(total=10, unit="B", description="reading") as progress:
           progress.update(4, loss="3.21")
@@ -17,15 +21,16 @@ class Progress:
     seconds_between_lines = 15.0
 
     def __init__(self, total: int | None, unit: str, description: str, initial: int = 0):
-        self._format = dict(total=total, unit=unit, unit_scale=True, prefix=description)
-        self._initial = initial
-        self._count = initial
+        scaled = unit == "B" and (total is None or total >= 1000)
+        self._format = dict(total=total, unit=unit, unit_scale=scaled, prefix=description)
+        self._initial = initial  # what the rate does not count
+        self._count = self._printed = initial
         self._fields: dict[str, str] = {}
         self._start = time.monotonic()
         self._next_line = self._start + self.seconds_between_lines
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, unit=unit, unit_scale=True, desc=description,
+            self._bar = tqdm(total=total, unit=unit, unit_scale=scaled, desc=description,
                              initial=initial, dynamic_ncols=True, file=sys.stderr)
 
     def update(self, count: int, **fields: str) -> None:
@@ -39,7 +44,23 @@ class Progress:
             self._print_line()
             self._next_line = time.monotonic() + self.seconds_between_lines
 
+    @contextlib.contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Says that the block compiles, and leaves it and its unit of work out of the rate."""
+        self.write(f"{self._format['prefix']}: compiling ...")
+        start = time.monotonic()
+        yield
+        seconds = time.monotonic() - start
+        self._start += seconds
+        self._next_line += seconds
+        self._initial += 1
+        if self._bar is not None:
+            self._bar.start_t += seconds
+            self._bar.last_print_t += seconds
+            self._bar.initial += 1
+
     def _print_line(self) -> None:
+        self._printed = self._count
         elapsed = time.monotonic() - self._start
         postfix = ", ".join(f"{key}={value}" for key, value in self._fields.items())
         print(tqdm.format_meter(self._count, elapsed=elapsed, initial=self._initial, ncols=0,
@@ -56,5 +77,5 @@ class Progress:
     def __exit__(self, *exception) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._count > self._initial:
+        elif self._count > self._printed:
             self._print_line()

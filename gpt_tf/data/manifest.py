@@ -10,6 +10,7 @@ from typing import Any
 from gpt_tf.common import fields
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import read_json, write_json
+from gpt_tf.common.names import check_folder
 from gpt_tf.tasks.task import Task, ZeroShotTask
 
 FORMAT_VERSION = 2
@@ -96,6 +97,7 @@ class Manifest:
         """
         path = os.path.join(data_dir, MANIFEST_NAME)
         if not os.path.exists(path):
+            check_folder(data_dir)
             raise UserError(f"No {MANIFEST_NAME} in {os.fspath(data_dir)}: it is not a finished "
                             f"data folder; build it with {' or '.join(_COMMANDS.values())} "
                             f"--output_dir={os.fspath(data_dir)} ...")

@@ -17,6 +17,7 @@ import os
 import numpy as np
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import refuse_folder
 from gpt_tf.common.progress import Progress
 from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.data.padding import pad
@@ -40,8 +41,7 @@ def find_files(pattern: str) -> list[str]:
         raise UserError(f"--text={pattern}: there is no such file.")
     for path in paths:
         if os.path.isdir(path):
-            raise UserError(f"--text: {path} is a folder; name files, as in "
-                            f"--text='{os.path.join(path, '*.txt')}'.")
+            raise refuse_folder("text", path, (".txt",))
     return paths
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
+from gpt_tf.common.names import check_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import huggingface, kept, openai
 from gpt_tf.interop.kept import Kept
@@ -40,6 +41,7 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     Raises:
       UserError: a file is missing, damaged, of another model or one that cannot be held.
     """
+    check_folder(source)
     beside = Kept.load(source, layout)
     found = LAYOUTS[layout].read(source, beside, num_heads)
     tokenizer = Tokenizer.load(source)

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, read_json, read_text, write_json
+from gpt_tf.common.names import check_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.model.gpt import GPT
@@ -155,6 +156,7 @@ def load_flags(model_dir: str) -> dict[str, str]:
         path = os.path.join(model_dir, f"{command}.flags")
         if os.path.exists(path):
             return _parse_flags(read_text(path, "the run's flagfile"))
+    check_folder(model_dir)
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
 
@@ -180,6 +182,7 @@ def load_config(model_dir: str) -> ModelConfig:
 def _read_config(model_dir: str) -> ModelConfig:
     path = os.path.join(model_dir, _MODEL)
     if not os.path.exists(path):
+        check_folder(model_dir)
         raise UserError(f"No {_MODEL} in {model_dir}: it is not a run folder; make one with "
                         f"python -m gpt_tf.pretrain --model_dir={model_dir} ...")
     values = read_json(path, "the model's shape")
@@ -207,6 +210,7 @@ def load_task(model_dir: str) -> tuple[Task, int]:
     """
     path = os.path.join(model_dir, _TASK)
     if not is_fine_tuned(model_dir):
+        check_folder(model_dir)
         raise UserError(f"No {_TASK} in {model_dir}: it is not a fine-tuned run; make one with "
                         f"python -m gpt_tf.finetune --model_dir={model_dir} ...")
     value, limit = read_json(path, "the run's task"), _read_config(model_dir).max_sequence_length

@@ -28,8 +28,10 @@ def tsv_line(answer: str | float, probabilities: Sequence[float]) -> str:
     return "\t".join([str(answer), *(f"{value:.6f}" for value in probabilities)]) + "\n"
 
 
-def json_line(answer: str | float, probabilities: Mapping[str, float]) -> str:
-    """{"prediction": ...}, and with "probabilities" the classes' by name, if any."""
+def json_line(answer: str | float | None, probabilities: Mapping[str, float]) -> str:
+    """{"prediction": ...}, null for no answer, and with "probabilities" the classes' by name, if
+    any.
+    """
     value: dict = {"prediction": answer}
     if probabilities:
         value["probabilities"] = {name: round(float(each), 6)

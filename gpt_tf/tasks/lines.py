@@ -6,7 +6,8 @@
   jsonl   {"premise": "...", "hypothesis": "..."}: the names of `forms.FIELDS`; "answers" is a
           list, and "question" may be left out; other names do not count
 
-Spaces around a text do not count, nor do blank lines at the end.
+Spaces around a text do not count, nor do blank lines at the end; one in between is an error, or
+no texts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,8 @@ JSONL = "jsonl"
 FORMATS = (LINES, TSV, JSONL)
 
 
-def read_texts(task: Task, stream: Iterable[bytes], kind: str,
-               where: str) -> Iterator[tuple[int, list[str]]]:
+def read_texts(task: Task, stream: Iterable[bytes], kind: str, where: str,
+               blank_lines: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Each line's number, from 1, and its texts, as the lines come.
 
     Args:
@@ -32,10 +33,11 @@ def read_texts(task: Task, stream: Iterable[bytes], kind: str,
       stream: lines, with their ends.
       kind: one of `FORMATS`.
       where: names the stream in errors.
+      blank_lines: whether a blank line may stand between others.
 
     Yields:
       The texts in the form's order; of multiple choice the context, the question (or "") and each
-      answer.
+      answer; of a blank line none.
 
     Raises:
       UserError: a line is not UTF-8 or not of that kind, or a text is missing or empty.
@@ -45,8 +47,11 @@ def read_texts(task: Task, stream: Iterable[bytes], kind: str,
                         f"{', '.join(FIELDS[task.form])}: give --format={TSV} or --format={JSONL}.")
     for number, line in number_lines(stream):
         try:
+            if not line and blank_lines:
+                yield number, []
+                continue
             if not line:
-                raise ValueError("the line is blank")
+                raise ValueError("the line is blank (see --on_blank_line)")
             yield number, _texts(task, line.decode("utf-8").rstrip("\r\n"), kind)
         except ValueError as error:  # UnicodeError and JSONDecodeError are ValueErrors, too
             raise UserError(f"{where}, line {number}: {error}; correct or remove it.") from error

@@ -12,6 +12,7 @@ import warnings
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder, read_json, read_text, write_json
+from gpt_tf.common.names import check_folder
 
 INFO_FILE = "tokenizer_info.json"
 FORMAT_VERSION = 1
@@ -39,6 +40,7 @@ def find(folder: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
              for patterns in LAYOUTS.values()]
     found = [paths for paths in found if paths]
     if not found:
+        check_folder(folder)
         names = " and ".join(name.replace("*", "40000") for name in LAYOUTS["openai"])
         raise UserError(f"No tokenizer in {folder}: it needs {names}, or "
                         f"{' and '.join(LAYOUTS['huggingface'])}.")

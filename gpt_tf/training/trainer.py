@@ -48,6 +48,7 @@ class Trainer:
         self._pending: list[dict[str, tf.Tensor]] = []
         self._waited = 0.0
         self._clock = time.perf_counter()
+        self._compiled: set[tuple[tf.TensorShape, ...]] = set()
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
               validate: Callable[[int, bool], dict[str, Any]]) -> None:
@@ -70,7 +71,8 @@ class Trainer:
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
                 if step == config.profile_step:
                     self._reporter.start_profile()
-                self._pending.append(self._step_function(batch, step, bool(signals)))
+                with self._compiling(batch, progress):
+                    self._pending.append(self._step_function(batch, step, bool(signals)))
                 if config.profile_step and step == config.profile_step + 4:
                     self._reporter.stop_profile()
                 stop = self._is_told_to_stop(signals)
@@ -92,6 +94,15 @@ class Trainer:
                     raise Interrupted(next(iter(signals), signal.SIGTERM),
                                       f"Saved at update {step} of {total}; the same command goes "
                                       "on from there.")
+
+    def _compiling(self, batch: dict[str, tf.Tensor],
+                   progress: Progress) -> contextlib.AbstractContextManager:
+        """Around an update: `progress.compiling` if it is the first of this shape."""
+        shapes = tuple(tensor.shape for tensor in tf.nest.flatten(batch))
+        if shapes in self._compiled:
+            return contextlib.nullcontext()
+        self._compiled.add(shapes)
+        return progress.compiling()
 
     def _timed(self, batches: Iterable) -> Iterator:
         """`batches`, adding up the time that they are waited for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import contextlib
+import time
 from typing import NamedTuple
 
 from gpt_tf.common import cli
@@ -14,11 +15,14 @@ from pipelines.building.parcels import Parcel, Plan, ShardMaker
 
 
 class Built(NamedTuple):
-    """A finished data folder: what was planned, what each parcel made, and the manifest."""
+    """A finished data folder: what was planned, what each parcel made, the manifest, and the
+    seconds of work, without those of imports.
+    """
 
     plan: Plan
     made: list[notes.Made]
     manifest: Manifest
+    seconds: float
 
 
 def build_folder(folder: DataFolder, make_plan: Callable[[Tokenizer], Plan],
@@ -40,6 +44,7 @@ def build_folder(folder: DataFolder, make_plan: Callable[[Tokenizer], Plan],
         # The processes start first: they load the tokenizer while this one imports TensorFlow.
         make = _start(config, beam_options, stack)
         cli.import_tensorflow()
+        begin = time.monotonic()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())
         plan = make_plan(tokenizer)
@@ -52,7 +57,7 @@ def build_folder(folder: DataFolder, make_plan: Callable[[Tokenizer], Plan],
             tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags(),
             **plan.contents(made))
         folder.finish(tokenizer, manifest)
-    return Built(plan, made, manifest)
+    return Built(plan, made, manifest, time.monotonic() - begin)
 
 
 def _start(config: FolderConfig, beam_options: Sequence[str],

@@ -23,6 +23,7 @@ import sys
 from typing import Any
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import refuse_folder
 from gpt_tf.config import Options, option
 from pipelines.corpus import sources
 from pipelines.corpus.sources import Document, Position
@@ -119,8 +120,10 @@ class InputConfig(Options):
 
 
 def _match(pattern: str) -> list[str]:
-    paths = sorted(path for path in glob.glob(os.path.expanduser(pattern), recursive=True)
-                   if os.path.isfile(path))
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+    paths = [path for path in found if os.path.isfile(path)]
+    if found and not paths:
+        raise refuse_folder("input", found[0], _KINDS)
     if not paths:
         raise UserError(f"--input: no file matches {pattern!r}; check the path, and put quotes "
                         "around a glob so that the shell leaves it alone.")

@@ -111,6 +111,7 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int,
             progress.update(1)
             if len(merges) == num_merges:
                 return Tokenizer(make_vocabulary(words, merges), merges, language)
+    fewer = f", or --num_merges={len(merges)} or fewer" if merges else ""
     raise UserError(f"The text is too small for {num_merges:,} merges: it gives {len(merges):,}, "
                     f"and then each of its {len(words):,} different words is one token. Give more "
-                    "text, or ask for fewer with --num_merges.")
+                    f"text{fewer}.")

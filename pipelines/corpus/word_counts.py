@@ -73,14 +73,14 @@ def count_corpus(corpus: Corpus, language: str,
       UserError: the input cannot be read, or spaCy has no rules for the language.
     """
     words: collections.Counter[str] = collections.Counter()
-    with WorkerPool(num_workers) as pool, Progress(
-            corpus.total_bytes, "B", "counting words") as progress:
-        cli.import_tensorflow()
+    with WorkerPool(num_workers) as pool:
+        cli.import_tensorflow()  # before the clock of progress starts
         portions = ((*portion, language) for portion in _portions(corpus))
-        for counted, source_bytes in pool.map(_count_portion, portions):
-            words.update(counted)
-            progress.update(source_bytes)
-            if len(words) > 4 * _MOST_WORDS:  # results come in order: the same in any run
-                words = collections.Counter({w: n for w, n in words.items() if n > 1})
+        with Progress(corpus.total_bytes, "B", "counting words") as progress:
+            for counted, source_bytes in pool.map(_count_portion, portions):
+                words.update(counted)
+                progress.update(source_bytes)
+                if len(words) > 4 * _MOST_WORDS:  # results come in order: the same in any run
+                    words = collections.Counter({w: n for w, n in words.items() if n > 1})
     most = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_MOST_WORDS]
     return collections.Counter(dict(most))

@@ -5,6 +5,7 @@ import dataclasses
 import os
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import check_folder
 from pipelines.tasks import description
 from pipelines.tasks.description import Layout, Source, TaskDescription
 
@@ -24,6 +25,7 @@ def find_layout(task: TaskDescription, folder: str) -> Layout:
              for layout in task.layouts]
     best = max(found, key=len)
     if not best:
+        check_folder(place)
         sought = [", ".join(dict.fromkeys(path for source in layout.values()
                                           for path in _files_of(source)))
                   for layout in task.layouts]
