@@ -54,7 +54,10 @@ class LanguageModelValidation:
                 for name in ("loss", "perplexity", "bits_per_byte")}
 
     def _report_samples(self, step: int) -> None:
-        samples = self._generate(self._prompts.numpy(), rows=[step] * len(self._prompts))
+        # Random numbers of its own for each sample; those of a like number would be alike.
+        first = step * _SAMPLE_PROMPTS
+        samples = self._generate(self._prompts.numpy(),
+                                 rows=range(first, first + len(self._prompts)))
         decode = self._tokenizer.decode
         self._reporter.text(step, "samples", "\n\n".join(
             f"**{decode(prompt.tolist())}** {decode(sample)}"
