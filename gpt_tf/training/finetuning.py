@@ -58,13 +58,13 @@ def validation_splits(manifest: Manifest) -> list[str]:
 
 
 def picture(task: Task, predictions: Predictions):
-    """Predictions against labels, a matplotlib Figure: a confusion matrix, or a scatter."""
+    """Predictions against labels: (what it shows, a matplotlib Figure)."""
     if task.is_score:
-        return pictures.scatter_figure(predictions.labels, predictions.predictions,
-                                       task.score_range)
+        return "scatter", pictures.scatter_figure(predictions.labels, predictions.predictions,
+                                                  task.score_range)
     matrix = metrics.confusion_matrix(predictions.labels, predictions.predictions,
                                       task.num_classes)
-    return pictures.confusion_matrix_figure(matrix, task.labels)
+    return "confusion_matrix", pictures.confusion_matrix_figure(matrix, task.labels)
 
 
 class TaskValidation:
@@ -96,7 +96,8 @@ class TaskValidation:
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
             if self._reporter.writes:
-                self._reporter.figure(step, split, picture(self._task, predictions))
+                shows, figure = picture(self._task, predictions)
+                self._reporter.figure(step, f"{split}/{shows}", figure)
         self._best.offer(step, scores)
         return scores
 
