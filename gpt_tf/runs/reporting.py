@@ -35,6 +35,7 @@ class Reporter:
 
     def __init__(self, folder: str, resume_step: int = 0, writes: bool = True):
         self.writes = writes
+        self._profiling = False
         self._path = os.path.join(folder, "metrics.jsonl")
         self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
@@ -114,16 +115,20 @@ class Reporter:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
             tf.profiler.experimental.start(self._tensorboard)
+            self._profiling = True
 
     def stop_profile(self) -> None:
-        """Writes the profile."""
-        if self.writes:
-            tf.profiler.experimental.stop()
+        """Writes the profile, if one is being recorded."""
+        if self._profiling:
+            self._profiling = False
+            with self._explain_tensorboard_errors():
+                tf.profiler.experimental.stop()
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Writes a profile that is still being recorded, and flushes and closes both files."""
         if not self.writes:
             return
+        self.stop_profile()
         self._stream.close()
         with self._explain_tensorboard_errors():
             self._summaries.close()

@@ -7,6 +7,7 @@ another run's weights, its loss, its batches and its validation.
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
+from importlib.util import find_spec
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
@@ -27,6 +28,8 @@ from gpt_tf.training.trainer import Trainer
 # What a kind of data is for, and the command that makes it.
 _PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
              TASK: ("fine-tuning", "python -m pipelines.build_task")}
+
+_PROFILE_PLUGINS = ("xprof", "tensorboard_plugin_profile")  # its new name and its old one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +114,13 @@ class Run:
         return self.start >= self.config.total_steps
 
     def announce(self, what: str) -> None:
-        """Prints `what` is trained, and how far the run is."""
-        total = self.config.total_steps
+        """Prints `what` is trained, how far the run is, and what it takes to see its profile."""
+        total, profile_step = self.config.total_steps, self.config.training.profile_step
         print(f"{what}; " + (f"going on at update {self.start} of {total}." if self.start
                              else f"{total} updates."), flush=True)
+        if self.start < profile_step <= total and not any(map(find_spec, _PROFILE_PLUGINS)):
+            print("TensorBoard shows a profile where its plugin is installed: pip install xprof",
+                  flush=True)
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[Reporter]:
