@@ -107,6 +107,21 @@ def _score_names(manifest: Manifest) -> list[str]:
             for name in (*manifest.task.metrics, "loss")]
 
 
+def _charts(manifest: Manifest, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """What TensorBoard shows side by side: validation measures the loss of the task alone.
+
+    Args:
+      manifest: of the data.
+      names: of the parts of the loss.
+    """
+    splits = validation_splits(manifest)
+    charts = {"task loss": ["train/task_loss", *(f"{split}/loss" for split in splits)]}
+    if "lm_loss" in names:
+        charts |= {"LM loss": ["train/lm_loss"], "joint loss": ["train/loss"]}
+    return charts | {name: [f"{split}/{name}" for split in splits]
+                     for name in manifest.task.metrics}
+
+
 def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
     """Takes a run to its end, from the start or from where it stopped.
 
@@ -135,11 +150,13 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                               writes=cluster.is_chief)
     if not run.is_finished:
         _announce(run)
-        with run.reporting() as reporter:
+        names = loss_names(options.lm_coef)
+        with run.reporting(f"Fine-tuning: {data.manifest.task.name}",
+                           _charts(data.manifest, names)) as reporter:
             run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                       task_batches(data.folder, training.batch_size, training.seed,
                                    config.total_steps, run.start, cluster.share, data.manifest),
-                      TaskValidation(run, reporter, best), loss_names(options.lm_coef))
+                      TaskValidation(run, reporter, best), names)
     return Outcome(config.total_steps, best.step, best.scores)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from importlib.util import find_spec
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig
 from gpt_tf.data.batches import Batches
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.model.gpt import GPT
@@ -83,6 +83,15 @@ class RunConfig:
         return self.init_from == run_folder.FROM_SCRATCH
 
     @property
+    def settings(self) -> dict[str, bool | float | str]:
+        """The values of the flags, by name, that runs may be compared by."""
+        parts = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return {"data_dir": self.data.folder, "init_from": self.init_from} | {
+            field.name: getattr(part, field.name)
+            for part in parts if isinstance(part, Options)
+            for field in dataclasses.fields(part) if "help" in field.metadata}
+
+    @property
     def total_steps(self) -> int:
         """Updates of the whole run."""
         return self.training.total_steps(self.data.manifest.splits["train"].records)
@@ -123,13 +132,22 @@ class Run:
                   flush=True)
 
     @contextlib.contextmanager
-    def reporting(self) -> Iterator[Reporter]:
-        """The run's reporter, open inside the block; its flags are the first text."""
-        reporter = Reporter(self.config.model_dir, self.start, self.cluster.is_chief)
+    def reporting(self, title: str, charts: dict[str, list[str]]) -> Iterator[Reporter]:
+        """The run's reporter, open inside the block; its flags are the first text.
+
+        Args:
+          title, charts: of `Reporter.layout`.
+        """
+        config = self.config
+        reporter = Reporter(config.model_dir, self.start, self.cluster.is_chief)
         with contextlib.closing(reporter):
-            flags = self.config.flags_text.splitlines()
-            reporter.text(self.start, "flags", "".join(f"    {line}\n" for line in flags))
+            flags = config.flags_text.splitlines()
+            # TensorBoard sorts by tag: the newest samples stand on top, these below them.
+            reporter.text(self.start, "settings/flags", "".join(f"    {line}\n" for line in flags))
+            reporter.settings(config.settings)
+            reporter.layout(title, charts)
             yield reporter
+            reporter.finish()
 
     def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
               validate: Callable[[int, bool], dict[str, float]],
