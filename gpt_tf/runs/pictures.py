@@ -7,10 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 import numpy as np
 
+# Of a picture for TensorBoard, which can show it in its full size.
+_TENSORBOARD_DPI = 160
 
-def _axes(size: float) -> tuple[Figure, Axes]:
+
+def _axes(size: float, dpi: int = 100) -> tuple[Figure, Axes]:
     # Not through pyplot, which keeps every figure and needs a screen.
-    figure = Figure(figsize=(size, size), dpi=100, layout="constrained")
+    figure = Figure(figsize=(size, size), dpi=dpi, layout="constrained")
     return figure, figure.subplots()
 
 
@@ -22,7 +25,7 @@ def confusion_matrix_figure(matrix: np.ndarray, labels: Sequence[str]) -> Figure
       labels: names of the C classes.
     """
     count = len(labels)
-    figure, axes = _axes(max(4.0, 1.5 + 0.7 * count))
+    figure, axes = _axes(max(4.0, 1.5 + 0.7 * count), _TENSORBOARD_DPI)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     for row in range(count):
@@ -51,9 +54,9 @@ def scatter_figure(labels: np.ndarray, predictions: np.ndarray,
     """
     low, high = score_range
     margin = 0.05 * (high - low)
-    figure, axes = _axes(5.0)
+    figure, axes = _axes(5.0, _TENSORBOARD_DPI)
     axes.plot([low, high], [low, high], color="0.7", linewidth=1)
-    axes.scatter(labels, predictions, s=8, alpha=0.4, edgecolors="none")
+    axes.scatter(labels, predictions, s=16, alpha=0.4, edgecolors="none")
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin),
              xlabel="label", ylabel="prediction")
     return figure

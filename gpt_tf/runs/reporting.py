@@ -1,11 +1,12 @@
 """What a run tells about itself: `metrics.jsonl` and TensorBoard, side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import io
 import json
 import math
 import os
+import re
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Writes scalars, texts and pictures of a run, by step.
+    """Writes scalars, texts and pictures of a run, by step, and what TensorBoard compares runs by.
 
     Attributes:
       writes: whether it does; ask before computing what is only reported.
@@ -35,6 +36,8 @@ class Reporter:
 
     def __init__(self, folder: str, resume_step: int = 0, writes: bool = True):
         self.writes = writes
+        self._folder = folder
+        self._profiling = False
         self._path = os.path.join(folder, "metrics.jsonl")
         self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
@@ -94,6 +97,50 @@ class Reporter:
         with self._tensorboard_step(step):
             tf.summary.image(name, pixels[None])
 
+    def settings(self, values: Mapping[str, bool | float | str]) -> None:
+        """The run's row in TensorBoard's HParams; its measures are the newest of each scalar.
+
+        May be called again when the run goes on: TensorBoard keeps to what came first.
+        """
+        if not self.writes:
+            return
+        from tensorboard.plugins.hparams import api  # who only reads a run does not wait for it
+
+        # Named by its folder: by default runs of equal settings would share a row.
+        self._raw(api.hparams_pb(dict(values), trial_id=self._folder))
+
+    def finish(self) -> None:
+        """Marks the run as finished in TensorBoard's HParams, which can leave out the others."""
+        if not self.writes:
+            return
+        from tensorboard.plugins.hparams import api_pb2, summary
+
+        self._raw(summary.session_end_pb(api_pb2.STATUS_SUCCESS))
+
+    def layout(self, title: str, charts: Mapping[str, Sequence[str]]) -> None:
+        """Which curves share a chart in TensorBoard's Custom Scalars.
+
+        May be called again when the run goes on: TensorBoard shows one of equal layouts.
+
+        Args:
+          title: of all these charts together.
+          charts: name -> names of scalars.
+        """
+        if not self.writes:
+            return
+        from tensorboard.plugins.custom_scalar import layout_pb2, summary
+
+        self._raw(summary.pb(layout_pb2.Layout(category=[layout_pb2.Category(
+            title=title, chart=[
+                layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(
+                    tag=[f"^{re.escape(scalar)}$" for scalar in scalars]))
+                for name, scalars in charts.items()])])))
+
+    def _raw(self, summary) -> None:
+        """Writes a `Summary` of TensorBoard's own making, which has no course over the steps."""
+        with self._tensorboard_step(0):
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
+
     @contextlib.contextmanager
     def _tensorboard_step(self, step: int) -> Iterator[None]:
         with self._explain_tensorboard_errors():
@@ -114,16 +161,20 @@ class Reporter:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
             tf.profiler.experimental.start(self._tensorboard)
+            self._profiling = True
 
     def stop_profile(self) -> None:
-        """Writes the profile."""
-        if self.writes:
-            tf.profiler.experimental.stop()
+        """Writes the profile, if one is being recorded."""
+        if self._profiling:
+            self._profiling = False
+            with self._explain_tensorboard_errors():
+                tf.profiler.experimental.stop()
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Writes a profile that is still being recorded, and flushes and closes both files."""
         if not self.writes:
             return
+        self.stop_profile()
         self._stream.close()
         with self._explain_tensorboard_errors():
             self._summaries.close()

@@ -58,13 +58,13 @@ def validation_splits(manifest: Manifest) -> list[str]:
 
 
 def picture(task: Task, predictions: Predictions):
-    """Predictions against labels, a matplotlib Figure: a confusion matrix, or a scatter."""
+    """Predictions against labels: (what it shows, a matplotlib Figure)."""
     if task.is_score:
-        return pictures.scatter_figure(predictions.labels, predictions.predictions,
-                                       task.score_range)
+        return "scatter", pictures.scatter_figure(predictions.labels, predictions.predictions,
+                                                  task.score_range)
     matrix = metrics.confusion_matrix(predictions.labels, predictions.predictions,
                                       task.num_classes)
-    return pictures.confusion_matrix_figure(matrix, task.labels)
+    return "confusion_matrix", pictures.confusion_matrix_figure(matrix, task.labels)
 
 
 class TaskValidation:
@@ -96,7 +96,8 @@ class TaskValidation:
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
             if self._reporter.writes:
-                self._reporter.figure(step, split, picture(self._task, predictions))
+                shows, figure = picture(self._task, predictions)
+                self._reporter.figure(step, f"{split}/{shows}", figure)
         self._best.offer(step, scores)
         return scores
 
@@ -104,6 +105,21 @@ class TaskValidation:
 def _score_names(manifest: Manifest) -> list[str]:
     return [f"{split}/{name}" for split in validation_splits(manifest)
             for name in (*manifest.task.metrics, "loss")]
+
+
+def _charts(manifest: Manifest, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """What TensorBoard shows side by side: validation measures the loss of the task alone.
+
+    Args:
+      manifest: of the data.
+      names: of the parts of the loss.
+    """
+    splits = validation_splits(manifest)
+    charts = {"task loss": ["train/task_loss", *(f"{split}/loss" for split in splits)]}
+    if "lm_loss" in names:
+        charts |= {"LM loss": ["train/lm_loss"], "joint loss": ["train/loss"]}
+    return charts | {name: [f"{split}/{name}" for split in splits]
+                     for name in manifest.task.metrics}
 
 
 def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
@@ -134,11 +150,13 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                               writes=cluster.is_chief)
     if not run.is_finished:
         _announce(run)
-        with run.reporting() as reporter:
+        names = loss_names(options.lm_coef)
+        with run.reporting(f"Fine-tuning: {data.manifest.task.name}",
+                           _charts(data.manifest, names)) as reporter:
             run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                       task_batches(data.folder, training.batch_size, training.seed,
                                    config.total_steps, run.start, cluster.share, data.manifest),
-                      TaskValidation(run, reporter, best), loss_names(options.lm_coef))
+                      TaskValidation(run, reporter, best), names)
     return Outcome(config.total_steps, best.step, best.scores)
 
 

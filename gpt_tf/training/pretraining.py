@@ -18,6 +18,8 @@ from gpt_tf.training.run import Run, RunConfig, start_run
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
 _SAMPLE_NEW_TOKENS = 48
+# What TensorBoard shows side by side.
+_CHARTS = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "perplexity")}
 
 
 class LanguageModelValidation:
@@ -54,7 +56,10 @@ class LanguageModelValidation:
                 for name in ("loss", "perplexity", "bits_per_byte")}
 
     def _report_samples(self, step: int) -> None:
-        samples = self._generate(self._prompts.numpy(), rows=[step] * len(self._prompts))
+        # Random numbers of its own for each sample; those of a like number would be alike.
+        first = step * _SAMPLE_PROMPTS
+        samples = self._generate(self._prompts.numpy(),
+                                 rows=range(first, first + len(self._prompts)))
         decode = self._tokenizer.decode
         self._reporter.text(step, "samples", "\n\n".join(
             f"**{decode(prompt.tolist())}** {decode(sample)}"
@@ -78,7 +83,7 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
         take_over=lambda model, other: model.assign(other))
     if not run.is_finished:
         _announce(run)
-        with run.reporting() as reporter:
+        with run.reporting("Pre-training", _CHARTS) as reporter:
             run.train(reporter, language_model_loss(run.model, training.seed),
                       train_batches(data.folder, training.batch_size, training.seed, run.start,
                                     cluster.share, data.manifest),

@@ -7,9 +7,10 @@ another run's weights, its loss, its batches and its validation.
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
+from importlib.util import find_spec
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig
 from gpt_tf.data.batches import Batches
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.model.gpt import GPT
@@ -27,6 +28,8 @@ from gpt_tf.training.trainer import Trainer
 # What a kind of data is for, and the command that makes it.
 _PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
              TASK: ("fine-tuning", "python -m pipelines.build_task")}
+
+_PROFILE_PLUGINS = ("xprof", "tensorboard_plugin_profile")  # its new name and its old one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,15 @@ class RunConfig:
         return self.init_from == run_folder.FROM_SCRATCH
 
     @property
+    def settings(self) -> dict[str, bool | float | str]:
+        """The values of the flags, by name, that runs may be compared by."""
+        parts = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return {"data_dir": self.data.folder, "init_from": self.init_from} | {
+            field.name: getattr(part, field.name)
+            for part in parts if isinstance(part, Options)
+            for field in dataclasses.fields(part) if "help" in field.metadata}
+
+    @property
     def total_steps(self) -> int:
         """Updates of the whole run."""
         return self.training.total_steps(self.data.manifest.splits["train"].records)
@@ -111,19 +123,31 @@ class Run:
         return self.start >= self.config.total_steps
 
     def announce(self, what: str) -> None:
-        """Prints `what` is trained, and how far the run is."""
-        total = self.config.total_steps
+        """Prints `what` is trained, how far the run is, and what it takes to see its profile."""
+        total, profile_step = self.config.total_steps, self.config.training.profile_step
         print(f"{what}; " + (f"going on at update {self.start} of {total}." if self.start
                              else f"{total} updates."), flush=True)
+        if self.start < profile_step <= total and not any(map(find_spec, _PROFILE_PLUGINS)):
+            print("TensorBoard shows a profile where its plugin is installed: pip install xprof",
+                  flush=True)
 
     @contextlib.contextmanager
-    def reporting(self) -> Iterator[Reporter]:
-        """The run's reporter, open inside the block; its flags are the first text."""
-        reporter = Reporter(self.config.model_dir, self.start, self.cluster.is_chief)
+    def reporting(self, title: str, charts: dict[str, list[str]]) -> Iterator[Reporter]:
+        """The run's reporter, open inside the block; its flags are the first text.
+
+        Args:
+          title, charts: of `Reporter.layout`.
+        """
+        config = self.config
+        reporter = Reporter(config.model_dir, self.start, self.cluster.is_chief)
         with contextlib.closing(reporter):
-            flags = self.config.flags_text.splitlines()
-            reporter.text(self.start, "flags", "".join(f"    {line}\n" for line in flags))
+            flags = config.flags_text.splitlines()
+            # TensorBoard sorts by tag: the newest samples stand on top, these below them.
+            reporter.text(self.start, "settings/flags", "".join(f"    {line}\n" for line in flags))
+            reporter.settings(config.settings)
+            reporter.layout(title, charts)
             yield reporter
+            reporter.finish()
 
     def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
               validate: Callable[[int, bool], dict[str, float]],

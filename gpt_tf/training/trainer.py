@@ -69,12 +69,8 @@ class Trainer:
                                                    initial=start) as progress:
             self._clock = time.perf_counter()
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
-                if step == config.profile_step:
-                    self._reporter.start_profile()
-                with self._compiling(batch, progress):
+                with self._profiled(step, total), self._compiling(batch, progress):
                     self._pending.append(self._step_function(batch, step, bool(signals)))
-                if config.profile_step and step == config.profile_step + 4:
-                    self._reporter.stop_profile()
                 stop = self._is_told_to_stop(signals)
                 last = step == total
                 evaluate = last or _is_due(step, config.evaluate_every)
@@ -103,6 +99,20 @@ class Trainer:
             return contextlib.nullcontext()
         self._compiled.add(shapes)
         return progress.compiling()
+
+    @contextlib.contextmanager
+    def _profiled(self, step: int, total: int) -> Iterator[None]:
+        """Around an update: records it if it is one of the five, or fewer at the end of the run,
+        that are profiled."""
+        first = self._config.profile_step
+        if step == first:
+            self._reporter.start_profile()
+        # Marks the step; costs nothing while nothing is recorded.
+        with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
+            yield
+        if first and step == min(first + 4, total):
+            self._pending[-1]["loss"].numpy()  # what the device has yet to do would be missing
+            self._reporter.stop_profile()
 
     def _timed(self, batches: Iterable) -> Iterator:
         """`batches`, adding up the time that they are waited for."""

@@ -18,7 +18,7 @@ from apache_beam.options import pipeline_options
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus, build_task
-from pipelines.building import frame, notes, work
+from pipelines.building import frame, notes, parcels
 from pipelines.tasks import splits, table
 from tests import corpora
 from tests.conftest import REPOSITORY
@@ -157,7 +157,7 @@ def test_workers_that_see_another_tokenizer(corpus_of, tmp_path, tokenizer_dir, 
     tokenizer = Tokenizer.load(tokenizer_dir)
     other = Tokenizer({token: number for number, token in enumerate(tokenizer.tokens)},
                       tokenizer.merges[:-1])
-    monkeypatch.setattr(work, "load_tokenizer", lambda folder: other)
+    monkeypatch.setattr(parcels, "load_tokenizer", lambda folder: other)
     with pytest.raises(UserError, match="slice-00000 would not be the same here .*tokenizer's"):
         corpus_of("data", input=f"{tmp_path}/a.txt", runner="DirectRunner")
 
