@@ -14,6 +14,8 @@ import pathlib
 import runpy
 import sys
 
+from gpt_tf.common.files import reader_may_leave
+
 COMMANDS = {name.split(".")[1]: name for name in (
     "pipelines.train_bpe", "pipelines.build_corpus", "gpt_tf.pretrain", "gpt_tf.evaluate",
     "gpt_tf.generate", "pipelines.build_task", "gpt_tf.finetune", "gpt_tf.predict",
@@ -38,7 +40,8 @@ def main() -> None:
     """Runs the command that the first argument names; without one, lists them."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-help", "-h"):
-        print(listing())
+        with reader_may_leave():
+            print(listing())
     elif name not in COMMANDS:
         print(f"error: {name!r:.80} is no command of gpt-tf: give one of {', '.join(COMMANDS)}.",
               file=sys.stderr)

@@ -99,6 +99,14 @@ def test_script_lists_commands_quickly(tmp_path):
     assert script("--help", cwd=tmp_path).stdout == done.stdout
 
 
+def test_reader_of_the_list_may_leave(tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "gpt_tf"], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
+    process.stderr.close()
+
+
 def test_script_runs_a_command(tmp_path):
     done = script("stories", "--output=a.jsonl", "--megabytes=0.01", cwd=tmp_path)
     assert not done.returncode, done.stderr

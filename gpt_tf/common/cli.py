@@ -17,6 +17,7 @@ from absl import flags
 
 from gpt_tf.common import flagfiles
 from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.files import reader_may_leave
 from gpt_tf.common.names import nearest
 
 Config = TypeVar("Config")
@@ -192,12 +193,8 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     traceback.
     """
     code = 0
-    try:
+    with reader_may_leave():
         code = _run(main, passes_on)
-        print(end="", flush=True)
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if code:
         sys.exit(code)
 

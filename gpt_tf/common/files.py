@@ -90,6 +90,16 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """For what prints: a reader of standard output that goes away (head, less) is no error."""
+    try:
+        yield
+        print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def sync_folder(path: str | os.PathLike) -> None:
     """Waits until the names in a folder are on the disk, as `os.fsync` does for a file's bytes."""
     number = os.open(path, os.O_RDONLY)
