@@ -183,7 +183,8 @@ def test_files_and_rows_with_a_line_without_end_are_named(tmp_path, monkeypatch)
 @pytest.mark.parametrize("pattern, message", [
     ("", "--input is empty"), (" , ", "--input is empty"),
     ("nowhere/*.txt", r"no file matches 'nowhere/\*.txt'.*quotes"),
-    ("{folder}", "no file matches"), ("{folder}/a.pdf", "a.pdf is none of .txt, .jsonl"),
+    ("{folder}", r"is a folder; name files, as in .*\*.txt"),
+    ("{folder}/a.pdf", "a.pdf is none of .txt, .jsonl"),
 ])
 def test_bad_patterns(tmp_path, pattern, message):
     (tmp_path / "a.pdf").write_bytes(b"x")
