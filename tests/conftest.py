@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+from gpt_tf.common import cli
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # The longest first, from two minutes down to some 20 seconds; shorter ones fill what is left.
 LONGEST = ("test_commands", "test_export", "test_keras", "test_workers", "test_saved",
@@ -34,7 +36,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure():
-    """Two logical CPU devices, so that `mirrored` can be tried without GPUs."""
+    """TensorFlow as the commands import it, with two logical CPU devices, so that `mirrored` can be
+    tried without GPUs."""
+    cli.import_tensorflow()
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

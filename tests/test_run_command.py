@@ -73,7 +73,8 @@ def test_errors(module):
 @pytest.mark.parametrize("given, message", [
     (["--modl_dir=x"], "--modl_dir is not a flag of this command; did you mean --model_dir or "
                         "--data_dir?"),
-    (["--steps=3"], "--steps is not a flag of this command; did you mean --num_steps?"),
+    (["--num_stepz=3"], "--num_stepz is not a flag of this command; did you mean --num_steps or "
+                         "--num_epochs?"),
     (["--nojit_compil"], "--nojit_compil is not a flag of this command; did you mean "
                          "--nojit_compile or --jit_compile?"),
     (["--flagfil=x"], "--flagfil is not a flag of this command; did you mean --flagfile?"),
