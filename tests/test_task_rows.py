@@ -254,6 +254,7 @@ def test_files_that_cannot_be_used(tmp_path, files, message):
 
 
 def test_missing_files_are_named_in_every_layout(tmp_path):
+    (tmp_path / "nowhere").mkdir()
     with pytest.raises(UserError, match="nowhere has no file of stsb: looked for train.tsv, dev.tsv"
                        ", test.tsv; or for sts-train.csv, sts-dev.csv, sts-test.csv. It holds "
                        "nothing"):

@@ -286,8 +286,8 @@ def test_damaged_folders_are_refused(small, tmp_path, damage, message):
 
 
 def test_no_tokenizer_is_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UserError, match="No tokenizer"):
+    for folder, message in ((tmp_path, "No tokenizer"), (tmp_path / "absent", "no such folder")):
+        with pytest.raises(UserError, match=message):
             Tokenizer.load(folder)
 
 
