@@ -13,6 +13,7 @@ from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.files import write_json
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.data.batches import evaluation_batches, task_batches
+from gpt_tf.data.manifest import TASK
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
@@ -22,6 +23,7 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning
 from gpt_tf.training import run as training_run
 from gpt_tf.training.predictor import Predictor
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
 
@@ -60,8 +62,8 @@ def data_fixture(tmp_path_factory, tokenizer):
 def make_run_config(folder, data_dir, tokenizer, options=None, training=None, **fields):
     training = dict(batch_size=16, num_epochs=3.0, log_every=1, save_every=3, jit_compile=False,
                     keep_checkpoints=1, strategy="one_device") | (training or {})
-    return finetuning.FineTuningRunConfig(**dict(
-        data=finetuning.load_data(data_dir), model_dir=str(folder),
+    return FineTuningRunConfig(**dict(
+        data=TrainingData.load(data_dir, TASK), model_dir=str(folder),
         init_from=run_folder.FROM_SCRATCH, model=shape(tokenizer, 3, num_layers=1),
         fine_tuning=FineTuningConfig(**options or {}),
         optimizer=OptimizerConfig(learning_rate=1e-2, schedule="linear"),
@@ -303,4 +305,4 @@ def test_a_folder_of_another_kind_of_run(tmp_path, data, tokenizer, whole):
     with pytest.raises(UserError, match="not a fine-tuned run"):
         weights.load_task_model(str(tmp_path / "run"))
     with pytest.raises(UserError, match="other data"):
-        finetune(dataclasses.replace(whole[0], data=finetuning.load_data(data["scores"])))
+        finetune(dataclasses.replace(whole[0], data=TrainingData.load(data["scores"], TASK)))

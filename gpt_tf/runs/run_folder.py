@@ -12,6 +12,7 @@
 `weights` loads its model.
 """
 
+from collections.abc import Collection
 import contextlib
 import dataclasses
 import glob
@@ -71,7 +72,7 @@ def _parse_flags(text: str) -> dict[str, str]:
     return {name.removeprefix("--"): value for name, _, value in parts}
 
 
-def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConfig,
+def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
           manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
 
@@ -87,10 +88,33 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
       UserError: the folder holds another run: other flags, another shape or other data.
     """
     command = _COMMANDS[manifest.kind]
+    check_same(model_dir, flags_text, resumable, model, manifest)
     path = os.path.join(model_dir, f"{command}.flags")
-    flags_text = f"{_DATA}{manifest.fingerprint}\n{flags_text}"
     if os.path.exists(path):
-        _check_same(path, flags_text, resumable, model_dir, model)
+        return
+    describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
+    with atomic_write(path) as stream:  # last: it says that the others are there
+        stream.write(_with_data(flags_text, manifest).encode("utf-8"))
+
+
+def _with_data(flags_text: str, manifest: Manifest) -> str:
+    return f"{_DATA}{manifest.fingerprint}\n{flags_text}"
+
+
+def check_same(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
+               manifest: Manifest) -> None:
+    """Sees that a folder holds no run, or the one that these values begin.
+
+    Args:
+      model_dir, flags_text, resumable, model, manifest: of `begin`.
+
+    Raises:
+      UserError: the folder holds another run: other flags, another shape or other data.
+    """
+    command = _COMMANDS[manifest.kind]
+    path = os.path.join(model_dir, f"{command}.flags")
+    if os.path.exists(path):
+        _check_same(path, _with_data(flags_text, manifest), resumable, model_dir, model)
         return
     if is_converted(model_dir):
         raise UserError(f"{model_dir} holds converted weights, which have no course to go on with: "
@@ -99,9 +123,6 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
                         "name another --model_dir.")
-    describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    with atomic_write(path) as stream:  # last: it says that the others are there
-        stream.write(flags_text.encode("utf-8"))
 
 
 def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
@@ -138,7 +159,7 @@ def is_converted(model_dir: str) -> bool:
     return os.path.exists(os.path.join(model_dir, _CONVERTED))
 
 
-def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
+def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
                 model: ModelConfig) -> None:
     before = _parse_flags(read_text(path, "the run's flagfile"))
     now = _parse_flags(flags_text)
