@@ -138,7 +138,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
       UserError: run, data and options do not fit together.
     """
     from gpt_tf.data.batches import evaluation_batches
-    from gpt_tf.evaluation import task_scores
+    from gpt_tf.evaluation import data_checks, task_scores
     from gpt_tf.runs import weights
     from gpt_tf.training.predictor import Predictor
     from gpt_tf.training.replicas import one_device
@@ -146,7 +146,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
     for run in (model_dir, *config.other_runs):
-        task_scores.check_task(run, data_dir, manifest)
+        data_checks.check_task(run, data_dir, manifest)
     if not split.labelled and not config.predictions:
         raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: ask "
                         "for the model's own with --predictions=FILE.tsv.")
