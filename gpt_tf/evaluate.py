@@ -23,6 +23,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.config import Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
+from gpt_tf.evaluation import data_checks
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -138,7 +139,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
       UserError: run, data and options do not fit together.
     """
     from gpt_tf.data.batches import evaluation_batches
-    from gpt_tf.evaluation import data_checks, task_scores
+    from gpt_tf.evaluation import task_scores
     from gpt_tf.runs import weights
     from gpt_tf.training.predictor import Predictor
     from gpt_tf.training.replicas import one_device
@@ -227,9 +228,7 @@ def main() -> None:
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
     for run in (model_dir, *config.other_runs):
-        if Tokenizer.load(run).fingerprint != manifest.tokenizer_fingerprint:
-            raise UserError(f"{data_dir} was made with another tokenizer than {run}: build it "
-                            f"again with --tokenizer={run}.")
+        data_checks.check_data(run, data_dir, manifest)
     cli.import_tensorflow()
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 

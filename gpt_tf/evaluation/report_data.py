@@ -14,7 +14,7 @@ from gpt_tf.tokenizer import Tokenizer
 
 # Records of a split that are read: of more, as many evenly spread.
 _MOST_FOR_WORDS = 2_000
-_MOST_FOR_LABELS = 20_000
+_MOST_FOR_LABELS = 100_000
 _MOST_CLASSES = 30
 
 
