@@ -22,9 +22,9 @@ import sys
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import Options, option
+from gpt_tf.config import LoadingConfig, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
-from gpt_tf.evaluation import data_checks, report_page
+from gpt_tf.evaluation import report_page
 from gpt_tf.runs import metrics_log, run_folder
 from gpt_tf.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 
 
 @dataclasses.dataclass(frozen=True)
-class ReportConfig(Options):
+class ReportConfig(LoadingConfig):
     """What is drawn, and where to."""
 
     model_dir: str = option("", "Run folder, or several, separated by commas.")
@@ -87,10 +87,31 @@ def check_data(config: ReportConfig) -> Manifest:
     if not any(split.records for split in manifest.splits.values()):
         raise UserError(f"{data_dir} has no records to draw: name other data.")
     for folder in config.runs:
-        data_checks.check_data(folder, data_dir, manifest)
+        check_run(folder, config, manifest)
     if config.runs:
-        data_checks.check_split(data_dir, manifest, config.split)
+        manifest.check_split(data_dir, config.split)
+        if manifest.task and not manifest.splits[config.split].labelled:
+            raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: "
+                            "name another with --split.")
     return manifest
+
+
+def check_run(folder: str, config: ReportConfig, manifest: Manifest) -> None:
+    """Sees that a run has weights and can be measured on the data.
+
+    Raises:
+      UserError: it has none, or the data is of another tokenizer, task or length.
+    """
+    limit = run_folder.load_config(folder, config.weights).max_sequence_length
+    if Tokenizer.load(folder).fingerprint != manifest.tokenizer_fingerprint:
+        raise UserError(f"{config.data_dir} was made with another tokenizer than {folder}: build "
+                        f"it again with --tokenizer={folder}.")
+    if manifest.kind == TASK:
+        run_folder.check_task(folder, config.data_dir, manifest)
+    elif manifest.sequence_length > limit:
+        raise UserError(f"{config.data_dir} has windows of {manifest.sequence_length} tokens and "
+                        f"the model of {folder} takes {limit}: build it with "
+                        f"--sequence_length={limit}.")
 
 
 def encode_prompt(config: ReportConfig) -> dict[str, list[int]]:
@@ -101,7 +122,7 @@ def encode_prompt(config: ReportConfig) -> dict[str, list[int]]:
     """
     prompts = {}
     for folder in config.runs:
-        positions = run_folder.load_config(folder).max_sequence_length
+        positions = run_folder.load_config(folder, config.weights).max_sequence_length
         token_ids = Tokenizer.load(folder).encode(config.prompt)
         if not token_ids:
             raise UserError("--prompt has no characters but blanks: give a text.")
@@ -134,18 +155,17 @@ def draw_models(config: ReportConfig, manifest: Manifest | None,
     from gpt_tf.evaluation import report_model
 
     pictures = []
+    models = report_model.Models(config.runs, config.weights, config.jit_compile)
     if manifest:
         batches = evaluation_batches(config.data_dir, config.split, config.batch_size,
                                      manifest=manifest)
         if manifest.kind == TASK:
-            pictures += report_model.task_pictures(config.runs, batches, config.split,
-                                                   config.jit_compile)
+            pictures += report_model.task_pictures(models, batches, config.split)
         else:
-            pictures.append(report_model.positions_picture(
-                config.runs, batches, config.split, config.evaluation_batches,
-                config.jit_compile))
+            pictures.append(report_model.positions_picture(models, batches, config.split,
+                                                           config.evaluation_batches))
     if prompts:
-        pictures += report_model.attention_pictures(prompts, config.prompt)
+        pictures += report_model.attention_pictures(models, prompts, config.prompt)
     return pictures
 
 

@@ -38,8 +38,8 @@ PIPELINES_MAY_IMPORT = {
 WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", *COMMANDS)
 KNOWS_TENSORFLOW = {"gpt_tf.data.batches"}
 # Of the wings that need TensorFlow: what commands check with before they import it.
-CHECKS = {"gpt_tf.runs.run_folder", "gpt_tf.runs.metrics_log", "gpt_tf.training.run_config",
-          "gpt_tf.evaluation.data_checks", "gpt_tf.evaluation.report_page"}
+CHECKS = {"gpt_tf.evaluation.report_page", "gpt_tf.interop.targets", "gpt_tf.runs.metrics_log",
+          "gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
 # What draws without it.
 DRAW = {"gpt_tf.evaluation.report_courses", "gpt_tf.evaluation.report_data"}
 

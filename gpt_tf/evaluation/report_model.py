@@ -1,8 +1,9 @@
 """The pictures for which models are run: perplexity by position, answers, attention."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import itertools
 import re
+from typing import NamedTuple
 
 from gpt_tf.common.progress import Progress
 from gpt_tf.data.batches import Batches
@@ -13,28 +14,44 @@ from gpt_tf.evaluation.positions import position_losses
 from gpt_tf.evaluation.report_page import Picture
 from gpt_tf.runs import weights
 from gpt_tf.runs.pictures import confusion_matrix_figure, scatter_figure
+from gpt_tf.runs.run_folder import name_weights
 from gpt_tf.tasks.metrics import METRICS, confusion_matrix
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.predictor import Predictions, Predictor
 from gpt_tf.training.replicas import one_device
 
 
-def positions_picture(runs: Sequence[str], batches: Batches, split: str, limit: int,
-                      jit_compile: bool) -> Picture:
+class Models(NamedTuple):
+    """Which models are run, and how.
+
+    runs: run folders.
+    weights: `config.BEST` or `config.NEWEST`.
+    jit_compile: whether to compile with XLA.
+    """
+
+    runs: Sequence[str]
+    weights: str
+    jit_compile: bool
+
+    def suffix(self, run: str) -> str:
+        """What tells a run's files from those of the others."""
+        return "" if len(self.runs) == 1 else "-" + re.sub(r"\W+", "-", run).strip("-")
+
+
+def positions_picture(models: Models, batches: Batches, split: str, limit: int) -> Picture:
     """Perplexity by position of language models.
 
     Args:
-      runs: run folders.
+      models: of pre-training.
       batches: of the split, all of it.
       split: its name.
       limit: the first batches that are measured; 0 takes all.
-      jit_compile: whether to compile with XLA.
     """
     found = {}
-    for run in runs:
-        model, step = weights.load_model(run)
-        found[f"{run}, update {step:,}"] = position_losses(
-            model, _watched(batches, f"perplexity of {run}", limit), jit_compile)
+    for run in models.runs:
+        model, step = weights.load_model(run, weights=models.weights)
+        found[name_weights(run, step, models.weights)] = position_losses(
+            model, _watched(batches, f"perplexity of {run}", limit), models.jit_compile)
     tokens = int(next(iter(found.values())).counts.sum())
     return Picture(
         "positions", f"Perplexity by position, {split} split of {batches.reader.folder}",
@@ -44,26 +61,25 @@ def positions_picture(runs: Sequence[str], batches: Batches, split: str, limit: 
         "over all.", pictures.positions_figure(found))
 
 
-def task_pictures(runs: Sequence[str], batches: Batches, split: str,
-                  jit_compile: bool) -> list[Picture]:
+def task_pictures(models: Models, batches: Batches, split: str) -> list[Picture]:
     """A confusion matrix and a reliability diagram of each fine-tuned run, or a scatter.
 
     Args:
-      runs: run folders.
+      models: fine-tuned ones.
       batches: of the split, which has labels; all of it.
       split: its name.
-      jit_compile: whether to compile with XLA.
     """
     found = []
-    for run in runs:
-        model, task, _ = weights.load_task_model(run)
-        answers = Predictor(model, one_device(), jit_compile)(
+    for run in models.runs:
+        model, task, step = weights.load_task_model(run, weights=models.weights)
+        answers = Predictor(model, one_device(), models.jit_compile)(
             _watched(batches, f"predictions of {run}"))
-        suffix = _suffix(runs, run)
+        suffix = models.suffix(run)
         where = f"{run}, {split} split of {batches.reader.folder}"
         scores = ", ".join(f"{metric} {METRICS[metric](answers.labels, answers.predictions):.4f}"
                            for metric in task.metrics)
-        scores += f", of {len(answers.labels):,} rows"
+        scores += (f", of {len(answers.labels):,} rows, with "
+                   f"{name_weights(run, step, models.weights)}")
         found.append(_answers_picture(task, answers, suffix, where, scores))
         if not task.is_score:
             measured = reliability(answers.probabilities, answers.labels)
@@ -87,22 +103,24 @@ def _answers_picture(task, answers: Predictions, suffix: str, where: str, scores
                    confusion_matrix_figure(matrix, task.labels))
 
 
-def attention_pictures(prompts: Mapping[str, list[int]], text: str) -> list[Picture]:
+def attention_pictures(models: Models, prompts: Mapping[str, list[int]],
+                       text: str) -> list[Picture]:
     """The attention of every head of each run over a prompt.
 
     Args:
+      models: any.
       prompts: run folder -> the prompt's tokens for that run.
       text: the prompt.
     """
     found = []
     for run, token_ids in prompts.items():
-        model, step = weights.load_model(run)
+        model, step = weights.load_model(run, weights=models.weights)
         tokenizer = Tokenizer.load(run)
         figure = pictures.attention_figure(attention_weights(model, token_ids),
                                            [_shown(tokenizer, each) for each in token_ids])
         found.append(Picture(
-            f"attention{_suffix(prompts, run)}",
-            f"Attention of {run}, update {step:,}, over {text!r}",
+            f"attention{models.suffix(run)}",
+            f"Attention of {name_weights(run, step, models.weights)}, over {text!r}",
             "A map for each layer and head: how the attention of the token on the left is spread "
             "over itself and those before it. A row sums to 1. A hyphen at the end of a token: its "
             "word goes on.", figure))
@@ -112,11 +130,6 @@ def attention_pictures(prompts: Mapping[str, list[int]], text: str) -> list[Pict
 def _shown(tokenizer: Tokenizer, token_id: int) -> str:
     token = tokenizer.tokens[token_id].removesuffix("</w>").replace("\n", "\\n")
     return token if tokenizer.ends_word(token_id) else f"{token}-"
-
-
-def _suffix(runs: Collection[str], run: str) -> str:
-    """What tells a run's files from those of the others."""
-    return "" if len(runs) == 1 else "-" + re.sub(r"\W+", "-", run).strip("-")
 
 
 def _watched(batches: Batches, description: str, limit: int = 0) -> Iterator[dict]:
