@@ -160,8 +160,8 @@ def test_of_two_runs_on_scores(folder):
     (folder / "two").mkdir()
     (folder / "two" / "scored").symlink_to(folder / "scored")
     report(folder, "--model_dir=scored,two/scored", "--data_dir=scored-data", output="scores")
-    check_page(folder / "scores", ["finetuning", "progress", "scatter-scored", "scatter-two-scored",
-                                   "lengths", "words", "labels"])
+    check_page(folder / "scores", ["finetuning", "progress", "scatter-1", "scatter-2", "lengths",
+                                  , "words", "labels"])
 
 
 def test_of_data_alone_without_tensorflow(folder):

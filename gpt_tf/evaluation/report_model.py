@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import itertools
-import re
 from typing import NamedTuple
 
 from gpt_tf.common.progress import Progress
@@ -34,8 +33,8 @@ class Models(NamedTuple):
     jit_compile: bool
 
     def suffix(self, run: str) -> str:
-        """What tells a run's files from those of the others."""
-        return "" if len(self.runs) == 1 else "-" + re.sub(r"\W+", "-", run).strip("-")
+        """What tells a run's files from those of the others: its number, from 1."""
+        return "" if len(self.runs) == 1 else f"-{self.runs.index(run) + 1}"
 
 
 def positions_picture(models: Models, batches: Batches, split: str, limit: int) -> Picture:
