@@ -161,7 +161,7 @@ def test_of_two_runs_on_scores(folder):
     (folder / "two" / "scored").symlink_to(folder / "scored")
     report(folder, "--model_dir=scored,two/scored", "--data_dir=scored-data", output="scores")
     check_page(folder / "scores", ["finetuning", "progress", "scatter-1", "scatter-2", "lengths",
-                                  , "words", "labels"])
+                                   "words", "labels"])
 
 
 def test_of_data_alone_without_tensorflow(folder):

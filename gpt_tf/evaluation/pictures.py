@@ -21,6 +21,7 @@ _STYLE = {
     "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
     "legend.frameon": False, "text.parse_math": False,  # a token or a name may hold two $
     "axes.prop_cycle": matplotlib.cycler(color=COLORS)}
+_HIGHEST_LOSS = 100.0  # in nats, whose perplexity can be read off an axis
 
 # Before a function that makes a figure: it looks like the others.
 styled: Callable[[Any], Any] = matplotlib.rc_context(_STYLE)
@@ -67,25 +68,21 @@ def courses_figure(panels: Mapping[str, Sequence[Line]], perplexity: bool = Fals
                       color=COLORS[line.color % len(COLORS)], **look)
         axes.set_ylabel(name)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        if axes.get_ylim()[1] >= 1000:
+        if 1000 <= axes.get_ylim()[1] < 1e8:
             axes.yaxis.set_major_formatter("{x:,.0f}")
     grid[-1, 0].set_xlabel("updates")
     if len(grid[0, 0].lines) > 1:
         legend_below(figure, grid[0, 0])
-    if perplexity:
-        right = grid[0, 0].secondary_yaxis("right", functions=(_exp, _log))
+    if perplexity and grid[0, 0].get_ylim()[1] < _HIGHEST_LOSS:
+        right = grid[0, 0].secondary_yaxis("right", functions=(np.exp, _log))
         right.set(yscale="log", ylabel="perplexity")
         for axis_formatter in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
             axis_formatter(_plain_log())
     return figure
 
 
-def _exp(loss: np.ndarray) -> np.ndarray:
-    return np.exp(np.clip(loss, -700, 700))
-
-
 def _log(perplexity: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(perplexity, 1e-300))
+    return np.log(np.maximum(perplexity, 1e-300))  # the axis is made from 0 on
 
 
 def _plain_log() -> LogFormatter:
