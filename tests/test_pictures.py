@@ -48,11 +48,11 @@ def test_nothing_is_cut_and_counts_fit_their_cells(count):
 
 
 def test_many_classes_are_a_map_without_numbers():
-    labels = [f"${number}$" for number in range(1000)]
-    axes, pixels = drawn(confusion_matrix_figure(np.eye(1000, dtype=int), labels))
+    labels = [f"${number}$" for number in range(200)]
+    axes, pixels = drawn(confusion_matrix_figure(np.eye(200, dtype=int), labels))
     assert max(pixels.shape) < 2000 and not axes.texts
     names = [label.get_text() for label in axes.xaxis.get_ticklabels()]
-    assert len(names) == 30 and (names[0], names[-1]) == ("$0$", "$999$")
+    assert len(names) == 30 and (names[0], names[-1]) == ("$0$", "$199$")
 
 
 def test_scatter():
