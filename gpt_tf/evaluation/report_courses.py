@@ -62,8 +62,7 @@ def progress_pictures(runs: Mapping[str, Rows]) -> list[Picture]:
         return []
     return [Picture("progress", f"Progress of {_names(runs)}",
                     "The learning rate, the norm of the newest update's gradient before clipping, "
-                    "and the tokens trained on in a second of training; the first point counts the "
-                    "compilation of the first update, too.",
+                    "and the tokens trained on in a second of training.",
                     courses_figure(lines))]
 
 
