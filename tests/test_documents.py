@@ -173,7 +173,7 @@ def specs() -> list[str]:
 
 def test_flags_of_our_commands():
     ours = [line for line in all_commands() if line.module.split(".")[0] in ("gpt_tf", "pipelines")]
-    assert len({line.module for line in ours}) == 13
+    assert len({line.module for line in ours}) == 14
     assert parse(ours) == []
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder, parse_json
+from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
+from gpt_tf.runs.metrics_log import METRICS, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
@@ -38,7 +39,7 @@ class Reporter:
         self.writes = writes
         self._folder = folder
         self._profiling = False
-        self._path = os.path.join(folder, "metrics.jsonl")
+        self._path = os.path.join(folder, METRICS)
         self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
             return
@@ -52,18 +53,7 @@ class Reporter:
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
             return
-        kept = []
-        with open(self._path, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    continue  # cut short by a kill
-                try:
-                    keep = parse_json(line.decode())["step"] <= step
-                except (ValueError, TypeError, KeyError) as error:
-                    raise UserError(f"{self._path}, line {number} is no row of metrics: remove the "
-                                    "line, or move the file away.") from error
-                if keep:
-                    kept.append(line)
+        kept = [row.line for row in read_rows(self._path) if row.step <= step]
         with atomic_write(self._path) as stream:
             stream.write(b"".join(kept))
 
