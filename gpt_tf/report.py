@@ -87,31 +87,13 @@ def check_data(config: ReportConfig) -> Manifest:
     if not any(split.records for split in manifest.splits.values()):
         raise UserError(f"{data_dir} has no records to draw: name other data.")
     for folder in config.runs:
-        check_run(folder, config, manifest)
+        run_folder.check_data(folder, data_dir, manifest, config.weights)
     if config.runs:
         manifest.check_split(data_dir, config.split)
         if manifest.task and not manifest.splits[config.split].labelled:
             raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: "
                             "name another with --split.")
     return manifest
-
-
-def check_run(folder: str, config: ReportConfig, manifest: Manifest) -> None:
-    """Sees that a run has weights and can be measured on the data.
-
-    Raises:
-      UserError: it has none, or the data is of another tokenizer, task or length.
-    """
-    limit = run_folder.load_config(folder, config.weights).max_sequence_length
-    if Tokenizer.load(folder).fingerprint != manifest.tokenizer_fingerprint:
-        raise UserError(f"{config.data_dir} was made with another tokenizer than {folder}: build "
-                        f"it again with --tokenizer={folder}.")
-    if manifest.kind == TASK:
-        run_folder.check_task(folder, config.data_dir, manifest)
-    elif manifest.sequence_length > limit:
-        raise UserError(f"{config.data_dir} has windows of {manifest.sequence_length} tokens and "
-                        f"the model of {folder} takes {limit}: build it with "
-                        f"--sequence_length={limit}.")
 
 
 def encode_prompt(config: ReportConfig) -> dict[str, list[int]]:

@@ -190,7 +190,7 @@ def test_of_data_alone_without_tensorflow(folder):
     (("--model_dir=tuned", "--data_dir=tuned-data", "--split=test"),
      "no records for split 'test'; it has train, validation."),
     (("--model_dir=foreign", "--data_dir=data"), "another tokenizer than foreign"),
-    (("--model_dir=run", "--data_dir=long"), "windows of 32 tokens and the model of run takes 16"),
+    (("--model_dir=run", "--data_dir=long"), "up to 32 tokens and the model of run takes 16"),
     (("--data_dir=zero-shot",), "zero-shot holds zero-shot data: draw it with python -m gpt_tf.z"),
     (("--model_dir=run", "--prompt= "), "--prompt has no characters but blanks"),
     (("--model_dir=run", f"--prompt={'a ' * 17}"),
