@@ -19,9 +19,9 @@ from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer, files
 
 LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
 
-# What a folder of converted weights may hold to be replaced; commands add the last three.
+# What a folder of converted weights may hold to be replaced; commands add the last two.
 _RUN_FILES = {"model.json", "task.json", "convert.flags", "checkpoints", "best", "evaluations",
-              "tensorboard", ".lock"}
+              ".lock"}
 
 
 def import_run(layout: str, source: str, target: str, num_heads: int | None,

@@ -25,7 +25,8 @@ class Reporter:
       writes: whether it does; ask before computing what is only reported.
 
     Args:
-      folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
+      folder: the run folder; TensorBoard names a run by the folder that holds its files, so they
+        lie in it, too.
       resume_step: rows after it were written by updates that are about to be done again, and are
         dropped; 0 for a fresh run.
       writes: False on a worker that leaves writing to the chief: what it reports is dropped.
@@ -39,7 +40,6 @@ class Reporter:
         self._folder = folder
         self._profiling = False
         self._path = os.path.join(folder, "metrics.jsonl")
-        self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
             return
         make_folder(folder)
@@ -47,7 +47,7 @@ class Reporter:
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
         with self._explain_tensorboard_errors():
-            self._summaries = tf.summary.create_file_writer(self._tensorboard)
+            self._summaries = tf.summary.create_file_writer(folder)
 
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
@@ -154,13 +154,14 @@ class Reporter:
             yield
         except tf.errors.OpError as error:
             reason = error.message.strip().split("\n", maxsplit=1)[0].rpartition("; ")[2]
-            raise UserError(f"Cannot write {self._tensorboard}: {reason}. The checkpoints are "
-                            "intact; make room, then run the same command again.") from error
+            raise UserError(f"Cannot write TensorBoard's files in {self._folder}: {reason}. The "
+                            "checkpoints are intact; make room, then run the same command again."
+                            ) from error
 
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
-            tf.profiler.experimental.start(self._tensorboard)
+            tf.profiler.experimental.start(self._folder)
             self._profiling = True
 
     def stop_profile(self) -> None:

@@ -5,7 +5,7 @@
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
-  metrics.jsonl, tensorboard/
+  metrics.jsonl, and TensorBoard's events.out.tfevents.* and plugins/
   checkpoints/      to go on from
   best/             of a fine-tuned run: the weights of its best validation
 """
