@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Writes scalars, texts and pictures of a run, by step, and what TensorBoard compares runs by.
+    """Writes scalars, texts, pictures and histograms of a run, by step, and what TensorBoard
+    compares runs by.
 
     Attributes:
       writes: whether it does; ask before computing what is only reported.
@@ -86,6 +87,13 @@ class Reporter:
             return
         with self._tensorboard_step(step):
             tf.summary.text(name, text)
+
+    def histogram(self, step: int, name: str, values: tf.Tensor) -> None:
+        """How values of any shape are distributed, in TensorBoard."""
+        if not self.writes:
+            return
+        with self._tensorboard_step(step):
+            tf.summary.histogram(name, values)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """A picture in TensorBoard."""
