@@ -1,6 +1,5 @@
 """What TensorBoard's own readers find in the folders of small runs."""
 
-import dataclasses
 import io
 import json
 import re
@@ -16,52 +15,12 @@ from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.data.manifest import LANGUAGE_MODEL
-from gpt_tf.runs import run_folder
-from gpt_tf.training import distribution, finetuning, pretraining
 from gpt_tf.training.evaluator import Evaluator
-from gpt_tf.training.run import RunConfig, TrainingData
-from tests import fuzz_seeds, task_data
+from tests.trained import finetune, pretrain
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "html5lib's sanitizer is deprecated", DeprecationWarning)
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
-
-TOTAL = 6
-MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
-                    num_heads=2, hidden_dim=8, intermediate_dim=16, max_sequence_length=32)
-TRAINING = TrainingConfig(batch_size=4, num_steps=TOTAL, jit_compile=False, strategy="one_device",
-                          log_every=2, evaluate_every=2, save_every=3, profile_step=5)
-
-
-def pretrain(folder, **training):
-    """Takes the run in `folder` to its end, on the data beside it."""
-    data_dir = folder.parent / "data"
-    if not data_dir.exists():
-        data_dir.mkdir()
-        fuzz_seeds.corpus_data(data_dir)
-    cluster = distribution.join("one_device")
-    with cluster.owning(str(folder)):
-        pretraining.pretrain(
-            RunConfig(TrainingData.load(str(data_dir), LANGUAGE_MODEL), str(folder),
-                      run_folder.FROM_SCRATCH, MODEL, OptimizerConfig(learning_rate=0.01),
-                      dataclasses.replace(TRAINING, **training), "--seed=0\n", frozenset()),
-            cluster)
-    return folder
-
-
-def finetune(folder, task, lm_coef):
-    data_dir = str(folder.parent / f"{folder.name}-data")
-    task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS[task])
-    cluster = distribution.join("one_device")
-    with cluster.owning(str(folder)):
-        finetuning.finetune(finetuning.FineTuningRunConfig(
-            finetuning.load_data(data_dir), str(folder), run_folder.FROM_SCRATCH,
-            dataclasses.replace(MODEL, num_special_tokens=3), OptimizerConfig(),
-            dataclasses.replace(TRAINING, profile_step=0), "--seed=0\n", frozenset(),
-            FineTuningConfig(lm_coef=lm_coef)), cluster)
-    return folder
 
 
 class Board:
