@@ -48,8 +48,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(logdir: str, width: int = 1400, height: int = 1000) -> Iterator[Page]:
-    """Serves `logdir` on the loopback address and opens the page, `width` x `height` pixels."""
+def opened(logdir: str) -> Iterator[Page]:
+    """Serves `logdir` on the loopback address and opens the page."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tensorboard.main", f"--logdir={logdir}",
@@ -64,13 +64,11 @@ def opened(logdir: str, width: int = 1400, height: int = 1000) -> Iterator[Page]
             raise AssertionError("".join(log))
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
-        for argument in ("--headless=new", f"--window-size={width},{height}", "--hide-scrollbars",
+        for argument in ("--headless=new", "--window-size=1400,1000", "--hide-scrollbars",
                          # As root, and where /dev/shm is small, as in containers.
                          "--no-sandbox", "--disable-dev-shm-usage",
                          "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"):
             options.add_argument(argument)
         driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
         stack.callback(driver.quit)
-        driver.get(served[0])
-        driver.execute_script("localStorage.setItem('_ignoreYOutliers', 'false')")  # whole curves
         yield Page(driver, served[0])

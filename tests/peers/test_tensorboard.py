@@ -34,6 +34,8 @@ def folder_fixture(tmp_path_factory):
 @pytest.fixture(name="page", scope="module")
 def page_fixture(folder):
     with tensorboard_page.opened(str(folder)) as page:
+        # No curve is cut; kept for all panels.
+        page.shows("scalars", "localStorage.setItem('_ignoreYOutliers', 'false')", None)
         yield page
 
 
