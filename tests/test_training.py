@@ -86,7 +86,7 @@ class Run:
         try:
             trainer = Trainer(distribution.Cluster(self.strategy), self.step, self.optimizer,
                               checkpoints, reporter, dataclasses.replace(self.config, **config))
-            trainer.train((feed or batches)(start), start, STEPS, validate)
+            trainer.train((feed or batches)(start), start, STEPS, validate, lambda step: False)
         finally:
             reporter.close()
         return start
