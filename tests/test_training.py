@@ -158,12 +158,14 @@ def second_update():
 
 @pytest.mark.parametrize("change", [{}, {"micro_batch_size": 4},
                                     {"strategy": "mirrored", "jit_compile": False}], ids=str)
-def test_histograms_are_of_what_an_update_finds_and_change_no_bit(second_update, tmp_path, change):
+def test_histograms_are_of_what_an_update_finds_and_change_no_bit(second_update, tmp_path, capsys,
+                                                                  change):
     run = start(**change)
     run.losses()
     without = run.weights()
     start(**change).train(tmp_path, histograms_every=2)
     np.testing.assert_array_equal(run.weights(), without)
+    assert capsys.readouterr().err.count("compiling ...") == 2  # an update, a gradient
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     events.Reload()
     assert {tag for tag in events.Tags()["tensors"] if tag.startswith(("weights", "gradients"))
