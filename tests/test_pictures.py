@@ -69,7 +69,7 @@ def test_tensorboard_gets_the_picture(tmp_path):
     reporter = Reporter(str(tmp_path))
     reporter.figure(7, "validation", figures[0])
     reporter.close()
-    path, = (tmp_path / "tensorboard").iterdir()
+    path, = tmp_path.glob("events.out.tfevents.*")
     events = [event_pb2.Event.FromString(record.numpy())
               for record in tf.data.TFRecordDataset(str(path))]
     (step, value), = [(event.step, value) for event in events for value in event.summary.value]

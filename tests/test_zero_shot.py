@@ -279,7 +279,7 @@ def test_data_and_runs_that_do_not_fit(data, run, tmp_path, tokenizer):
     error("one data folder and one checkpoint", data["dpr"], checkpoints="all",
           predictions=str(tmp_path / "a.tsv"))
     error("No manifest.json", str(tmp_path))
-    error("No tokenizer in", data["dpr"], run=str(tmp_path))
+    error("it is not a run folder", data["dpr"], run=str(tmp_path))
     short = runs.make_run(tmp_path / "short", tokenizer, {
         1: runs.make_model(tokenizer.vocabulary_size, max_sequence_length=16)})
     error("up to 64 tokens and the model of .* takes 16: build it with --max_length=16",

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Writes scalars, texts and pictures of a run, by step, and what TensorBoard compares runs by.
+    """Writes scalars, texts, pictures and histograms of a run, by step, and what TensorBoard
+    compares runs by.
 
     Attributes:
       writes: whether it does; ask before computing what is only reported.
 
     Args:
-      folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
+      folder: the run folder; TensorBoard names a run by the folder that holds its files, so they
+        lie in it, too.
       resume_step: rows after it were written by updates that are about to be done again, and are
         dropped; 0 for a fresh run.
       writes: False on a worker that leaves writing to the chief: what it reports is dropped.
@@ -40,7 +42,6 @@ class Reporter:
         self._folder = folder
         self._profiling = False
         self._path = os.path.join(folder, METRICS)
-        self._tensorboard = os.path.join(folder, "tensorboard")
         if not writes:
             return
         make_folder(folder)
@@ -48,7 +49,7 @@ class Reporter:
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
         with self._explain_tensorboard_errors():
-            self._summaries = tf.summary.create_file_writer(self._tensorboard)
+            self._summaries = tf.summary.create_file_writer(folder)
 
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
@@ -76,6 +77,13 @@ class Reporter:
             return
         with self._tensorboard_step(step):
             tf.summary.text(name, text)
+
+    def histogram(self, step: int, name: str, values: tf.Tensor) -> None:
+        """How values of any shape are distributed, in TensorBoard."""
+        if not self.writes:
+            return
+        with self._tensorboard_step(step):
+            tf.summary.histogram(name, values)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """A picture in TensorBoard."""
@@ -144,13 +152,14 @@ class Reporter:
             yield
         except tf.errors.OpError as error:
             reason = error.message.strip().split("\n", maxsplit=1)[0].rpartition("; ")[2]
-            raise UserError(f"Cannot write {self._tensorboard}: {reason}. The checkpoints are "
-                            "intact; make room, then run the same command again.") from error
+            raise UserError(f"Cannot write TensorBoard's files in {self._folder}: {reason}. The "
+                            "checkpoints are intact; make room, then run the same command again."
+                            ) from error
 
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
-            tf.profiler.experimental.start(self._tensorboard)
+            tf.profiler.experimental.start(self._folder)
             self._profiling = True
 
     def stop_profile(self) -> None:

@@ -5,7 +5,7 @@
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
-  metrics.jsonl, tensorboard/
+  metrics.jsonl, and TensorBoard's events.out.tfevents.* and plugins/
   checkpoints/      to go on from
   best/             the weights of its best validation
 
@@ -41,9 +41,10 @@ _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
 _WEIGHTS = ("checkpoints", "best")
 _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
-# What a run folder may hold beside its tokenizer, of all commands.
-RUN_FILES = frozenset({
-    *_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard", "evaluations"})
+_EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
+# What a run folder may hold beside its tokenizer and events, of all commands.
+RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
+                       "tensorboard", "evaluations"})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -146,7 +147,7 @@ def remove_run(model_dir: str) -> None:
     if not marks:
         return
     weights = [name for name in _WEIGHTS if name in names]
-    others = [name for name in names if is_tokenizer_file(name)
+    others = [name for name in names if is_tokenizer_file(name) or name.startswith(_EVENTS)
               or name in RUN_FILES.difference(weights, marks)]
     # In this order: what a kill leaves is a run that has saved nothing, which binds nobody.
     with explain_disk_errors(model_dir):

@@ -38,6 +38,8 @@ class TrainStep:
         self._config = config
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
         self._global_step = FunctionByShape(self._run_replicas)
+        self._global_gradients = FunctionByShape(
+            lambda batch: strategy.run(self._replica_gradients, args=(batch,)))
 
     def __call__(self, batch: dict[str, tf.Tensor], step: int,
                  flag: bool = False) -> dict[str, tf.Tensor]:
@@ -55,6 +57,21 @@ class TrainStep:
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
         values = self._global_step(batch, rate, tf.constant(float(flag)))
         return replicas.first_replica(self._strategy, values)
+
+    def gradients(self, batch: dict[str, tf.Tensor]) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Each variable with the gradient that an update by `batch` starts from, before clipping.
+
+        Takes no update and leaves the compiled one as it is; all workers call it together.
+
+        Args:
+          batch: as for an update.
+        """
+        gradients = self._global_gradients(batch)
+        return list(zip(self._variables, replicas.first_replica(self._strategy, gradients)))
+
+    def _replica_gradients(self, batch):
+        gradients, sums = replicas.sum_over_replicas(self._gradients(replicas.replica_rows(batch)))
+        return [gradient / sums.weight for gradient in gradients]
 
     def _run_replicas(self, batch, rate, flag):
         return self._strategy.run(self._replica_step, args=(batch, rate, flag))
