@@ -19,6 +19,7 @@ from gpt_tf.config import (
     TrainingConfig,
     option,
 )
+from gpt_tf.data.manifest import Manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,8 @@ _RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
-def model_config(init_from: str, vocabulary_size: int) -> ModelConfig:
-    """The model's shape and dropouts: the flags', or those of the run of --init_from.
+def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
+    """The model's shape and dropouts: the flags' and the data's, or those of --init_from's run.
 
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
@@ -50,11 +51,13 @@ def model_config(init_from: str, vocabulary_size: int) -> ModelConfig:
     from gpt_tf.tokenizer import SPECIAL_TOKENS
 
     if init_from == run_folder.FROM_SCRATCH:
-        return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
+        positions = cli.value_or("max_sequence_length", manifest.sequence_length)
+        return cli.from_flags(ModelConfig, vocabulary_size=manifest.vocabulary_size,
+                              max_sequence_length=positions,
                               num_special_tokens=len(SPECIAL_TOKENS))
     values = dataclasses.asdict(run_folder.load_config(init_from))
     return cli.adopt(ModelConfig, values | {"num_special_tokens": len(SPECIAL_TOKENS)},
-                     init_from, free=ModelConfig.NOT_SHAPE)
+                     init_from, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
 def _run_config(data, model: ModelConfig, model_dir: str, seed: int):
@@ -79,7 +82,7 @@ def main() -> None:
     cluster = distribution.join(training.strategy, training.worker_timeout)
     model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
     data = finetuning.load_data(runs.data_dir)
-    model = model_config(runs.init_from, data.manifest.vocabulary_size)
+    model = model_config(runs.init_from, data.manifest)
     with cluster.owning(model_dir):
         if count > 1:
             configs = {seed: _run_config(data, model, os.path.join(model_dir, f"run-{seed}"), seed)

@@ -44,11 +44,13 @@ def main() -> None:
     data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(PreTrainingFolders))
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     if init_from == run_folder.FROM_SCRATCH:
-        model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size)
+        positions = cli.value_or("max_sequence_length", data.manifest.sequence_length)
+        model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
+                               max_sequence_length=positions)
     else:
         values = dataclasses.asdict(run_folder.load_config(init_from))
         model = cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
-                          free=ModelConfig.NOT_SHAPE)
+                          free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(**dataclasses.asdict(model))
     with cluster.owning(model_dir):

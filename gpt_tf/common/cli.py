@@ -71,8 +71,13 @@ def from_flags(config_class: type[Config], **values) -> Config:
         raise UserError(str(error)) from error
 
 
+def value_or(name: str, otherwise: int) -> int:
+    """The value of the number flag `name`, or `otherwise` where that is 0."""
+    return getattr(flags.FLAGS, name) or otherwise
+
+
 def adopt(config_class: type[Config], values: dict, source: str,
-          free: Collection[str] = ()) -> Config:
+          free: Collection[str] = (), open_at_zero: Collection[str] = ()) -> Config:
     """Builds `config_class` from another run's values, which the flags may not contradict.
 
     Args:
@@ -80,6 +85,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
       values: every field's.
       source: names the run in the error.
       free: fields whose flag, where it is given, stands for the run's value.
+      open_at_zero: fields whose flag contradicts nothing where it is 0.
 
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
@@ -89,7 +95,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
         given = getattr(flags.FLAGS, name)
         if name in free:
             values[name] = given
-        elif given != values[name]:
+        elif given != values[name] and (given or name not in open_at_zero):
             raise UserError(f"--{name}={given}, but the model of {source} has {name} "
                             f"{values[name]}: leave the flag out.")
     return from_flags(config_class, **values)

@@ -97,7 +97,7 @@ def _check_length(config: RunConfig) -> None:
     if length > limit:
         remedy = "build the data with a smaller --sequence_length."
         if config.is_from_scratch:
-            remedy = f"raise the flag, or {remedy}"
+            remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
         raise UserError(f"{config.data.folder} has windows of {length} tokens and "
                         f"--max_sequence_length={limit}: {remedy}")
 
