@@ -27,12 +27,12 @@ def time_saves(shape: training.Shape, folder: str) -> tuple[list[float], float]:
     from gpt_tf.config import OptimizerConfig
     from gpt_tf.model.gpt import GPT
     from gpt_tf.model.optimizer import Adam
-    from gpt_tf.runs import run_folder
+    from gpt_tf.runs import weights
     from gpt_tf.runs.checkpoint import Checkpoints
 
     model = GPT(shape.model)
     optimizer = Adam(model.trainable_variables, OptimizerConfig(), num_steps=1000)
-    groups = {"model": run_folder.model_variables(model), **optimizer.moments()}
+    groups = {"model": weights.model_variables(model), **optimizer.moments()}
     checkpoints = Checkpoints(folder, groups, keep=2)
     seconds = []
     for step in range(_SAVES.value + 1):

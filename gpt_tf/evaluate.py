@@ -80,10 +80,10 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
       UserError: the run, a file or the stride is not what is expected.
     """
     from gpt_tf.evaluation import text_perplexity
-    from gpt_tf.runs import run_folder
+    from gpt_tf.runs import weights
 
     paths = text_perplexity.find_files(config.text)
-    model, step = run_folder.load_model(model_dir)
+    model, step = weights.load_model(model_dir)
     evaluate = text_perplexity.TextEvaluator(model, Tokenizer.load(model_dir), config.stride,
                                              config.batch_size, config.jit_compile)
     scores = evaluate(paths)
@@ -110,12 +110,12 @@ def trigram_perplexity(data_dir: str, split: str) -> float:
 def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
     """Prints the scores of a language model."""
     from gpt_tf.data.batches import evaluation_batches
-    from gpt_tf.runs import run_folder
+    from gpt_tf.runs import weights
     from gpt_tf.training.evaluator import Evaluator
     from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
-    model, step = run_folder.load_model(model_dir)
+    model, step = weights.load_model(model_dir)
     evaluate = Evaluator(model, one_device(), config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
     print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
@@ -139,7 +139,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
     """
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation import task_scores
-    from gpt_tf.runs import run_folder
+    from gpt_tf.runs import weights
     from gpt_tf.training.predictor import Predictor
     from gpt_tf.training.replicas import one_device
 
@@ -154,7 +154,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         make_folder(os.path.dirname(os.path.abspath(config.predictions)))
 
     def predict(run):
-        model, _, step = run_folder.load_task_model(run)
+        model, _, step = weights.load_task_model(run)
         predictor = Predictor(model, one_device(), config.jit_compile)
         return predictor(batches), step
 

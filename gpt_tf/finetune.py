@@ -19,7 +19,10 @@ from gpt_tf.config import (
     TrainingConfig,
     option,
 )
-from gpt_tf.data.manifest import Manifest
+from gpt_tf.data.manifest import TASK, Manifest
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import SPECIAL_TOKENS
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +50,6 @@ def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
-    from gpt_tf.runs import run_folder
-    from gpt_tf.tokenizer import SPECIAL_TOKENS
-
     if init_from == run_folder.FROM_SCRATCH:
         positions = cli.value_or("max_sequence_length", manifest.sequence_length)
         return cli.from_flags(ModelConfig, vocabulary_size=manifest.vocabulary_size,
@@ -60,10 +60,9 @@ def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
                      init_from, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
-def _run_config(data, model: ModelConfig, model_dir: str, seed: int):
-    """The run of one seed on `data`, a `run.TrainingData`."""
-    from gpt_tf.training.finetuning import FineTuningRunConfig
-
+def _run_config(data: TrainingData, model: ModelConfig, model_dir: str,
+                seed: int) -> FineTuningRunConfig:
+    """The run of one seed."""
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
@@ -74,28 +73,31 @@ def _run_config(data, model: ModelConfig, model_dir: str, seed: int):
 
 
 def main() -> None:
-    """Runs under the lock of the run folder."""
+    """Checks what can be checked, then runs under the lock of the run folder."""
     runs, training = cli.from_flags(FineTuningRuns), cli.from_flags(TrainingConfig)
-    cli.import_tensorflow()  # here and below, so that --help does not wait for it
+    model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
+    data = TrainingData.load(runs.data_dir, TASK)
+    model = model_config(runs.init_from, data.manifest)
+    folders = [model_dir] if count == 1 else [
+        os.path.join(model_dir, f"run-{seed}") for seed in range(first, first + count)]
+    configs = {seed: _run_config(data, model, folder, seed)
+               for seed, folder in enumerate(folders, first)}
+    for config in configs.values():
+        config.check()
+    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.training import distribution, finetuning
 
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
-    data = finetuning.load_data(runs.data_dir)
-    model = model_config(runs.init_from, data.manifest)
     with cluster.owning(model_dir):
         if count > 1:
-            configs = {seed: _run_config(data, model, os.path.join(model_dir, f"run-{seed}"), seed)
-                       for seed in range(first, first + count)}
             print(finetuning.finetune_all(configs, cluster, model_dir))
-            model_dir = configs[first].model_dir
         else:
-            outcome = finetuning.finetune(_run_config(data, model, model_dir, first), cluster)
+            outcome = finetuning.finetune(configs[first], cluster)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")
-        print(f"Next: python -m gpt_tf.evaluate --model_dir={model_dir} --data_dir={data.folder}\n"
-              f"      python -m gpt_tf.predict --model_dir={model_dir} < sentences.txt")
+        print(f"Next: python -m gpt_tf.evaluate --model_dir={folders[0]} --data_dir={data.folder}"
+              f"\n      python -m gpt_tf.predict --model_dir={folders[0]} < sentences.txt")
 
 
 if __name__ == "__main__":

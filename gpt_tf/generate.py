@@ -87,7 +87,7 @@ def main() -> None:
     cli.import_tensorflow()  # here and below, so that --help does not wait for it
     from gpt_tf.generation.generator import Generator
     from gpt_tf.generation.writer import Writer
-    from gpt_tf.runs import run_folder
+    from gpt_tf.runs import weights
     from gpt_tf.tokenizer import Tokenizer
 
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
@@ -95,7 +95,7 @@ def main() -> None:
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
     tokenizer = Tokenizer.load(config.model_dir)
-    model, _ = run_folder.load_model(config.model_dir)
+    model, _ = weights.load_model(config.model_dir)
     writer = Writer(Generator(model, sampling, generation), tokenizer,
                     generation.max_new_tokens, flags.FLAGS.stop)
     if cli.is_given("prompt"):

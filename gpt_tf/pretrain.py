@@ -15,6 +15,9 @@ import dataclasses
 
 from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+from gpt_tf.data.manifest import LANGUAGE_MODEL
+from gpt_tf.runs import run_folder
+from gpt_tf.training.run_config import RunConfig, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,31 +34,37 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
-def main() -> None:
-    """Runs under the lock of the run folder."""
-    cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf.data.manifest import LANGUAGE_MODEL
-    from gpt_tf.runs import run_folder
-    from gpt_tf.training import distribution, pretraining
-    from gpt_tf.training.run import RunConfig, TrainingData
+def _model(data: TrainingData, init_from: str) -> ModelConfig:
+    """The model's shape and dropouts: the flags', or those of the run it starts from.
 
-    training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
-    cluster = distribution.join(training.strategy, training.worker_timeout)
-    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(PreTrainingFolders))
-    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
+    Raises:
+      UserError: a flag contradicts the run, or the values do not fit together.
+    """
     if init_from == run_folder.FROM_SCRATCH:
         positions = cli.value_or("max_sequence_length", data.manifest.sequence_length)
-        model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
-                               max_sequence_length=positions)
-    else:
-        values = dataclasses.asdict(run_folder.load_config(init_from))
-        model = cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
-                          free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
+        return cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
+                              max_sequence_length=positions)
+    values = dataclasses.asdict(run_folder.load_config(init_from))
+    return cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
+                     free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
+
+
+def main() -> None:
+    """Checks what can be checked, then runs under the lock of the run folder."""
+    training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
+    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(PreTrainingFolders))
+    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
+    model = _model(data, init_from)
     # The model's own values, so that the flagfile says what the run is.
-    text = cli.flagfile_text(**dataclasses.asdict(model))
+    config = RunConfig(data, model_dir, init_from, model, optimizer, training,
+                       cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE)
+    config.check()
+    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
+    from gpt_tf.training import distribution, pretraining
+
+    cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
-        total = pretraining.pretrain(RunConfig(
-            data, model_dir, init_from, model, optimizer, training, text, _RESUMABLE), cluster)
+        total = pretraining.pretrain(config, cluster)
         print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
               f"--model_dir={model_dir} --prompt='It was a dark'")
 

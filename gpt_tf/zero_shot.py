@@ -110,11 +110,11 @@ class Course:
     """
 
     def __init__(self, model_dir: str, config: ZeroShotConfig):
-        from gpt_tf.runs import run_folder
-        self.model, newest = run_folder.load_model(model_dir)
+        from gpt_tf.runs import weights
+        self.model, newest = weights.load_model(model_dir)
         self.steps, self._kept = [newest], None
         if config.checkpoints != _NEWEST:
-            self._kept = run_folder.kept_checkpoints(model_dir, self.model)
+            self._kept = weights.kept_checkpoints(model_dir, self.model)
             kept = self._kept.steps
             self.steps = kept if config.checkpoints == _ALL else config.updates()
             if not kept or not set(self.steps) <= set(kept):

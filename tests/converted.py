@@ -12,7 +12,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.interop import conversion
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 
 # L, H, D, F, T: the last is none of Hugging Face's.
@@ -48,17 +48,17 @@ def make_run(folder, tokenizer, shape=SHAPES[1], task=None, **values):
                                           "max_length": min(20, config.max_sequence_length)})
     tokenizer.save(folder)
     save = run_folder.best_folder if task else run_folder.checkpoint_folder
-    Checkpoints(save(str(folder)), {"model": run_folder.model_variables(model)}).save(41)
+    Checkpoints(save(str(folder)), {"model": weights.model_variables(model)}).save(41)
     (folder / ("finetune.flags" if task else "pretrain.flags")).write_text("--seed=5\n")
     return str(folder)
 
 
-def weights(folder):
+def weights_of(folder):
     """Name -> value of everything that is restored, and the update."""
     if run_folder.is_fine_tuned(folder):
-        model, _, step = run_folder.load_task_model(folder)
+        model, _, step = weights.load_task_model(folder)
     else:
-        model, step = run_folder.load_model(folder)
+        model, step = weights.load_model(folder)
     return {variable.path: variable.numpy() for variable in model.trainable_variables}, step
 
 
@@ -67,7 +67,7 @@ def assert_same_run(one, two):
         paths = [pathlib.Path(folder, name) for folder in (one, two)]
         assert paths[0].exists() == paths[1].exists()
         assert not paths[0].exists() or paths[0].read_bytes() == paths[1].read_bytes()
-    (first, step), (second, other_step) = weights(one), weights(two)
+    (first, step), (second, other_step) = weights_of(one), weights_of(two)
     assert step == other_step and first.keys() == second.keys()
     for name, value in first.items():
         assert value.tobytes() == second[name].tobytes(), name

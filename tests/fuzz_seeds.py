@@ -17,7 +17,7 @@ from gpt_tf.data.manifest import LANGUAGE_MODEL, ZERO_SHOT, Manifest, TaskSplit
 from gpt_tf.interop import conversion
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks.task import ZeroShotTask
@@ -104,7 +104,7 @@ def run(folder: pathlib.Path) -> None:
     write_json(folder / "model.json", dataclasses.asdict(model.config))
     tokenizer().save(folder)
     checkpoints = Checkpoints(run_folder.checkpoint_folder(str(folder)),
-                              {"model": run_folder.model_variables(model)}, keep=2)
+                              {"model": weights.model_variables(model)}, keep=2)
     checkpoints.save(3)
     checkpoints.save(6)
 
@@ -117,7 +117,7 @@ def fine_tuned_run(folder: pathlib.Path) -> None:
     write_json(folder / "task.json", {"task": dataclasses.asdict(task), "max_length": LENGTH})
     tokenizer().save(folder)
     Checkpoints(run_folder.best_folder(str(folder)),
-                {"model": run_folder.model_variables(model)}).save(6)
+                {"model": weights.model_variables(model)}).save(6)
 
 
 def begun_run(folder: pathlib.Path) -> None:

@@ -26,7 +26,7 @@ from gpt_tf.evaluation import text_perplexity
 from gpt_tf.evaluation.answering import Answerer
 from gpt_tf.generate import read_prompts
 from gpt_tf.interop import conversion
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import lines
 from gpt_tf.tasks.task import Task, ZeroShotTask
@@ -142,8 +142,8 @@ def _weights(model) -> list:
 
 def _read_run(folder: pathlib.Path) -> Any:
     """The weights of the newest whole checkpoint; and it can be gone on from."""
-    model, step = run_folder.load_model(str(folder))
-    checkpoints = run_folder.kept_checkpoints(str(folder), model)
+    model, step = weights.load_model(str(folder))
+    checkpoints = weights.kept_checkpoints(str(folder), model)
     checkpoints.remove_unfinished()
     checkpoints.save(9)
     assert step in (3, 6)
@@ -174,7 +174,7 @@ def _convert(layout: str, folder: pathlib.Path) -> Any:
     """What a run folder of the converted model holds."""
     target = str(folder / "out")
     conversion.import_run(layout, str(folder / "model"), target, None, "")
-    model, task, step = run_folder.load_task_model(target)
+    model, task, step = weights.load_task_model(target)
     return step, task, _weights(model)
 
 

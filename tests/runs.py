@@ -8,7 +8,7 @@ import numpy as np
 from gpt_tf.common.files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.gpt import GPT
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 
 
@@ -54,10 +54,10 @@ def make_run(folder, tokenizer, checkpoints):
     models = list(checkpoints.values())
     write_json(os.path.join(folder, "model.json"), dataclasses.asdict(models[0].config))
     tokenizer.save(folder)
-    saved = {name: variable for name, variable in run_folder.model_variables(models[0]).items()}
+    saved = {name: variable for name, variable in weights.model_variables(models[0]).items()}
     keeper = Checkpoints(run_folder.checkpoint_folder(folder), {"model": saved}, keep=100)
     for step, model in checkpoints.items():
-        for name, variable in run_folder.model_variables(model).items():
+        for name, variable in weights.model_variables(model).items():
             saved[name].assign(variable)
         keeper.save(step)
     return str(folder)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.generation.generator import Generator
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import weights
 from gpt_tf.tokenizer import Tokenizer
 from tests import disks
 from tests.commands import Done, run_command
@@ -77,14 +77,14 @@ def pretrain(folder, name, *flags, code=0, data="data"):
     return run(*pretraining(folder, name, *flags, data=data), code=code)
 
 
-def weights(folder, name):
+def saved_weights(folder, name):
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{folder}/{name}/checkpoints"))
     return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
             if "VARIABLE_VALUE" in key and not key.startswith("save_counter")}
 
 
 def assert_same_weights(folder, one, two):
-    first, second = weights(folder, one), weights(folder, two)
+    first, second = saved_weights(folder, one), saved_weights(folder, two)
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name], err_msg=name)
@@ -138,7 +138,7 @@ def test_going_on_from_weights(folder):
                f"--init_from={folder}/run", *flags, "--num_steps=1", "--learning_rate=1e-6",
                "--warmup_steps=0", "--dropout=0.2", "--nojit_compile")
     run("gpt_tf.pretrain", *started)
-    before, after = weights(folder, "run"), weights(folder, "further")
+    before, after = saved_weights(folder, "run"), saved_weights(folder, "further")
     for name, value in before.items():
         if name.startswith("model/"):
             change = np.abs(after[name] - value).max()
@@ -150,10 +150,11 @@ def test_going_on_from_weights(folder):
 
 
 def test_a_finished_run_stays_as_it_is(folder):
-    before = weights(folder, "run")
+    before = saved_weights(folder, "run")
     out, _ = pretrain(folder, "run")
     assert "is finished" in out
-    assert all((before[name] == value).all() for name, value in weights(folder, "run").items())
+    after = saved_weights(folder, "run")
+    assert all((before[name] == value).all() for name, value in after.items())
 
 
 def test_evaluate(folder):
@@ -172,7 +173,7 @@ def test_generate(folder):
     out, _ = run_process("gpt_tf.generate", *flags, "--seed=1")
     tokenizer = Tokenizer.load(f"{folder}/run")
     prompt = tokenizer.encode("One morning")
-    model, _ = run_folder.load_model(f"{folder}/run")
+    model, _ = weights.load_model(f"{folder}/run")
     new, = Generator(model, SamplingConfig(), GenerationConfig(20, seed=1))([prompt])
     assert out == tokenizer.decode(prompt + new) + "\n" and len(new) == 20
     assert run("gpt_tf.generate", *flags, "--seed=1")[0] == out

@@ -13,7 +13,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.interop import conversion, huggingface, openai
 from gpt_tf.model.gpt import GPT
 from gpt_tf.predict import PredictionConfig
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, task_data
@@ -28,7 +28,7 @@ from tests.converted import (
     make_run,
     read_released,
     to_run,
-    weights,
+    weights_of,
     write_released,
 )
 from tests.test_commands import run, run_process
@@ -64,7 +64,7 @@ def test_released_folder_there_and_back(tmp_path, tokenizer, shape, seed):
     arrays = write_released(tmp_path / "model", tokenizer, shape, seed)
     notes = to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=shape[1])
     assert any(f"{shape[1]} heads" in note for note in notes)
-    model, step = run_folder.load_model(str(tmp_path / "run"))
+    model, step = weights.load_model(str(tmp_path / "run"))
     assert model.config == make_config(tokenizer, shape) and step == 0
     np.testing.assert_array_equal(model.embedding.token.embeddings, arrays["tokens"])
     np.testing.assert_array_equal(model.embedding.position.embeddings, arrays["positions"])
@@ -151,13 +151,13 @@ def test_the_command(tmp_path, tokenizer, layout):
 def test_a_converted_run_is_started_from_and_not_trained_on(tmp_path, tokenizer):
     write_released(tmp_path / "model", tokenizer)
     to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=3)
-    before, _ = weights(str(tmp_path / "run"))
+    before, _ = weights_of(str(tmp_path / "run"))
     data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
     shape = make_config(tokenizer, num_special_tokens=3)
     values = dict(init_from=str(tmp_path / "run"), model=shape, training={"num_steps": 2})
     with pytest.raises(UserError, match="holds converted weights, .* --init_from=.*/run and an"):
         finetune(make_run_config(tmp_path / "run", data, tokenizer, **values))
-    after, _ = weights(str(tmp_path / "run"))
+    after, _ = weights_of(str(tmp_path / "run"))
     assert all((after[name] == value).all() for name, value in before.items())
     assert finetune(make_run_config(tmp_path / "tuned", data, tokenizer, **values)).total == 2
     # What the refused training leaves does not keep the folder from being replaced.
@@ -227,12 +227,12 @@ def test_a_failure_leaves_nothing(tmp_path, tokenizer, monkeypatch):
 def test_narrow_numbers_are_widened(tmp_path, tokenizer, dtype):
     source = make_run(tmp_path / "run", tokenizer)
     from_run("huggingface", source, tmp_path / "hf")
-    expected, _ = weights(source)
+    expected, _ = weights_of(source)
     change_weights(tmp_path / "hf", lambda arrays: {
         name: array.astype(dtype) for name, array in arrays.items()})
     told = to_run("huggingface", tmp_path / "hf", tmp_path / "back")
     assert f"26 of 26 arrays are {np.dtype(dtype).name}" in "\n".join(told)
-    for name, value in weights(str(tmp_path / "back"))[0].items():
+    for name, value in weights_of(str(tmp_path / "back"))[0].items():
         np.testing.assert_array_equal(value, expected[name].astype(dtype).astype(np.float32))
 
 
@@ -259,11 +259,11 @@ def test_older_folders(tmp_path, tokenizer):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_values_that_are_no_numbers_are_said_and_kept(tmp_path, tokenizer, layout):
     source = make_run(tmp_path / "run", tokenizer)
-    model, _ = run_folder.load_model(source)
+    model, _ = weights.load_model(source)
     bias = model.blocks[1].attention_norm.beta
     bias.assign(bias.numpy() * np.nan)
     Checkpoints(run_folder.checkpoint_folder(source),
-                {"model": run_folder.model_variables(model)}).save(42)
+                {"model": weights.model_variables(model)}).save(42)
     from_run(layout, source, tmp_path / "out")
     told = "\n".join(to_run(layout, tmp_path / "out", tmp_path / "back"))
     assert re.search(r"1 of 26 arrays hold values that are not finite, such as \S*h.?1.ln_1", told)

@@ -16,7 +16,7 @@ from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluate import EvaluationConfig, evaluate_task
 from gpt_tf.evaluation import task_scores
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.predictor import Predictions
@@ -37,7 +37,7 @@ def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH, seed=5):
                {"task": dataclasses.asdict(task), "max_length": max_length})
     tokenizer.save(folder)
     Checkpoints(run_folder.best_folder(folder), {
-        "model": run_folder.model_variables(TaskModel(config, task, seed=seed))}).save(9)
+        "model": weights.model_variables(TaskModel(config, task, seed=seed))}).save(9)
     return folder
 
 
@@ -55,7 +55,7 @@ def config(**values):
 
 
 def predicted(run, data, split="validation"):
-    model, task, _ = run_folder.load_task_model(run)
+    model, task, _ = weights.load_task_model(run)
     return task, task_data.predict(model, evaluation_batches(data, split, 24))
 
 

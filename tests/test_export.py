@@ -16,7 +16,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.generation.generator import Generator
 from gpt_tf.predict import PredictionConfig
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import weights
 from gpt_tf.serving import saved_model
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, served
@@ -67,7 +67,7 @@ def ask_fixture(folder):
 @pytest.fixture(name="model", scope="module")
 def model_fixture(folder, built):
     del built  # exported, for the tests that compare
-    return run_folder.load_model(str(folder / "pretrained"))[0]
+    return weights.load_model(str(folder / "pretrained"))[0]
 
 
 def padded(rows):
@@ -156,7 +156,7 @@ def test_generate_text(ask, model, tokenizer):
 @pytest.mark.parametrize("form", TASKS)
 def test_classify(folder, ask, tokenizer, form):
     task, rng = TASKS[form], np.random.default_rng(1)
-    model, *_ = run_folder.load_task_model(str(folder / form))
+    model, *_ = weights.load_task_model(str(folder / form))
     token_ids = rng.integers(1, tokenizer.vocabulary_size, [3, task.num_sequences, 9])
     lengths = rng.integers(1, 10, token_ids.shape[:2])
     inputs = {"token_ids": token_ids.tolist(), "lengths": lengths.tolist()}
@@ -198,7 +198,7 @@ def test_classify_text_is_predict(folder, ask, tmp_path, form):
 
 def test_a_fine_tuned_run_is_a_language_model_too(folder, ask, tokenizer):
     rows = prompts(tokenizer, 6)
-    model, _ = run_folder.load_model(str(folder / "entailment"))
+    model, _ = weights.load_model(str(folder / "entailment"))
     scored, new = ask("entailment", ("score", padded(rows)), ("generate", padded(
         rows) | GREEDY | {"max_new_tokens": 4, "seed": [0]}))
     np.testing.assert_allclose(scored["log_probability"],
@@ -243,7 +243,7 @@ def test_saved_model_cli_prints_the_names(folder):
 
 def test_weights_are_there_once_and_nothing_of_keras(folder):
     target = folder / "out" / "entailment" / "1"
-    model, *_ = run_folder.load_task_model(str(folder / "entailment"))
+    model, *_ = weights.load_task_model(str(folder / "entailment"))
     reader = tf.train.load_checkpoint(str(target / "variables" / "variables"))
     saved = {key.split("/")[1]: reader.get_tensor(key) for key in
              reader.get_variable_to_shape_map() if key.startswith("weights/")}

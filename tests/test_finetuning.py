@@ -13,15 +13,17 @@ from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.files import write_json
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.data.batches import evaluation_batches, task_batches
+from gpt_tf.data.manifest import TASK
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.tasks import metrics
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning
 from gpt_tf.training import run as training_run
 from gpt_tf.training.predictor import Predictor
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
 
@@ -45,7 +47,7 @@ def make_run(folder, tokenizer, **values):
     write_json(folder / "model.json", dataclasses.asdict(config))
     tokenizer.save(folder)
     Checkpoints(run_folder.checkpoint_folder(str(folder)),
-                {"model": run_folder.model_variables(model)}).save(9)
+                {"model": weights.model_variables(model)}).save(9)
     return model
 
 
@@ -60,8 +62,8 @@ def data_fixture(tmp_path_factory, tokenizer):
 def make_run_config(folder, data_dir, tokenizer, options=None, training=None, **fields):
     training = dict(batch_size=16, num_epochs=3.0, log_every=1, save_every=3, jit_compile=False,
                     keep_checkpoints=1, strategy="one_device") | (training or {})
-    return finetuning.FineTuningRunConfig(**dict(
-        data=finetuning.load_data(data_dir), model_dir=str(folder),
+    return FineTuningRunConfig(**dict(
+        data=TrainingData.load(data_dir, TASK), model_dir=str(folder),
         init_from=run_folder.FROM_SCRATCH, model=shape(tokenizer, 3, num_layers=1),
         fine_tuning=FineTuningConfig(**options or {}),
         optimizer=OptimizerConfig(learning_rate=1e-2, schedule="linear"),
@@ -98,7 +100,7 @@ def test_what_is_transferred(tmp_path, tokenizer, num_layers):
     task = task_data.TASKS["classification"]
     model = TaskModel(shape(tokenizer, 3), task, seed=1)
     fresh = arrays(model)
-    model.gpt.assign(run_folder.load_model(str(tmp_path / "run"))[0], num_layers)
+    model.gpt.assign(weights.load_model(str(tmp_path / "run"))[0], num_layers)
     taken = {f"gpt/block_{index}" for index in (range(2) if num_layers < 0 else range(num_layers))}
     table = "gpt/embedding/token/embeddings"
     for path, value in arrays(model).items():
@@ -130,7 +132,7 @@ def test_a_run_learns_and_keeps_its_best(tmp_path, data, tokenizer, form, metric
     assert list(validations) == list(range(4, 49, 4))
     scores = [row[f"validation/{metric}"] for row in validations.values()]
     assert outcome.best_step == list(validations)[int(np.argmax(scores))]
-    model, task, step = run_folder.load_task_model(config.model_dir)
+    model, task, step = weights.load_task_model(config.model_dir)
     assert (task, step) == (task_data.TASKS[form], outcome.best_step)
     assert run_folder.load_task(config.model_dir) == (task, task_data.MAX_LENGTH)
     predictor = Predictor(model, distribution.make_strategy("one_device"))
@@ -141,10 +143,10 @@ def test_a_run_learns_and_keeps_its_best(tmp_path, data, tokenizer, form, metric
 
 
 def test_a_fine_tuned_run_gives_its_special_rows_too(whole, tokenizer):
-    theirs = arrays(run_folder.load_task_model(whole[0].model_dir)[0])
+    theirs = arrays(weights.load_task_model(whole[0].model_dir)[0])
     model = TaskModel(whole[0].model, task_data.TASKS["scores"], seed=9)
     head = arrays(model.head)
-    model.gpt.assign(run_folder.load_model(whole[0].model_dir)[0])
+    model.gpt.assign(weights.load_model(whole[0].model_dir)[0])
     for path, value in arrays(model).items():
         expected = head[path] if path.startswith("task_head") else theirs[path]
         np.testing.assert_array_equal(value, expected, err_msg=path)
@@ -301,6 +303,6 @@ def test_a_folder_of_another_kind_of_run(tmp_path, data, tokenizer, whole):
     with pytest.raises(UserError, match="gpt_tf.finetune did not make"):
         finetune(make_run_config(tmp_path / "run", data["scores"], tokenizer))
     with pytest.raises(UserError, match="not a fine-tuned run"):
-        run_folder.load_task_model(str(tmp_path / "run"))
+        weights.load_task_model(str(tmp_path / "run"))
     with pytest.raises(UserError, match="other data"):
-        finetune(dataclasses.replace(whole[0], data=finetuning.load_data(data["scores"])))
+        finetune(dataclasses.replace(whole[0], data=TrainingData.load(data["scores"], TASK)))

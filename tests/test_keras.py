@@ -28,7 +28,7 @@ from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import joint_loss, language_model_loss, loss_names
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import weights
 from gpt_tf.training import distribution
 from gpt_tf.training.train_step import TrainStep
 from tests import corpora, task_data
@@ -320,7 +320,7 @@ def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
     (tmp_path / "run").mkdir()
     finetune(make_run_config(tmp_path / "run", data, tokenizer))
     classifier = GPTTextClassifier.from_preset(str(tmp_path / "run"))
-    ours, _, _ = run_folder.load_task_model(str(tmp_path / "run"))
+    ours, _, _ = weights.load_task_model(str(tmp_path / "run"))
     texts = ["the cat sat", "and the dog"]
     inputs = classifier.preprocessor(texts)
     lengths = inputs["padding_mask"].numpy().sum(axis=-1)

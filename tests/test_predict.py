@@ -16,7 +16,7 @@ from gpt_tf.data import records
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
 from gpt_tf.predict import PredictionConfig
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import weights
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
@@ -96,7 +96,7 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     monkeypatch.setattr(command, "_POOL", 2)  # 4 rows at once, the last 3 of 11 alone
     task, rows = TASKS[form], make_texts(form, 11)
     shortened = write_data(tmp_path / "data", tokenizer, task, rows)
-    model, *_ = run_folder.load_task_model(runs[form])
+    model, *_ = weights.load_task_model(runs[form])
     expected = task_data.predict(model, evaluation_batches(tmp_path / "data", "test", 5))
     source, target = write_input(tmp_path, form, rows, kind), str(tmp_path / "out.jsonl")
     command.predict(PredictionConfig(runs[form], input=source, output=target, probabilities=True,

@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
+from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.pictures import scatter_figure
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning, pretraining
-from gpt_tf.training.run import RunConfig, TrainingData
+from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
 MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
@@ -83,9 +83,9 @@ def test_fine_tuning_reads_its_data_folder_once(tmp_path, loads):
     data_dir, model_dir = str(tmp_path / "data"), str(tmp_path / "run")
     task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS["classification"])
     configs = {}
-    data = finetuning.load_data(data_dir)
+    data = TrainingData.load(data_dir, TASK)
     for seed in (1, 2):
-        configs[seed] = finetuning.FineTuningRunConfig(
+        configs[seed] = FineTuningRunConfig(
             data, f"{model_dir}-{seed}", run_folder.FROM_SCRATCH,
             dataclasses.replace(MODEL, num_special_tokens=3), OptimizerConfig(),
             dataclasses.replace(TRAINING, seed=seed), "", frozenset(), FineTuningConfig())

@@ -17,11 +17,11 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.data.manifest import LANGUAGE_MODEL
+from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK
 from gpt_tf.runs import run_folder
 from gpt_tf.training import distribution, finetuning, pretraining
 from gpt_tf.training.evaluator import Evaluator
-from gpt_tf.training.run import RunConfig, TrainingData
+from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
 with warnings.catch_warnings():
@@ -56,8 +56,8 @@ def finetune(folder, task, lm_coef):
     task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS[task])
     cluster = distribution.join("one_device")
     with cluster.owning(str(folder)):
-        finetuning.finetune(finetuning.FineTuningRunConfig(
-            finetuning.load_data(data_dir), str(folder), run_folder.FROM_SCRATCH,
+        finetuning.finetune(FineTuningRunConfig(
+            TrainingData.load(data_dir, TASK), str(folder), run_folder.FROM_SCRATCH,
             dataclasses.replace(MODEL, num_special_tokens=3), OptimizerConfig(),
             dataclasses.replace(TRAINING, profile_step=0), "--seed=0\n", frozenset(),
             FineTuningConfig(lm_coef=lm_coef)), cluster)

@@ -19,7 +19,7 @@ from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluation import zero_shot_scores
 from gpt_tf.evaluation.zero_shot_scores import best_threshold, chance_measures
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.pictures import zero_shot_figure
 from gpt_tf.tasks import metrics
@@ -168,7 +168,7 @@ def test_answers_file(data, run, tmp_path, tokenizer, task):
     assert header == ["index", "prediction"] + (
         ["score"] if task == "cola" else [f"score_{name}" for name in manifest.task.labels])
     assert [int(row[0]) for row in rows] == list(range(COUNTS[task]))
-    model, _ = run_folder.load_model(run)
+    model, _ = weights.load_model(run)
     for batch in evaluation_batches(data[task], SPLITS[task], 1):
         batch = {name: value.numpy() for name, value in batch.items()}
         row = rows[batch["source_rows"][0]]
@@ -183,7 +183,7 @@ def test_the_threshold_is_of_the_training_rows(data, run):
     """It parts them, and says what the other rows are."""
     measure(config(), run, [data["cola"]])
     threshold = saved(run, data["cola"], "validation")["checkpoints"][0]["threshold"]
-    model, _ = run_folder.load_model(run)
+    model, _ = weights.load_model(run)
     scores = {}
     for batch in evaluation_batches(data["cola"], "train", 1):
         batch = {name: value.numpy() for name, value in batch.items()}

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.data.padding import batch_width, pad
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.tasks.forms import SpecialTokens, build
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.predictor import Predictions, Predictor
@@ -33,7 +33,7 @@ class Answerer:
     def __init__(self, model_dir: str, batch_size: int):
         self.task, self._max_length = run_folder.load_task(model_dir)
         self._tokenizer = Tokenizer.load(model_dir)
-        model, _, _ = run_folder.load_task_model(model_dir)
+        model, _, _ = weights.load_task_model(model_dir)
         # Compiling takes longer than most inputs do.
         self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size

@@ -14,7 +14,7 @@ from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Found, fill
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer, files
 
 LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
@@ -60,7 +60,7 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
                 if name != openai.SPECIAL_ROWS}
         fill(openai.head_entries(model.head), head, os.path.join(source, kept.FILE))
     with atomic_folder(target) as folder:
-        run_folder.write_converted(folder, flags_text, model, max_length, tokenizer, step)
+        weights.write_converted(folder, flags_text, model, max_length, tokenizer, step)
     size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
             f"{found.config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
     return [f"{target}: a model of {size}" + (f", fine-tuned on {task.name}" if task else "")
@@ -86,11 +86,11 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
     """
     task, max_length, head = None, 0, []
     if run_folder.is_fine_tuned(source):
-        model, task, step = run_folder.load_task_model(source)
+        model, task, step = weights.load_task_model(source)
         _, max_length = run_folder.load_task(source)
         gpt, head = model.gpt, openai.head_entries(model.head)
     else:
-        gpt, step = run_folder.load_model(source)
+        gpt, step = weights.load_model(source)
     tokenizer = Tokenizer.load(source)
     _check_vocabulary(gpt.config, tokenizer, source, source)
     with atomic_folder(target) as folder:

@@ -9,7 +9,7 @@ import keras_nlp
 from gpt_tf.config import ModelConfig
 from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.gpt import GPT
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS
 
 _PACKAGE = "gpt_tf"
@@ -70,7 +70,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         backbone = cls(**dataclasses.asdict(run_folder.load_config(preset)) | kwargs)
         if load_weights:
-            backbone.gpt.assign(run_folder.load_model(preset)[0])
+            backbone.gpt.assign(weights.load_model(preset)[0])
         return backbone
 
     def enable_lora(self, rank, target_layer_names=None):

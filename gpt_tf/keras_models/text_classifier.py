@@ -18,7 +18,7 @@ from gpt_tf.keras_models.preprocessing import (
 from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.tasks.forms import CLASSIFICATION, num_sequences
 from gpt_tf.tasks.task import MOST_CLASSES, Task
 
@@ -87,7 +87,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             GPTTokenizer.from_preset(preset), length, form))
         classifier = cls(backbone, form=form, **kwargs)
         if load_weights and not is_new:
-            head = run_folder.load_task_model(preset)[0].head
+            head = weights.load_task_model(preset)[0].head
             for ours, theirs in zip(classifier.task_model.head.weights, head.weights, strict=True):
                 ours.assign(theirs)
         return classifier

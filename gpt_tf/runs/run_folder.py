@@ -1,4 +1,4 @@
-"""A run folder: what it holds, how a run starts in it, how its model is loaded from it.
+"""A run folder: what it holds, and how a run starts in it. No TensorFlow here.
 
   model.json        shape of the model (`config.ModelConfig`)
   task.json         of a fine-tuned run: its `task.Task`, and the longest sequence of its data
@@ -7,27 +7,28 @@
   tokenizer files   as in the data folder
   metrics.jsonl, tensorboard/
   checkpoints/      to go on from
-  best/             of a fine-tuned run: the weights of its best validation
+  best/             the weights of its best validation
+
+`weights` loads its model.
 """
 
+from collections.abc import Collection
 import contextlib
 import dataclasses
+import glob
 import os
-
-import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, read_json, read_text, write_json
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
-from gpt_tf.model.gpt import GPT
-from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 
 FROM_SCRATCH = "none"  # in place of a run folder to start from
+# Which of a run's weights: those of its best validation, or those of its newest checkpoint.
+BEST, NEWEST = "best", "newest"
 _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
@@ -44,8 +45,25 @@ def checkpoint_folder(model_dir: str) -> str:
 
 
 def best_folder(model_dir: str) -> str:
-    """Where a fine-tuned run keeps the weights of its best validation."""
+    """Where a run keeps the weights of its best validation."""
     return os.path.join(model_dir, "best")
+
+
+def weights_folder(model_dir: str, weights: str = BEST) -> str:
+    """Where the weights to load stand.
+
+    A run that has not validated, or is of converted weights, has none that are best: of those the
+    newest are taken, but for a fine-tuned run, whose weights are of a validation.
+
+    Args:
+      model_dir: the run folder.
+      weights: BEST or NEWEST.
+    """
+    best = best_folder(model_dir)
+    has_best = glob.glob(os.path.join(glob.escape(best), "ckpt-*.index"))
+    if weights == BEST and (has_best or is_fine_tuned(model_dir)):
+        return best
+    return checkpoint_folder(model_dir)
 
 
 def _parse_flags(text: str) -> dict[str, str]:
@@ -54,7 +72,7 @@ def _parse_flags(text: str) -> dict[str, str]:
     return {name.removeprefix("--"): value for name, _, value in parts}
 
 
-def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConfig,
+def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
           manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
 
@@ -70,10 +88,33 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
       UserError: the folder holds another run: other flags, another shape or other data.
     """
     command = _COMMANDS[manifest.kind]
+    check_same(model_dir, flags_text, resumable, model, manifest)
     path = os.path.join(model_dir, f"{command}.flags")
-    flags_text = f"{_DATA}{manifest.fingerprint}\n{flags_text}"
     if os.path.exists(path):
-        _check_same(path, flags_text, resumable, model_dir, model)
+        return
+    describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
+    with atomic_write(path) as stream:  # last: it says that the others are there
+        stream.write(_with_data(flags_text, manifest).encode("utf-8"))
+
+
+def _with_data(flags_text: str, manifest: Manifest) -> str:
+    return f"{_DATA}{manifest.fingerprint}\n{flags_text}"
+
+
+def check_same(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
+               manifest: Manifest) -> None:
+    """Sees that a folder holds no run, or the one that these values begin.
+
+    Args:
+      model_dir, flags_text, resumable, model, manifest: of `begin`.
+
+    Raises:
+      UserError: the folder holds another run: other flags, another shape or other data.
+    """
+    command = _COMMANDS[manifest.kind]
+    path = os.path.join(model_dir, f"{command}.flags")
+    if os.path.exists(path):
+        _check_same(path, _with_data(flags_text, manifest), resumable, model_dir, model)
         return
     if is_converted(model_dir):
         raise UserError(f"{model_dir} holds converted weights, which have no course to go on with: "
@@ -82,13 +123,19 @@ def begin(model_dir: str, flags_text: str, resumable: set[str], model: ModelConf
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
                         "name another --model_dir.")
-    _describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    with atomic_write(path) as stream:  # last: it says that the others are there
-        stream.write(flags_text.encode("utf-8"))
 
 
-def _describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
-              tokenizer: Tokenizer) -> None:
+def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
+             tokenizer: Tokenizer) -> None:
+    """Writes what a run folder says of its model.
+
+    Args:
+      model_dir: the run folder.
+      model: shape of the model.
+      task: of a fine-tuned run.
+      max_length: of a fine-tuned run, the longest sequence, in tokens, that it is trained for.
+      tokenizer: it is copied.
+    """
     write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
     if task:
         write_json(os.path.join(model_dir, _TASK), {
@@ -96,26 +143,13 @@ def _describe(model_dir: str, model: ModelConfig, task: Task | None, max_length:
     tokenizer.save(model_dir)
 
 
-def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max_length: int,
-                    tokenizer: Tokenizer, step: int) -> None:
-    """Makes the run folder of weights that no command here has trained.
+def mark_converted(model_dir: str, flags_text: str) -> None:
+    """Says that the weights are of no command that trains, which completes their run folder.
 
     Args:
-      model_dir: an empty folder.
+      model_dir: the run folder.
       flags_text: the flagfile of the command that converted them.
-      model: with its weights; a `TaskModel` makes a fine-tuned run.
-      max_length: of a fine-tuned run, the longest sequence, in tokens, that it was trained for.
-      tokenizer: the model's.
-      step: the update that the weights are of, as far as it is known.
-
-    Raises:
-      UserError: the folder cannot be written.
     """
-    task = model.task if isinstance(model, TaskModel) else None
-    config = model.gpt.config if task else model.config
-    _describe(model_dir, config, task, max_length, tokenizer)
-    folder = best_folder(model_dir) if task else checkpoint_folder(model_dir)
-    Checkpoints(folder, {"model": model_variables(model)}).save(step)
     with atomic_write(os.path.join(model_dir, _CONVERTED)) as stream:
         stream.write(flags_text.encode("utf-8"))
 
@@ -125,7 +159,7 @@ def is_converted(model_dir: str) -> bool:
     return os.path.exists(os.path.join(model_dir, _CONVERTED))
 
 
-def _check_same(path: str, flags_text: str, resumable: set[str], model_dir: str,
+def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
                 model: ModelConfig) -> None:
     before = _parse_flags(read_text(path, "the run's flagfile"))
     now = _parse_flags(flags_text)
@@ -160,13 +194,17 @@ def load_flags(model_dir: str) -> dict[str, str]:
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
 
-def load_config(model_dir: str) -> ModelConfig:
+def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
     """The shape of a run's model, which is no larger than its checkpoints.
+
+    Args:
+      model_dir: the run folder.
+      weights: BEST or NEWEST, those that will be loaded.
 
     Raises:
       UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
     """
-    config, folder = _read_config(model_dir), _weights_folder(model_dir)
+    config, folder = _read_config(model_dir), weights_folder(model_dir, weights)
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
         size = sum(entry.stat().st_size for entry in files if ".data-" in entry.name)
         if size and size < 4 * config.num_parameters:
@@ -175,8 +213,13 @@ def load_config(model_dir: str) -> ModelConfig:
                             f"{folder} have {size:,} bytes: take both from one run.")
         if size:
             return config
-    raise UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or start "
-                    "it again.")
+    raise no_checkpoint(folder)
+
+
+def no_checkpoint(folder: str) -> UserError:
+    """The error that there is no checkpoint in `folder`."""
+    return UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or start "
+                     "it again.")
 
 
 def _read_config(model_dir: str) -> ModelConfig:
@@ -219,58 +262,3 @@ def load_task(model_dir: str) -> tuple[Task, int]:
         raise UserError(f"{path} says a max_length of {length!r:.40}, and {_SHORTEST} to {limit} "
                         "tokens are what the run's model takes: fine-tune again.")
     return Task.from_json(value.get("task"), path), length
-
-
-def load_model(model_dir: str, dtype: str = "float32") -> tuple[GPT, int]:
-    """Builds a run's language model with the weights that it ended with.
-
-    Returns:
-      (GPT, step of the checkpoint): the newest; of a fine-tuned run, the best.
-
-    Raises:
-      UserError: the folder is not a run's, or has no checkpoint that is whole.
-    """
-    model = GPT(load_config(model_dir), dtype=dtype)
-    return model, _restore(model_dir, model)
-
-
-def load_task_model(model_dir: str, dtype: str = "float32") -> tuple[TaskModel, Task, int]:
-    """Builds a fine-tuned run's model with the weights of its best validation.
-
-    Returns:
-      (TaskModel, Task, step of the checkpoint).
-
-    Raises:
-      UserError: the folder is not a fine-tuned run's, or has no checkpoint that is whole.
-    """
-    task, _ = load_task(model_dir)
-    model = TaskModel(load_config(model_dir), task, dtype=dtype)
-    return model, task, _restore(model_dir, model)
-
-
-def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
-    """The checkpoints of a run's course, each of which can be restored into `model`.
-
-    Args:
-      model_dir: the run folder.
-      model: of `load_model` of the same folder.
-    """
-    return Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)})
-
-
-def _weights_folder(model_dir: str) -> str:
-    return best_folder(model_dir) if is_fine_tuned(model_dir) else checkpoint_folder(model_dir)
-
-
-def _restore(model_dir: str, model: GPT | TaskModel) -> int:
-    folder = _weights_folder(model_dir)
-    step = Checkpoints(folder, {"model": model_variables(model)}).restore_latest()
-    if step is None:
-        raise UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or "
-                        "start it again.")
-    return step
-
-
-def model_variables(model: GPT | TaskModel) -> dict[str, tf.Variable]:
-    """Name -> `tf.Variable` of every weight, as checkpoints hold them."""
-    return {variable.path: variable.value for variable in model.trainable_variables}

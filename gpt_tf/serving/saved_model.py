@@ -14,7 +14,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, explain_disk_errors, lock_folder, tidy_folder
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.serving.graph_tokenizer import LANGUAGE
 from gpt_tf.serving.language_model_signatures import LanguageModelServing
 from gpt_tf.serving.signatures import Signature, TextTables
@@ -49,9 +49,9 @@ def build(model_dir: str) -> Served:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
     if run_folder.is_fine_tuned(model_dir):
-        model, _, step = run_folder.load_task_model(model_dir)
+        model, _, step = weights.load_task_model(model_dir)
     else:
-        model, step = run_folder.load_model(model_dir)
+        model, step = weights.load_model(model_dir)
     tokenizer = Tokenizer.load(model_dir)
     text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
     # Both stay here until all is traced: a method's tf.function does not keep its object.
@@ -63,7 +63,7 @@ def build(model_dir: str) -> Served:
         signatures, default = signatures | task.signatures(), "classify"
     root = tf.Module(name="gpt_tf")
     # The variables alone: whoever loads them needs no layers of ours.
-    root.weights = run_folder.model_variables(model)
+    root.weights = weights.model_variables(model)
     root.text = text
     traced = {name: _trace(signature) for name, signature in signatures.items()}
     return Served(root, traced | {DEFAULT: traced[default]}, step)

@@ -6,28 +6,20 @@ import gc
 import os
 from typing import NamedTuple
 
-from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import write_json
-from gpt_tf.config import FineTuningConfig
 from gpt_tf.data.batches import evaluation_batches, task_batches
-from gpt_tf.data.manifest import TASK, Manifest
+from gpt_tf.data.manifest import Manifest
 from gpt_tf.model.objectives import joint_loss, loss_names
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import pictures, run_folder
+from gpt_tf.runs import pictures, run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.predictor import Predictions, Predictor
-from gpt_tf.training.run import Run, RunConfig, TrainingData, start_run
-
-
-@dataclasses.dataclass(frozen=True)
-class FineTuningRunConfig(RunConfig):
-    """What a run of fine-tuning is."""
-
-    fine_tuning: FineTuningConfig
+from gpt_tf.training.run import Run, start_run
+from gpt_tf.training.run_config import FineTuningRunConfig, validation_splits
 
 
 class Outcome(NamedTuple):
@@ -36,25 +28,6 @@ class Outcome(NamedTuple):
     total: int
     best_step: int
     scores: dict[str, float]
-
-
-def load_data(data_dir: str) -> TrainingData:
-    """Reads a data folder that fine-tuning can use.
-
-    Raises:
-      UserError: data of another kind, another tokenizer beside it, or nothing to validate on.
-    """
-    data = TrainingData.load(data_dir, TASK)
-    if not validation_splits(data.manifest):
-        raise UserError(f"{data_dir} has no labelled validation split, and the best weights are "
-                        "chosen on one: build it with --validation_fraction.")
-    return data
-
-
-def validation_splits(manifest: Manifest) -> list[str]:
-    """The labelled splits named validation..., the one that chooses the best weights first."""
-    return sorted(name for name, split in manifest.splits.items()
-                  if name.startswith("validation") and split.labelled and split.records)
 
 
 def picture(task: Task, predictions: Predictions):
@@ -131,7 +104,6 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
       UserError: data, flags and folders do not fit together, or the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
-    _check_fit(config)
     config = _count_in_updates(config)
     data, training, options = config.data, config.training, config.fine_tuning
 
@@ -146,7 +118,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                     take_over)
     with cluster.together():
         best = BestCheckpoint(run_folder.best_folder(config.model_dir),
-                              run_folder.model_variables(run.model), _score_names(data.manifest),
+                              weights.model_variables(run.model), _score_names(data.manifest),
                               writes=cluster.is_chief)
     if not run.is_finished:
         _announce(run)
@@ -158,22 +130,6 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                                    config.total_steps, run.start, cluster.share, data.manifest),
                       TaskValidation(run, reporter, best), names)
     return Outcome(config.total_steps, best.step, best.scores)
-
-
-def _check_fit(config: FineTuningRunConfig) -> None:
-    """Sees that data, model and the run it starts from fit together.
-
-    Raises:
-      UserError: sequences too long, or more blocks to take over than there are.
-    """
-    length, limit = config.data.manifest.sequence_length, config.model.max_sequence_length
-    if length > limit:
-        raise UserError(f"{config.data.folder} has sequences of up to {length} tokens and the "
-                        f"model takes {limit}: build the data with --max_length={limit}.")
-    layers = config.fine_tuning.transfer_layers
-    if not config.is_from_scratch and layers > config.model.num_layers:
-        raise UserError(f"--transfer_layers={layers}: {config.init_from} has "
-                        f"{config.model.num_layers} blocks.")
 
 
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 import functools
 import itertools
 
-from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.data.batches import evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
@@ -13,7 +12,8 @@ from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
-from gpt_tf.training.run import Run, RunConfig, start_run
+from gpt_tf.training.run import Run, start_run
+from gpt_tf.training.run_config import RunConfig
 
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
@@ -75,7 +75,6 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
       UserError: data, flags and run folder do not fit together, or the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
-    _check_length(config)
     data, training = config.data, config.training
     run = start_run(
         config, cluster,
@@ -89,17 +88,6 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
                                     cluster.share, data.manifest),
                       LanguageModelValidation(run, reporter))
     return config.total_steps
-
-
-def _check_length(config: RunConfig) -> None:
-    """Raises UserError if the windows of the data are longer than the model's."""
-    length, limit = config.data.manifest.sequence_length, config.model.max_sequence_length
-    if length > limit:
-        remedy = "build the data with a smaller --sequence_length."
-        if config.is_from_scratch:
-            remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
-        raise UserError(f"{config.data.folder} has windows of {length} tokens and "
-                        f"--max_sequence_length={limit}: {remedy}")
 
 
 def _announce(run: Run) -> None:

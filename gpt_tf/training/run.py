@@ -1,4 +1,4 @@
-"""A training run: what it is, how it starts, and how it trains.
+"""A training run: how it starts, and how it trains; what it is stands in `run_config`.
 
 What `pretraining` and `finetuning` have in common. Each adds its model, what it takes over of
 another run's weights, its loss, its batches and its validation.
@@ -9,92 +9,20 @@ import contextlib
 import dataclasses
 from importlib.util import find_spec
 
-from gpt_tf.common.errors import UserError
-from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig
 from gpt_tf.data.batches import Batches
-from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import LossFunction
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
-from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.distribution import Cluster, check_batch_size
+from gpt_tf.training.run_config import RunConfig
 from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.trainer import Trainer
 
-# What a kind of data is for, and the command that makes it.
-_PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
-             TASK: ("fine-tuning", "python -m pipelines.build_task")}
-
 _PROFILE_PLUGINS = ("xprof", "tensorboard_plugin_profile")  # its new name and its old one
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """A data folder to train on: its path, and what it says of itself, read once."""
-
-    folder: str
-    manifest: Manifest
-    tokenizer: Tokenizer
-
-    @classmethod
-    def load(cls, folder: str, kind: str) -> "TrainingData":
-        """Reads the manifest and the tokenizer of a data folder.
-
-        Args:
-          folder: the data folder.
-          kind: of the data, LANGUAGE_MODEL or TASK.
-
-        Raises:
-          UserError: data of another kind, or another tokenizer beside it.
-        """
-        purpose, command = _PURPOSES[kind]
-        manifest = Manifest.load(folder)
-        if manifest.kind != kind:
-            raise UserError(f"{folder} holds data of kind {manifest.kind!r}; {purpose} needs the "
-                            f"output of {command}.")
-        tokenizer = Tokenizer.load(folder)
-        if (tokenizer.fingerprint, tokenizer.vocabulary_size) != (
-                manifest.tokenizer_fingerprint, manifest.vocabulary_size):
-            raise UserError(f"The tokenizer in {folder} is not the one its data was made with: "
-                            f"build the folder again with {command}.")
-        return cls(folder, manifest, tokenizer)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """What a run is: on what, where, from what, and every value of the paper."""
-
-    data: TrainingData
-    model_dir: str
-    init_from: str  # a run folder, or run_folder.FROM_SCRATCH
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    training: TrainingConfig
-    flags_text: str  # the resolved flagfile
-    resumable: frozenset[str]  # flags that may change when the run goes on
-
-    @property
-    def is_from_scratch(self) -> bool:
-        """Whether the seed decides all initial weights."""
-        return self.init_from == run_folder.FROM_SCRATCH
-
-    @property
-    def settings(self) -> dict[str, bool | float | str]:
-        """The values of the flags, by name, that runs may be compared by."""
-        parts = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        return {"data_dir": self.data.folder, "init_from": self.init_from} | {
-            field.name: getattr(part, field.name)
-            for part in parts if isinstance(part, Options)
-            for field in dataclasses.fields(part) if "help" in field.metadata}
-
-    @property
-    def total_steps(self) -> int:
-        """Updates of the whole run."""
-        return self.training.total_steps(self.data.manifest.splits["train"].records)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +117,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     Raises:
       UserError: data, flags and folders do not fit together.
     """
-    _check_tokenizer(config)
+    config.check()
     training = config.training
     check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
     with cluster.strategy.scope():
@@ -198,7 +126,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
                          training.jit_compile)
     checkpoints = Checkpoints(
         run_folder.checkpoint_folder(config.model_dir),
-        {"model": run_folder.model_variables(model), **optimizer.moments()},
+        {"model": weights.model_variables(model), **optimizer.moments()},
         training.keep_checkpoints, writes=cluster.is_chief)
 
     # How a run starts:
@@ -212,14 +140,5 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
                              config.data.manifest, config.data.tokenizer)
     start = cluster.restore_latest(checkpoints)
     if start == 0 and not config.is_from_scratch:
-        take_over(model, run_folder.load_model(config.init_from)[0])
+        take_over(model, weights.load_model(config.init_from)[0])
     return Run(config, cluster, model, optimizer, checkpoints, start)
-
-
-def _check_tokenizer(config: RunConfig) -> None:
-    """Raises UserError unless the run it starts from has the tokenizer of the data."""
-    if config.is_from_scratch:
-        return
-    if Tokenizer.load(config.init_from).fingerprint != config.data.tokenizer.fingerprint:
-        raise UserError(f"{config.data.folder} was made with another tokenizer than "
-                        f"{config.init_from}: build it again with --tokenizer={config.init_from}.")

@@ -19,7 +19,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.interop import conversion, huggingface
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.tokenizer import Tokenizer
 
@@ -51,7 +51,7 @@ def _run(folder, shape, **values) -> GPT:
     (folder / "model.json").write_text(json.dumps(dataclasses.asdict(config)))
     _tokenizer(size).save(folder)
     Checkpoints(run_folder.checkpoint_folder(str(folder)),
-                {"model": run_folder.model_variables(model)}).save(1)
+                {"model": weights.model_variables(model)}).save(1)
     return model
 
 
@@ -132,7 +132,7 @@ def test_other_ways_in_which_transformers_saves(tmp_path, saved):
     told = conversion.import_run("huggingface", str(tmp_path / "theirs"), str(tmp_path / "run"),
                                  None, "")
     assert any(f"arrays are {saved}" in line for line in told) == (saved != "trunk alone")
-    ours, _ = run_folder.load_model(str(tmp_path / "run"))
+    ours, _ = weights.load_model(str(tmp_path / "run"))
     trunk = getattr(theirs, "transformer", theirs).to(torch.float32)
     token_ids = np.random.default_rng(3).integers(0, size, [2, positions])
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_the_special_tokens_rows_survive_transformers(tmp_path):
     theirs.save_pretrained(tmp_path / "again")
     _tokenizer(size).save(tmp_path / "again", layout="huggingface")
     conversion.import_run("huggingface", str(tmp_path / "again"), str(tmp_path / "back"), None, "")
-    before, after = (run_folder.load_model(str(tmp_path / name))[0] for name in ("run", "back"))
+    before, after = (weights.load_model(str(tmp_path / name))[0] for name in ("run", "back"))
     assert after.config == before.config
     for one, other in zip(before.trainable_variables, after.trainable_variables):
         assert one.numpy().tobytes() == other.numpy().tobytes(), one.path

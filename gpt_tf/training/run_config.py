@@ -1,0 +1,138 @@
+"""What a training run is: its data, its folders, and every value of the paper. No TensorFlow here.
+
+So all that JSON and the file system can tell is checked before TensorFlow is imported.
+"""
+
+import dataclasses
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, Options, TrainingConfig
+from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import Tokenizer
+
+# What a kind of data is for, and the command that makes it.
+_PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
+             TASK: ("fine-tuning", "python -m pipelines.build_task")}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """A data folder to train on: its path, and what it says of itself, read once."""
+
+    folder: str
+    manifest: Manifest
+    tokenizer: Tokenizer
+
+    @classmethod
+    def load(cls, folder: str, kind: str) -> "TrainingData":
+        """Reads the manifest and the tokenizer of a data folder.
+
+        Args:
+          folder: the data folder.
+          kind: of the data, LANGUAGE_MODEL or TASK.
+
+        Raises:
+          UserError: data of another kind, another tokenizer beside it, or of a task nothing to
+            validate on.
+        """
+        purpose, command = _PURPOSES[kind]
+        manifest = Manifest.load(folder)
+        if manifest.kind != kind:
+            raise UserError(f"{folder} holds data of kind {manifest.kind!r}; {purpose} needs the "
+                            f"output of {command}.")
+        tokenizer = Tokenizer.load(folder)
+        if (tokenizer.fingerprint, tokenizer.vocabulary_size) != (
+                manifest.tokenizer_fingerprint, manifest.vocabulary_size):
+            raise UserError(f"The tokenizer in {folder} is not the one its data was made with: "
+                            f"build the folder again with {command}.")
+        if kind == TASK and not validation_splits(manifest):
+            raise UserError(f"{folder} has no labelled validation split, and the best weights are "
+                            "chosen on one: build it with --validation_fraction.")
+        return cls(folder, manifest, tokenizer)
+
+
+def validation_splits(manifest: Manifest) -> list[str]:
+    """The labelled splits named validation..., the one that chooses the best weights first."""
+    return sorted(name for name, split in manifest.splits.items()
+                  if name.startswith("validation") and split.labelled and split.records)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What a run is: on what, where, from what, and every value of the paper."""
+
+    data: TrainingData
+    model_dir: str
+    init_from: str  # a run folder, or run_folder.FROM_SCRATCH
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    flags_text: str  # the resolved flagfile
+    resumable: frozenset[str]  # flags that may change when the run goes on
+
+    @property
+    def is_from_scratch(self) -> bool:
+        """Whether the seed decides all initial weights."""
+        return self.init_from == run_folder.FROM_SCRATCH
+
+    @property
+    def settings(self) -> dict[str, bool | float | str]:
+        """The values of the flags, by name, that runs may be compared by."""
+        parts = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return {"data_dir": self.data.folder, "init_from": self.init_from} | {
+            field.name: getattr(part, field.name)
+            for part in parts if isinstance(part, Options)
+            for field in dataclasses.fields(part) if "help" in field.metadata}
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.training.total_steps(self.data.manifest.splits["train"].records)
+
+    def check(self) -> None:
+        """Sees that data, model, the run folder and the run it starts from fit together.
+
+        Raises:
+          UserError: they do not.
+        """
+        run_folder.check_same(self.model_dir, self.flags_text, self.resumable, self.model,
+                              self.data.manifest)
+        if not self.is_from_scratch:
+            theirs = Tokenizer.load(self.init_from)
+            if theirs.fingerprint != self.data.tokenizer.fingerprint:
+                raise UserError(f"{self.data.folder} was made with another tokenizer than "
+                                f"{self.init_from}: build it again with "
+                                f"--tokenizer={self.init_from}.")
+        self._check_length()
+
+    def _check_length(self) -> None:
+        """Raises UserError if the windows of the data are longer than the model's."""
+        length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
+        if length > limit:
+            remedy = "build the data with a smaller --sequence_length."
+            if self.is_from_scratch:
+                remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
+            raise UserError(f"{self.data.folder} has windows of {length} tokens and "
+                            f"--max_sequence_length={limit}: {remedy}")
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningRunConfig(RunConfig):
+    """What a run of fine-tuning is."""
+
+    fine_tuning: FineTuningConfig
+
+    def check(self) -> None:
+        """See `RunConfig.check`; nor are more blocks taken over than there are."""
+        super().check()
+        layers = self.fine_tuning.transfer_layers
+        if not self.is_from_scratch and layers > self.model.num_layers:
+            raise UserError(f"--transfer_layers={layers}: {self.init_from} has "
+                            f"{self.model.num_layers} blocks.")
+
+    def _check_length(self) -> None:
+        length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
+        if length > limit:
+            raise UserError(f"{self.data.folder} has sequences of up to {length} tokens and the "
+                            f"model takes {limit}: build the data with --max_length={limit}.")
