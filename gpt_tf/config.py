@@ -55,6 +55,12 @@ class Options:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields whose values are not their defaults."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+                if getattr(self, field.name) != field.default}
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shlex
 import sys
 import tempfile
 from typing import TextIO, TypeVar
@@ -121,6 +122,16 @@ def flagfile_text(**values) -> str:
         (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
         for flag in sorted(_own_flags(), key=lambda f: f.name)
         if flag.value is not None and flag.name not in ("flagfile", "undefok"))
+
+
+def command_line(module: str, **values: object) -> str:
+    """A command with flags, as a shell takes it.
+
+    >>> command_line("pipelines.build_corpus", input="my books/*.txt", output_dir="data")
+    "python -m pipelines.build_corpus --input='my books/*.txt' --output_dir=data"
+    """
+    return " ".join([f"python -m {module}", *(
+        f"--{name}={shlex.quote(str(value))}" for name, value in values.items())])
 
 
 @contextlib.contextmanager
