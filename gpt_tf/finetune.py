@@ -96,8 +96,9 @@ def main() -> None:
             scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
             print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
                   f"{outcome.best_step}: {scores}.")
-        print(f"Next: python -m gpt_tf.evaluate --model_dir={folders[0]} --data_dir={data.folder}"
-              f"\n      python -m gpt_tf.predict --model_dir={folders[0]} < sentences.txt")
+        evaluate = cli.command_line("gpt_tf.evaluate", model_dir=folders[0], data_dir=data.folder)
+        predict = cli.command_line("gpt_tf.predict", model_dir=folders[0])
+        print(f"Next: {evaluate}\n      {finetuning.example(data)} | {predict}")
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ def main() -> None:
     cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
         total = pretraining.pretrain(config, cluster)
-        print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
-              f"--model_dir={model_dir} --prompt='It was a dark'")
+        print(f"{model_dir} is finished: {total} updates. Next: " + cli.command_line(
+            "gpt_tf.generate", model_dir=model_dir, prompt=pretraining.opening(data)))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Run, start_run
-from gpt_tf.training.run_config import RunConfig
+from gpt_tf.training.run_config import RunConfig, TrainingData
 
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
 _SAMPLE_NEW_TOKENS = 48
+_OPENING_WORDS = 5
 # What TensorBoard shows side by side.
 _CHARTS = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "perplexity")}
 
@@ -88,6 +89,13 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
                                     cluster.share, data.manifest),
                       LanguageModelValidation(run, reporter))
     return config.total_steps
+
+
+def opening(data: TrainingData) -> str:
+    """The first words of the validation text, for a model to go on with: "It was the best of"."""
+    batch = next(iter(evaluation_batches(data.folder, "validation", 1, manifest=data.manifest)))
+    tokens = batch["token_ids"].numpy()[0, :_SAMPLE_PROMPT_TOKENS]
+    return " ".join(data.tokenizer.decode(tokens.tolist()).split()[:_OPENING_WORDS])
 
 
 def _announce(run: Run) -> None:
