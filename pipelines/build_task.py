@@ -38,7 +38,7 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.run_config import validation_splits
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
-from pipelines.building.plan import TRAIN
+from pipelines.building.plan import TRAIN, VALIDATION
 from pipelines.tasks.encoding import RowEncoding
 from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
@@ -89,11 +89,11 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
       UserError: anything wrong with task, input, tokenizer, flags or folder.
     """
     start = time.monotonic()
-    run = _model_of(config.tokenizer)
-    if config.max_length is None:
-        config = dataclasses.replace(config, max_length=(run or ModelConfig()).max_sequence_length)
-    folder = DataFolder(config, command="pipelines.build_task")
-    maker = _make_maker(config)
+    model = _model_of(config.tokenizer) or ModelConfig()
+    settled = dataclasses.replace(
+        config, max_length=config.max_length or model.max_sequence_length)
+    folder = DataFolder(settled, command="pipelines.build_task")
+    maker = _make_maker(settled)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
     maker.input.open()  # what is missing is named before anything starts
@@ -140,8 +140,9 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
 def _next_step(config: TaskConfig, manifest: Manifest) -> str:
     """What to type next, of a run with this tokenizer where there is one."""
     if not config.zero_shot and not (TRAIN in manifest.splits and validation_splits(manifest)):
-        return ("Fine-tuning needs labelled rows to train on and others to validate on: give "
-                "them in --input, or a --validation_fraction.")
+        missing = VALIDATION if TRAIN in manifest.splits else TRAIN
+        return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
+                "to --input, or for validation a --validation_fraction.")
     runs = [config.tokenizer, *sorted(glob.glob("runs/*"), key=os.path.getmtime, reverse=True)]
     run = next((each for each in runs if _is_pretrained(each, manifest)), None)
     again = config.given | {"overwrite": True}

@@ -14,6 +14,7 @@ from gpt_tf.common.names import unused
 from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training.pretraining import small_text_note
 from pipelines import build_corpus, build_task, story_tasks, train_bpe
 from pipelines.building import frame
 from pipelines.corpus import next_run
@@ -89,6 +90,12 @@ def test_durations(minutes, said, monkeypatch):
     monkeypatch.setattr(next_run, "speed",
                         lambda: operations / minutes / 60 / next_run._EFFICIENCY)
     assert next_run.duration("small_text.flags", of_tokens(10**6)) == said
+
+
+def test_a_text_too_small_for_the_model():
+    assert small_text_note(1000, 1000) == ""
+    note = small_text_note(921_088, 160_212)
+    assert "160,212 training tokens for 921,088 parameters" in note and note.count(". ") == 0
 
 
 def test_speed_takes_a_tenth_of_a_second():
@@ -185,6 +192,7 @@ def test_after_build_task_with_a_tokenizer(folder, tokenizer_dir, capsys):
     assert (first, second) == ("pipelines.build_corpus", "pipelines.build_task")
     assert corpus == {"input": "*.txt", "tokenizer": tokenizer, "output_dir": "data/text"}
     assert again["tokenizer"] == "runs/text" and again["overwrite"] == "True"
+    assert "max_length" not in again  # the run decides
     (folder / "runs").mkdir()
     (folder / "run").rename(folder / "runs" / "text")
     build_rows(tokenizer=tokenizer, overwrite=True)
@@ -199,7 +207,7 @@ def test_rows_to_validate_on_are_asked_for(folder, capsys):
     (folder / "rows" / "dev.tsv").unlink()
     build_rows(tokenizer="run", validation_fraction=0.0)
     out = capsys.readouterr().out
-    assert "Fine-tuning needs labelled rows to train on and others to validate on" in out
+    assert "There is no validation split with labels, which fine-tuning needs" in out
     assert "Next" not in out
 
 

@@ -98,10 +98,22 @@ def opening(data: TrainingData) -> str:
     return " ".join(data.tokenizer.decode(tokens.tolist()).split()[:_OPENING_WORDS])
 
 
+def small_text_note(parameters: int, tokens: int) -> str:
+    """What is to be expected where a text has fewer tokens than the model parameters; else ""."""
+    if tokens >= parameters:
+        return ""
+    return (f"The text is small for this model, {tokens:,} training tokens for {parameters:,} "
+            "parameters: it will learn them by heart, and from then on validation gets worse; give "
+            "more text, a smaller model (as in small_text.flags), or let it end in time "
+            "(--early_stopping=3).")
+
+
 def _announce(run: Run) -> None:
     config, manifest = run.config, run.config.data.manifest
     size, length = config.training.batch_size, manifest.sequence_length
-    run.announce(f"{config.model.num_parameters:,} parameters; "
-                 f"{manifest.splits['train'].tokens:,} training tokens; updates of {size} x "
+    parameters, tokens = config.model.num_parameters, manifest.splits["train"].tokens
+    run.announce(f"{parameters:,} parameters; {tokens:,} training tokens; updates of {size} x "
                  f"{length} = {size * length:,} tokens on "
                  f"{run.cluster.strategy.num_replicas_in_sync} device(s)")
+    if note := small_text_note(parameters, tokens):
+        print(note, flush=True)
