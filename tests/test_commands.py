@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,8 @@ def folder(tmp_path_factory):
                 f"--tokenizer={folder}/bpe", f"--output_dir={folder}/data", "--sequence_length=32")
     out, _ = run_process(*pretraining(folder, "run"))
     assert "is finished: 12 updates" in out
+    # The prompt is the data's own text.
+    assert re.search(r"Next: python -m gpt_tf.generate --model_dir=\S+ --prompt='?(\w+ )*\w+", out)
     return folder
 
 

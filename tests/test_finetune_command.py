@@ -3,11 +3,13 @@
 import json
 import re
 import signal
+import subprocess
 import time
 
 import pytest
 
 from tests import corpora, task_data
+from tests.commands import run_command
 from tests.test_commands import run, start
 from tests.test_finetuning import assert_same_tensors, make_run
 
@@ -26,7 +28,9 @@ def folder_fixture(tmp_path_factory, tokenizer):
     out, _ = finetune(folder, "run")
     assert "24 updates" in out and "validation/accuracy" in out
     assert f"python -m gpt_tf.evaluate --model_dir={folder}/run --data_dir={folder}/data" in out
-    assert f"python -m gpt_tf.predict --model_dir={folder}/run" in out
+    rows = re.search(rf"(printf .*) \| python -m gpt_tf.predict --model_dir={folder}/run\n", out)[1]
+    shown = subprocess.run(rows, shell=True, text=True, capture_output=True, check=True).stdout
+    assert run_command("gpt_tf.predict", f"--model_dir={folder}/run", stdin=shown).code == 0
     return folder
 
 
