@@ -8,11 +8,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-# Text of your own: make quickstart CORPUS='books/*.txt'
+# Text of your own: make quickstart CORPUS='books/*.txt', and MERGES=max where it is short.
 CORPUS ?=
 QUICKSTART ?= quickstart$(if $(CORPUS),-own)
 MERGES ?= $(if $(CORPUS),4000,1500)
 PROMPT ?= $(if $(CORPUS),It was,This is the story of)
+FLAGS = $(if $(CORPUS),small_text,quickstart).flags
 TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 
 # A server's whole program: TensorFlow, the exported folder, texts in, labels out.
@@ -70,7 +71,7 @@ quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
 	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)$(if $(CORPUS),,; feeling-data and feeling (the task and its classifier), exported (the SavedModel))."
 	@echo "Next:"
 	@echo "  $(VENV)/bin/tensorboard --logdir $(QUICKSTART)"
-	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='...'"
+	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='$(PROMPT)'"
 	@$(if $(CORPUS),,echo "  echo 'A dog ran off with the hat of Tom.' | $(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling --probabilities")
 	@$(if $(CORPUS),,echo "  $(VENV)/bin/saved_model_cli show --dir $(QUICKSTART)/exported/1 --all")
 	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
@@ -86,7 +87,7 @@ quickstart-pretrain: $(VENV)/.complete
 	$(RUN) -m pipelines.build_corpus --input='$(TEXT)' --tokenizer=$(QUICKSTART)/bpe \
 	  --output_dir=$(QUICKSTART)/data --sequence_length=256 --overwrite
 	@echo "== 4. Pre-training"
-	$(RUN) -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/quickstart.flags \
+	$(RUN) -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/$(FLAGS) \
 	  --data_dir=$(QUICKSTART)/data --model_dir=$(QUICKSTART)/run
 	@echo "== 5. Held-out perplexity, beside a smoothed trigram's on the same tokens"
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/run --data_dir=$(QUICKSTART)/data --trigram \

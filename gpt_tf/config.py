@@ -58,6 +58,12 @@ class Options:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields whose values are not their defaults."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+                if getattr(self, field.name) != field.default}
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -101,7 +107,8 @@ class ModelConfig(Options):
     num_heads: int = option(12, "Attention heads per block; must divide --hidden_dim.", at_least=1)
     hidden_dim: int = option(768, "Width of the residual stream.", at_least=1)
     intermediate_dim: int = option(3072, "Inner width of the feed-forward layers.", at_least=1)
-    max_sequence_length: int = option(512, "Number of learned positions, in tokens.", at_least=1)
+    max_sequence_length: int = option(512, "Number of learned positions, in tokens; 0: as many as "
+                                           "the windows of the data have.", at_least=1)
     dropout: float = option(0.1, "Dropout rate on the output of each sub-layer.",
                             at_least=0, below=1)
     embedding_dropout: float = option(0.1, "Dropout rate on the summed embeddings.",
@@ -119,6 +126,8 @@ class ModelConfig(Options):
     # What a run that starts from another's weights may choose anew.
     NOT_SHAPE: ClassVar[tuple[str, ...]] = (
         "dropout", "embedding_dropout", "attention_dropout", "initializer_range")
+    # Where the flag is 0, the data, or the run that another starts from, says the value.
+    FROM_DATA: ClassVar[tuple[str, ...]] = ("max_sequence_length",)
 
     def __post_init__(self):
         super().__post_init__()

@@ -58,8 +58,8 @@ def main() -> None:
         return
     print("\n".join(conversion.import_run(origin, source, target, config.num_heads,
                                           cli.flagfile_text())))
-    print(f"Next: python -m gpt_tf.generate --model_dir={target} --prompt='It was a dark'\n"
-          f"      python -m gpt_tf.finetune --init_from={target} --data_dir=... --model_dir=...")
+    print("Next: " + cli.command_line("gpt_tf.generate", model_dir=target, prompt="It was a dark")
+          + f"\nFor a task, give {target} as --tokenizer to pipelines.build_task.")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from gpt_tf.config import (
     TrainingConfig,
     option,
 )
-from gpt_tf.data.manifest import TASK
+from gpt_tf.data.manifest import TASK, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import SPECIAL_TOKENS
 from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
@@ -45,18 +45,20 @@ _RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
-def model_config(init_from: str, vocabulary_size: int) -> ModelConfig:
-    """The model's shape and dropouts: the flags', or those of the run of --init_from.
+def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
+    """The model's shape and dropouts: the flags' and the data's, or those of --init_from's run.
 
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
     if init_from == run_folder.FROM_SCRATCH:
-        return cli.from_flags(ModelConfig, vocabulary_size=vocabulary_size,
+        positions = cli.value_or("max_sequence_length", manifest.sequence_length)
+        return cli.from_flags(ModelConfig, vocabulary_size=manifest.vocabulary_size,
+                              max_sequence_length=positions,
                               num_special_tokens=len(SPECIAL_TOKENS))
     values = dataclasses.asdict(run_folder.load_config(init_from))
     return cli.adopt(ModelConfig, values | {"num_special_tokens": len(SPECIAL_TOKENS)},
-                     init_from, free=ModelConfig.NOT_SHAPE)
+                     init_from, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
 def _run_config(data: TrainingData, model: ModelConfig, model_dir: str,
@@ -77,7 +79,7 @@ def main() -> None:
     runs, training = cli.from_flags(FineTuningRuns), cli.from_flags(TrainingConfig)
     model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
     data = TrainingData.load(runs.data_dir, TASK)
-    model = model_config(runs.init_from, data.manifest.vocabulary_size)
+    model = model_config(runs.init_from, data.manifest)
     folders = [model_dir] if count == 1 else [
         os.path.join(model_dir, f"run-{seed}") for seed in range(first, first + count)]
     configs = {seed: _run_config(data, model, folder, seed)
@@ -94,8 +96,9 @@ def main() -> None:
         else:
             outcome = finetuning.finetune(configs[first], cluster)
             print(f"{model_dir} is finished: {outcome}")
-        print(f"Next: python -m gpt_tf.evaluate --model_dir={folders[0]} --data_dir={data.folder}"
-              f"\n      python -m gpt_tf.predict --model_dir={folders[0]} < sentences.txt")
+        evaluate = cli.command_line("gpt_tf.evaluate", model_dir=folders[0], data_dir=data.folder)
+        predict = cli.command_line("gpt_tf.predict", model_dir=folders[0])
+        print(f"Next: {evaluate}\n      {finetuning.example(data)} | {predict}")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,12 @@ def _model(data: TrainingData, init_from: str) -> ModelConfig:
       UserError: a flag contradicts the run, or the values do not fit together.
     """
     if init_from == run_folder.FROM_SCRATCH:
-        return cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size)
+        positions = cli.value_or("max_sequence_length", data.manifest.sequence_length)
+        return cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
+                              max_sequence_length=positions)
     values = dataclasses.asdict(run_folder.load_config(init_from))
     return cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
-                     free=ModelConfig.NOT_SHAPE)
+                     free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
 def main() -> None:
@@ -65,8 +67,9 @@ def main() -> None:
     cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
         outcome = pretraining.pretrain(config, cluster)
-        print(f"{model_dir} is finished: {outcome}\nNext: python -m gpt_tf.generate "
-              f"--model_dir={model_dir} --prompt='It was a dark'")
+        generate = cli.command_line("gpt_tf.generate", model_dir=model_dir,
+                                    prompt=pretraining.opening(data))
+        print(f"{model_dir} is finished: {outcome}\nNext: {generate}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from gpt_tf.data.manifest import Manifest
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
+from pipelines.corpus import next_run
 from pipelines.corpus.corpus import InputConfig
 from pipelines.corpus.plan import plan_corpus, shards_of
 
@@ -88,14 +89,34 @@ def _print_summary(config: CorpusConfig, built: Built, seconds: float) -> None:
     for reason, count in sorted(built.plan.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
-    if not totals[VALIDATION]["records"]:
-        if config.validation_fraction:
-            print("There is no validation: the text is too short or has no line to cut it at.")
-    elif built.plan.maker.rule.tail_bytes:
+    if built.plan.maker.rule.tail_bytes and totals[VALIDATION]["records"]:
         print("There is one document (or copies of one): its last part is the validation.")
+    print(next_step(config, built.manifest))
+
+
+def next_step(config: CorpusConfig, manifest: Manifest) -> str:
+    """What to type next, and how long it takes."""
+    if not manifest.splits[VALIDATION].records:
+        if not config.validation_fraction:
+            again = config.given | {"overwrite": True}
+            del again["validation_fraction"]
+            return ("There is no validation, which training needs. Next: "
+                    + cli.command_line("pipelines.build_corpus", **again))
+        return ("There is no validation, which training needs: the text is too short or has no "
+                "line to cut it at; give more.")
     name = os.path.basename(os.path.normpath(config.output_dir))
-    print("Next: python -m gpt_tf.pretrain --flagfile=gpt1.flags "
-          f"--data_dir={config.output_dir} --model_dir=runs/{name}")
+
+    def pretrain(flagfile: str) -> str:
+        return cli.command_line("gpt_tf.pretrain", flagfile=flagfile, data_dir=config.output_dir,
+                                model_dir=f"runs/{name}")
+
+    flagfile, lines = next_run.suitable(manifest.splits[TRAIN].tokens), []
+    if flagfile == next_run.PAPER:
+        lines.append(f"Next, on GPUs: {pretrain(flagfile)}")
+        flagfile = next_run.BOOKS
+    lines.append(f"Next, about {next_run.duration(flagfile, manifest)} on the processors here: "
+                 f"{pretrain(flagfile)}")
+    return "\n".join(lines)
 
 
 def main(beam_options: list[str]) -> None:

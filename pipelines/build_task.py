@@ -24,16 +24,21 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import functools
+import glob
 import os
 import time
 
 from gpt_tf.common import cli
-from gpt_tf.config import option
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
+from gpt_tf.runs import run_folder
 from gpt_tf.tasks.task import Task
+from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training.run_config import validation_splits
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
-from pipelines.building.plan import VALIDATION
+from pipelines.building.plan import TRAIN, VALIDATION
 from pipelines.tasks.encoding import RowEncoding
 from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
@@ -54,8 +59,9 @@ class TaskConfig(FolderConfig):
                         "file, or train=FILE,validation=FILE,...", required=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     # Start, delimiter, extract and a token of text.
-    max_length: int = option(512, "Tokens of a sequence at the most; longer text is shortened.",
-                             at_least=4)
+    max_length: int | None = option(
+        None, "Tokens of a sequence at the most; longer text is shortened. Not given: as many as "
+        "the run in --tokenizer has positions, or 512.", at_least=4)
     validation_fraction: float = option(
         0.1, "Where the input has no validation split, about this share of the training rows is "
         "it; 0: none. With --zero_shot there is none.", at_least=0, below=1)
@@ -83,8 +89,11 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
       UserError: anything wrong with task, input, tokenizer, flags or folder.
     """
     start = time.monotonic()
-    folder = DataFolder(config, command="pipelines.build_task")
-    maker = _make_maker(config)
+    model = _model_of(config.tokenizer) or ModelConfig()
+    settled = dataclasses.replace(
+        config, max_length=config.max_length or model.max_sequence_length)
+    folder = DataFolder(settled, command="pipelines.build_task")
+    maker = _make_maker(settled)
     if config.input.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
     maker.input.open()  # what is missing is named before anything starts
@@ -121,18 +130,70 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
     for name, split in splits.items():
         for reason, count in split.left_out.items():
             print(f"Left out of {name}: {count:,} rows ({reason}).")
-    if config.zero_shot:
-        print(f"Next: python -m gpt_tf.zero_shot --data_dir={config.output_dir} --model_dir=RUN")
-        return
-    if any(split.is_part for split in built.plan.splits):
+    if not config.zero_shot and any(split.is_part for split in built.plan.splits):
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")
-    elif not any(name.startswith(VALIDATION) for name in splits):
-        print("There is no validation.")
+    print(_next_step(config, built.manifest))
+
+
+def _next_step(config: TaskConfig, manifest: Manifest) -> str:
+    """What to type next, of a run with this tokenizer where there is one."""
+    if not config.zero_shot and not (TRAIN in manifest.splits and validation_splits(manifest)):
+        missing = VALIDATION if TRAIN in manifest.splits else TRAIN
+        return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
+                "to --input, or for validation a --validation_fraction.")
+    runs = [config.tokenizer, *sorted(glob.glob("runs/*"), key=os.path.getmtime, reverse=True)]
+    run = next((each for each in runs if _is_pretrained(each, manifest)), None)
+    again = config.given | {"overwrite": True}
+    if run is None:
+        corpus = cli.command_line("pipelines.build_corpus", input="*.txt",
+                                  tokenizer=config.tokenizer, output_dir="data/text")
+        again = cli.command_line("pipelines.build_task", **again | {"tokenizer": "runs/text"})
+        return (f"Next, text to pre-train a run on: {corpus}\n"
+                f"and what the following commands print, until there is runs/text; then\n"
+                f"      {again}")
+    positions = run_folder.load_config(run).max_sequence_length
+    if positions < manifest.sequence_length:
+        again |= {"tokenizer": run, "max_length": positions}
+        return (f"{run} takes {positions} tokens. Next: "
+                + cli.command_line("pipelines.build_task", **again))
+    if config.zero_shot:
+        return "Next: " + cli.command_line("gpt_tf.zero_shot", data_dir=config.output_dir,
+                                           model_dir=run)
     name = os.path.basename(os.path.normpath(config.output_dir))
-    print(f"Next: python -m gpt_tf.finetune --data_dir={config.output_dir} --init_from=RUN "
-          f"--model_dir=runs/{name}")
+    return "Next: " + cli.command_line(
+        "gpt_tf.finetune", flagfile=_flagfile(run_folder.load_config(run), manifest),
+        data_dir=config.output_dir, init_from=run, model_dir=f"runs/{name}")
+
+
+def _model_of(folder: str) -> ModelConfig | None:
+    """The shape of a run's model; None where the folder is no run that can be started from."""
+    try:
+        return run_folder.load_config(folder)
+    except UserError:
+        return None
+
+
+def _is_pretrained(folder: str, manifest: Manifest) -> bool:
+    """Whether the folder is a run of a language model with the tokenizer of the data."""
+    if _model_of(folder) is None or run_folder.is_fine_tuned(folder):
+        return False
+    try:
+        return Tokenizer.load(folder).fingerprint == manifest.tokenizer_fingerprint
+    except UserError:  # damaged, and nobody has named it
+        return False
+
+
+def _flagfile(model: ModelConfig, manifest: Manifest) -> str:
+    """The shipped flagfile for a run of that size: a small model needs a larger rate, and few rows
+    many epochs.
+    """
+    if model.hidden_dim > 384:
+        return "finetune.flags"
+    if manifest.splits[TRAIN].records < 2000:
+        return "quickstart_finetune.flags"
+    return f"books_{'tiny' if model.hidden_dim <= 128 else 'small'}_finetune.flags"
 
 
 def _describe_labels(task: Task, labels: collections.Counter) -> str:

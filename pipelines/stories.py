@@ -18,6 +18,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.names import unused
 from gpt_tf.config import Options, option
 from pipelines.grammar.stories import Story, generate
 
@@ -71,8 +72,8 @@ def main() -> None:
     """The command."""
     config = cli.from_flags(StoriesConfig)
     print(f"Wrote {write(config):,} stories to {config.output}.")
-    print(f"Next: python -m pipelines.train_bpe --input={config.output} --output_dir=bpe "
-          "--num_merges=1000")
+    print("Next: " + cli.command_line("pipelines.train_bpe", input=config.output,
+                                      output_dir=unused("bpe"), num_merges=1000))
 
 
 if __name__ == "__main__":

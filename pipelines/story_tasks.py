@@ -27,6 +27,7 @@ from typing import Any
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder, write_json
+from gpt_tf.common.names import unused
 from gpt_tf.config import Options, option
 from gpt_tf.tasks import forms
 from pipelines.grammar.stories import OPPOSED, PLOTS, Story, draw_story, tell
@@ -146,6 +147,11 @@ class StoryTaskConfig(Options):
                 "test": self.test_rows}
 
 
+# Where a model of the sample stories is, after the commands that `stories` leads to, or make
+# quickstart.
+_STORY_RUNS = ("runs/stories", "quickstart/run")
+
+
 def write(config: StoryTaskConfig) -> None:
     """Makes the folder; spec.json, which names the set, comes last.
 
@@ -173,8 +179,21 @@ def main() -> None:
     write(config)
     print(f"Wrote {config.train_rows:,} rows to train on, {config.validation_rows:,} to validate "
           f"on and {config.test_rows:,} to test on to {config.output_dir}.")
-    print(f"Next: python -m pipelines.build_task --task={config.output_dir}/spec.json "
-          f"--input={config.output_dir} --tokenizer=RUN --output_dir=data/{config.task}")
+    print(next_step(config))
+
+
+def next_step(config: StoryTaskConfig) -> str:
+    """What to type next: the set is for a model of the sample stories, where there is one."""
+    runs = [run for run in _STORY_RUNS if os.path.exists(os.path.join(run, "model.json"))]
+    build = cli.command_line(
+        "pipelines.build_task", task=os.path.join(config.output_dir, "spec.json"),
+        input=config.output_dir, tokenizer=[*runs, _STORY_RUNS[0]][0],
+        output_dir=unused(f"data/{config.task}"))
+    if runs:
+        return f"Next: {build}"
+    stories = cli.command_line("pipelines.stories", output="stories.jsonl")
+    return (f"Next: {stories}\nand what that and the following commands print, until there is "
+            f"{_STORY_RUNS[0]}, a model of the sample stories; then\n      {build}")
 
 
 if __name__ == "__main__":

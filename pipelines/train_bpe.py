@@ -15,12 +15,15 @@ import time
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
+from gpt_tf.common.names import unused
 from gpt_tf.config import option
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
 from pipelines.corpus.corpus import InputConfig
 from pipelines.corpus.merges import learn_tokenizer
 from pipelines.corpus.word_counts import count_corpus
+
+_MAX = "max"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +35,18 @@ class TrainBpeConfig(InputConfig):
     """
 
     output_dir: str = option("", "Folder to make.", required=True)
-    num_merges: int = option(40_000, "Merges to learn; with the characters they are the "
-                             "vocabulary.", at_least=1)
+    num_merges: str = option("40000", "Merges to learn; with the characters they are the "
+                             "vocabulary. max: as many as the text has pairs that occur twice.")
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_merges != _MAX and not (self.num_merges.isdecimal() and int(self.num_merges)):
+            raise ValueError(f"--num_merges={self.num_merges!r:.40} must be a whole number from 1 "
+                             f"on, or {_MAX}.")
 
 
 def train(config: TrainBpeConfig) -> Tokenizer:
@@ -50,17 +59,19 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     _check_folder(config)
     corpus = config.open_corpus()
     words = count_corpus(corpus, config.language, config.num_workers)
-    tokenizer = learn_tokenizer(words, config.num_merges, config.language)
+    most = None if config.num_merges == _MAX else int(config.num_merges)
+    tokenizer = learn_tokenizer(words, most, config.language)
     with atomic_folder(config.output_dir) as folder:
         tokenizer.save(folder)
-    print(f"Learned {config.num_merges:,} merges from {words.total():,} words, {len(words):,} "
+    print(f"Learned {len(tokenizer.merges):,} merges from {words.total():,} words, {len(words):,} "
           f"different, in {time.monotonic() - start:.1f} s: {config.output_dir} is a tokenizer of "
           f"{tokenizer.vocabulary_size:,} tokens.")
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
-    print(f"Next: python -m pipelines.build_corpus --input='{config.input}' "
-          f"--tokenizer={config.output_dir} --output_dir=data")
+    print("Next: " + cli.command_line(
+        "pipelines.build_corpus", **config.input_flags, tokenizer=config.output_dir,
+        output_dir=unused(f"data/{config.corpus_name}")))
     return tokenizer
 
 

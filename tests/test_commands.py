@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from tests.commands import Done, run_command
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
-         "--max_sequence_length=32", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
+         "--max_sequence_length=0", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
          "--learning_rate=1e-2", "--log_every=2", "--save_every=3", "--evaluate_every=5"]
 COMMANDS = ["gpt_tf.pretrain", "gpt_tf.finetune", "gpt_tf.evaluate", "gpt_tf.generate",
             "gpt_tf.predict", "gpt_tf.zero_shot", "gpt_tf.report", "gpt_tf.convert",
@@ -65,6 +66,8 @@ def folder(tmp_path_factory):
                 f"--tokenizer={folder}/bpe", f"--output_dir={folder}/data", "--sequence_length=32")
     out, _ = run_process(*pretraining(folder, "run"))
     assert "is finished: 12 updates" in out
+    # The prompt is the data's own text.
+    assert re.search(r"Next: python -m gpt_tf.generate --model_dir=\S+ --prompt='?(\w+ )*\w+", out)
     return folder
 
 
@@ -97,7 +100,10 @@ def test_what_a_run_leaves(folder):
     assert [row["step"] for row in train][:3] == [2, 3, 4]
     assert train[-1]["train/loss"] < train[0]["train/loss"]
     assert rows[-1]["step"] == 12 and rows[-1]["validation/bits_per_byte"] > 0
-    assert "--learning_rate=0.01" in (run_folder / "pretrain.flags").read_text()
+    flags = (run_folder / "pretrain.flags").read_text()
+    # Positions are the data's, and the flagfile says how many.
+    assert "--learning_rate=0.01\n" in flags and "--max_sequence_length=32\n" in flags
+    assert json.loads((run_folder / "model.json").read_text())["max_sequence_length"] == 32
     assert list(run_folder.glob("events*"))
     assert len(list((run_folder / "checkpoints").glob("*.index"))) == 3
 
@@ -141,7 +147,7 @@ def test_going_on_from_weights(folder):
             change = np.abs(after[name] - value).max()
             assert change <= 1.1e-6, name
     text = (folder / "further" / "pretrain.flags").read_text()
-    assert "--num_layers=2\n" in text and "--dropout=0.2\n" in text
+    assert {"--num_layers=2", "--dropout=0.2", "--max_sequence_length=32"} <= set(text.split())
     error = run("gpt_tf.pretrain", *started, "--num_heads=4", code=1)[1]
     assert "num_heads 2: leave the flag out" in error
 
@@ -242,7 +248,8 @@ def test_a_mistake_is_told_before_tensorflow_is_imported(folder, monkeypatch, mo
     (["--learning_rate=2e-2"], "holds a run with --learning_rate=0.01"),
     (["--seed=3"], "holds a run with --seed=0"),
     (["--hidden_dim=64"], "holds a run with --hidden_dim=32"),
-    (["--max_sequence_length=16"], "windows of 32 tokens"),
+    (["--max_sequence_length=16"], "windows of 32 tokens and --max_sequence_length=16: leave that"),
+    (["--max_sequence_length=-1"], "--max_sequence_length=-1 must be at least 1"),
     (["--num_heads=5"], "multiple of"),
     (["--micro_batch_size=3"], "--micro_batch_size=3 must divide"),
     (["--dropout=1.5"], "--dropout=1.5"),

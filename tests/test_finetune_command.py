@@ -3,11 +3,13 @@
 import json
 import re
 import signal
+import subprocess
 import time
 
 import pytest
 
 from tests import corpora, task_data
+from tests.commands import run_command
 from tests.test_commands import run, start
 from tests.test_finetuning import assert_same_tensors, make_run
 
@@ -26,7 +28,9 @@ def folder_fixture(tmp_path_factory, tokenizer):
     out, _ = finetune(folder, "run")
     assert "24 updates" in out and "validation/accuracy" in out
     assert f"python -m gpt_tf.evaluate --model_dir={folder}/run --data_dir={folder}/data" in out
-    assert f"python -m gpt_tf.predict --model_dir={folder}/run" in out
+    rows = re.search(rf"(printf .*) \| python -m gpt_tf.predict --model_dir={folder}/run\n", out)[1]
+    shown = subprocess.run(rows, shell=True, text=True, capture_output=True, check=True).stdout
+    assert run_command("gpt_tf.predict", f"--model_dir={folder}/run", stdin=shown).code == 0
     return folder
 
 
@@ -72,7 +76,7 @@ def test_stopped_at_any_instant_it_ends_bit_identical(folder, number):
 
 def test_several_seeds_from_scratch(folder):
     flags = ("--init_from=none", "--num_layers=1", "--num_heads=2", "--hidden_dim=16",
-             "--intermediate_dim=32", "--max_sequence_length=24", "--dropout=0.3", "--seed=7",
+             "--intermediate_dim=32", "--max_sequence_length=0", "--dropout=0.3", "--seed=7",
              "--num_epochs=1", "--num_runs=2")
     out, _ = finetune(folder, "seeds", *flags)
     assert "seed 7" in out and "seed 8" in out and "median" in out

@@ -154,3 +154,14 @@ def test_no_sequence_is_too_long(form, given_texts, max_length):
     found = build(form, mine, SPECIAL, max_length).token_ids
     assert len(found) == wanted
     assert all(len(sequence) <= max_length for sequence in found)
+
+
+@pytest.mark.parametrize("form, texts, back", [
+    (forms.CLASSIFICATION, [[1, 2, 3]], None), (forms.ENTAILMENT, [[1, 2], [3]], None),
+    (forms.SIMILARITY, [[1], [2, 3]], None),
+    (forms.MULTIPLE_CHOICE, [[1, 2], [3], [4], [5, 6]], [[1, 2, 3], [], [4], [5, 6]])])
+def test_texts_of_sequences(form, texts, back):
+    """A choice's question is behind its context."""
+    special = forms.SpecialTokens(100, 101, 102)
+    sequences = forms.build(form, texts, special, 16).token_ids
+    assert forms.texts_of(form, sequences, special) == (back or texts)

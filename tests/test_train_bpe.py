@@ -102,7 +102,7 @@ def test_published_vocabulary_has_that_order(shared_data):
 
 def _config(folder, **values):
     values = {"input": str(folder / "*.txt.gz"), "output_dir": str(folder / "bpe"),
-              "num_merges": 60, "num_workers": 1} | values
+              "num_merges": "60", "num_workers": 1} | values
     return train_bpe.TrainBpeConfig(**values)
 
 
@@ -139,12 +139,28 @@ def test_text_too_small(books):
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
     with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,.*"
-                                        "Give more text, or --num_merges=3 or fewer"):
+                                        "Give more text, or --num_merges=3 or fewer, or max"):
         learn_tokenizer(counts, 40_000, "en")
     learn_tokenizer(counts, 3, "en")
     with pytest.raises(UserError, match="it gives 0, .* Give more text\\.$"):
         learn_tokenizer(collections.Counter("a"), 1, "en")
     assert not (books / "bpe").exists()
+
+
+def test_as_many_merges_as_pairs_occur_twice(books, capsys):
+    """Worked by hand: a b and a b</w> occur 4 and 2 times, then ab c</w> once."""
+    counts = collections.Counter({"abc": 1, "abd": 3, "ab": 2})
+    merges = [("a", "b"), ("ab", "d</w>"), ("a", "b</w>")]
+    assert list(learn_merges(counts, least=2)) == merges
+    assert list(learn_tokenizer(counts, None, "en").merges) == merges
+    made = train_bpe.train(_config(books, num_merges="max"))
+    assert f"Learned {len(made.merges)} merges" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "many", "1.5", ""])
+def test_numbers_of_merges_that_are_none(books, value):
+    with pytest.raises(ValueError, match="must be a whole number from 1 on, or max"):
+        _config(books, num_merges=value)
 
 
 def test_folders_are_kept(books):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shlex
 import sys
 import tempfile
 from typing import TextIO, TypeVar
@@ -71,8 +72,13 @@ def from_flags(config_class: type[Config], **values) -> Config:
         raise UserError(str(error)) from error
 
 
+def value_or(name: str, otherwise: int) -> int:
+    """The value of the number flag `name`, or `otherwise` where that is 0."""
+    return getattr(flags.FLAGS, name) or otherwise
+
+
 def adopt(config_class: type[Config], values: dict, source: str,
-          free: Collection[str] = ()) -> Config:
+          free: Collection[str] = (), open_at_zero: Collection[str] = ()) -> Config:
     """Builds `config_class` from another run's values, which the flags may not contradict.
 
     Args:
@@ -80,6 +86,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
       values: every field's.
       source: names the run in the error.
       free: fields whose flag, where it is given, stands for the run's value.
+      open_at_zero: fields whose flag contradicts nothing where it is 0.
 
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
@@ -89,7 +96,7 @@ def adopt(config_class: type[Config], values: dict, source: str,
         given = getattr(flags.FLAGS, name)
         if name in free:
             values[name] = given
-        elif given != values[name]:
+        elif given != values[name] and (given or name not in open_at_zero):
             raise UserError(f"--{name}={given}, but the model of {source} has {name} "
                             f"{values[name]}: leave the flag out.")
     return from_flags(config_class, **values)
@@ -117,6 +124,16 @@ def flagfile_text(**values) -> str:
         (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
         for flag in sorted(_own_flags(), key=lambda f: f.name)
         if flag.value is not None and flag.name not in ("flagfile", "undefok", "overwrite"))
+
+
+def command_line(module: str, **values: object) -> str:
+    """A command with flags, as a shell takes it.
+
+    >>> command_line("pipelines.build_corpus", input="my books/*.txt", output_dir="data")
+    "python -m pipelines.build_corpus --input='my books/*.txt' --output_dir=data"
+    """
+    return " ".join([f"python -m {module}", *(
+        f"--{name}={shlex.quote(str(value))}" for name, value in values.items())])
 
 
 @contextlib.contextmanager

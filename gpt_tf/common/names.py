@@ -20,6 +20,12 @@ def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
     return difflib.get_close_matches(name, list(names), count)
 
 
+def unused(path: str) -> str:
+    """`path`, or where that is there, the first of path-2, path-3, ... that is not."""
+    numbered = (f"{path}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not os.path.exists(each))
+
+
 def check_folder(path: str | os.PathLike) -> None:
     """Sees that there is something at `path`.
 

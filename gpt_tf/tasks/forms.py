@@ -162,6 +162,22 @@ def build(form: str, texts: Sequence[Ids], special: SpecialTokens, max_length: i
     return function[form](*texts, special, max_length)
 
 
+def texts_of(form: str, sequences: Sequence[Ids], special: SpecialTokens) -> list[Ids]:
+    """The texts that `build` made sequences of, as far as they stand there, in the form's order.
+
+    The question of a choice stands in its context and comes back empty.
+
+    Example:
+      texts_of(ENTAILMENT, [[100, 1, 2, 3, 101, 4, 5, 102]], special) == [[1, 2, 3], [4, 5]]
+    """
+    if form == CLASSIFICATION:
+        return [sequences[0][1:-1]]
+    cuts = [list(ids).index(special.delimiter) for ids in sequences]
+    seconds = [ids[cut + 1:-1] for ids, cut in zip(sequences, cuts)]
+    first = sequences[0][1:cuts[0]]
+    return [first, [], *seconds] if form == MULTIPLE_CHOICE else [first, seconds[0]]
+
+
 def _room(max_length: int, num_special: int) -> int:
     if max_length <= num_special:
         raise ValueError(f"max_length={max_length} leaves no room for text beside {num_special} "

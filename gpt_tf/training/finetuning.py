@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import os
+import shlex
 
 from gpt_tf.common.files import write_json
 from gpt_tf.data.batches import evaluation_batches, task_batches
@@ -13,11 +14,14 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import pictures
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
+from gpt_tf.tasks.forms import SpecialTokens, texts_of
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.predictor import Predictions, Predictor
 from gpt_tf.training.run import Outcome, Run, start_run
-from gpt_tf.training.run_config import FineTuningRunConfig, validation_splits
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, validation_splits
+
+_EXAMPLE_WORDS = 12  # of each text
 
 
 def picture(task: Task, predictions: Predictions):
@@ -120,6 +124,22 @@ def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:
         config,
         training=dataclasses.replace(config.training, evaluate_every=config.evaluate_every),
         optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps))
+
+
+def example(data: TrainingData) -> str:
+    """A shell command that prints the shortest validation row as a line for `gpt_tf.predict`.
+
+    Example: printf '%s\\t%s\\n' 'it rains .' 'it is wet .' where a row has two texts.
+    """
+    manifest, decode = data.manifest, data.tokenizer.decode
+    batch = next(iter(evaluation_batches(data.folder, validation_splits(manifest)[0], 1,
+                                         manifest=manifest)))
+    sequences = [ids[:length].tolist() for ids, length in zip(
+        batch["token_ids"].numpy()[0], batch["lengths"].numpy()[0])]
+    texts = [" ".join(decode(ids).split()[:_EXAMPLE_WORDS]) for ids in texts_of(
+        manifest.task.form, sequences, SpecialTokens.after(manifest.vocabulary_size))]
+    line = "\\t".join(["%s"] * len(texts))
+    return shlex.join(["printf", f"{line}\\n", *texts])
 
 
 def _announce(run: Run) -> None:

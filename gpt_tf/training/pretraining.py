@@ -12,11 +12,12 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Outcome, Run, start_run
-from gpt_tf.training.run_config import RunConfig
+from gpt_tf.training.run_config import RunConfig, TrainingData
 
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
 _SAMPLE_NEW_TOKENS = 48
+_OPENING_WORDS = 5
 # What TensorBoard shows side by side.
 _CHARTS = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "perplexity")}
 
@@ -91,10 +92,29 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
     return run.outcome
 
 
+def opening(data: TrainingData) -> str:
+    """The first words of the validation text, for a model to go on with: "It was the best of"."""
+    batch = next(iter(evaluation_batches(data.folder, "validation", 1, manifest=data.manifest)))
+    tokens = batch["token_ids"].numpy()[0, :_SAMPLE_PROMPT_TOKENS]
+    return " ".join(data.tokenizer.decode(tokens.tolist()).split()[:_OPENING_WORDS])
+
+
+def small_text_note(parameters: int, tokens: int) -> str:
+    """What is to be expected where a text has fewer tokens than the model parameters; else ""."""
+    if tokens >= parameters:
+        return ""
+    return (f"The text is small for this model, {tokens:,} training tokens for {parameters:,} "
+            "parameters: it will learn them by heart, and from then on validation gets worse; give "
+            "more text, a smaller model (as in small_text.flags), or let it end in time "
+            "(--early_stopping=3).")
+
+
 def _announce(run: Run) -> None:
     config, manifest = run.config, run.config.data.manifest
     size, length = config.training.batch_size, manifest.sequence_length
-    run.announce(f"{config.model.num_parameters:,} parameters; "
-                 f"{manifest.splits['train'].tokens:,} training tokens; updates of {size} x "
+    parameters, tokens = config.model.num_parameters, manifest.splits["train"].tokens
+    run.announce(f"{parameters:,} parameters; {tokens:,} training tokens; updates of {size} x "
                  f"{length} = {size * length:,} tokens on "
                  f"{run.cluster.strategy.num_replicas_in_sync} device(s)")
+    if note := small_text_note(parameters, tokens):
+        print(note, flush=True)

@@ -138,7 +138,7 @@ class RunConfig:
         if length > limit:
             remedy = "build the data with a smaller --sequence_length."
             if self.is_from_scratch:
-                remedy = f"raise the flag, or {remedy}"
+                remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
             raise UserError(f"{self.data.folder} has windows of {length} tokens and "
                             f"--max_sequence_length={limit}: {remedy}")
 

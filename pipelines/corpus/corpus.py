@@ -18,6 +18,7 @@ import dataclasses
 import glob
 import itertools
 import os
+import pathlib
 import struct
 import sys
 from typing import Any
@@ -117,6 +118,19 @@ class InputConfig(Options):
     def open_corpus(self) -> Corpus:
         """See `open_corpus`."""
         return open_corpus(self.input, self.text_field, self.on_bad_utf8, self.tfds_dir)
+
+    @property
+    def input_flags(self) -> dict[str, str]:
+        """Those of these flags that are given, for another command that reads the same corpus."""
+        names = {field.name for field in dataclasses.fields(InputConfig)}
+        return {name: value for name, value in self.given.items() if name in names}
+
+    @property
+    def corpus_name(self) -> str:
+        """What to call the corpus: "books" for books/*.txt, "letters" for mine/letters.jsonl.gz."""
+        path = self.input.split(",")[0].strip().removeprefix("tfds:")
+        parts = [part for part in pathlib.PurePath(path).parts if not glob.has_magic(part)]
+        return (parts[-1].split(".")[0] if parts else "").strip(os.sep) or "text"
 
 
 def _match(pattern: str) -> list[str]:

@@ -17,8 +17,10 @@ from gpt_tf.tokenizer.tokenizer import END_OF_WORD, NEWLINE, UNKNOWN
 Pair = tuple[str, str]
 
 
-def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
-    """Yields merges, the most frequent pair first, until every word is one token.
+def learn_merges(counts: Mapping[str, int], least: int = 1) -> Iterator[Pair]:
+    """Yields merges, the most frequent pair first, until none is left that occurs `least` times.
+
+    With 1, every word is one token then.
 
     Of pairs equally frequent, the one that comes first as strings is merged first, so the order
     of `counts` changes nothing.
@@ -40,6 +42,8 @@ def learn_merges(counts: Mapping[str, int]) -> Iterator[Pair]:
             if now:
                 heapq.heappush(heap, (-now, pair))
             continue
+        if now < least:
+            return
         yield pair
         changes: collections.Counter[Pair] = collections.Counter()
         for place in places.pop(pair):
@@ -97,21 +101,29 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
 
 
-def learn_tokenizer(words: collections.Counter[str], num_merges: int,
+def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
                     language: str) -> Tokenizer:
     """Learns a tokenizer from word counts.
+
+    Args:
+      words: how often each occurs.
+      num_merges: how many; None: as long as a pair occurs twice, as subword-nmt does (Sennrich et
+        al. 2016). What occurs once shows nothing that is common to words.
+      language: of the tokenizer.
 
     Raises:
       UserError: the words give fewer merges than asked.
     """
     merges = []
     with Progress(num_merges, "merge", "learning merges") as progress:
-        for merge in learn_merges(words):
+        for merge in learn_merges(words, least=2 if num_merges is None else 1):
             merges.append(merge)
             progress.update(1)
             if len(merges) == num_merges:
-                return Tokenizer(make_vocabulary(words, merges), merges, language)
-    fewer = f", or --num_merges={len(merges)} or fewer" if merges else ""
-    raise UserError(f"The text is too small for {num_merges:,} merges: it gives {len(merges):,}, "
-                    f"and then each of its {len(words):,} different words is one token. Give more "
-                    f"text{fewer}.")
+                break
+    if num_merges and len(merges) < num_merges:
+        fewer = f", or --num_merges={len(merges)} or fewer, or max" if merges else ""
+        raise UserError(f"The text is too small for {num_merges:,} merges: it gives "
+                        f"{len(merges):,}, and then each of its {len(words):,} different words is "
+                        f"one token. Give more text{fewer}.")
+    return Tokenizer(make_vocabulary(words, merges), merges, language)
