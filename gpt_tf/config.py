@@ -9,6 +9,9 @@ import numbers
 import operator
 from typing import Any, ClassVar
 
+# Which of a run's weights: those of its best validation, or those of its newest checkpoint.
+BEST, NEWEST = "best", "newest"
+
 _LIMIT = 1 << 31
 # What may be asked of a number; an error says these words.
 _LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le,
@@ -183,6 +186,9 @@ class TrainingConfig(Options):
         0, "Batches of a validation during training; 0 takes all. The last one takes all.",
         resumable=True, at_least=0)
     save_every: int = option(1000, "Updates between checkpoints.", resumable=True, at_least=1)
+    early_stopping: int = option(
+        0, "Validations after which a run ends if none was better than the best before them; 0: it "
+        "takes all its updates.", resumable=True, at_least=0)
     keep_checkpoints: int = option(3, "Newest checkpoints that are kept.", resumable=True,
                                    at_least=1)
     profile_step: int = option(0, "Record a TensorBoard profile of 5 updates from this one on; "
@@ -212,6 +218,14 @@ class FineTuningConfig(Options):
                                     at_least=0, at_most=1)
     evaluations_per_epoch: float = option(1.0, "Validations per pass over the training data; "
                                                "0: at the end only.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadingConfig(Options):
+    """Which of a run's weights are taken."""
+
+    weights: str = option(BEST, "Weights to take: those of the run's best validation, or of its "
+                                "newest checkpoint.", choices=(BEST, NEWEST))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,11 @@ from absl import flags
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import check_folder
 from gpt_tf.config import Options, option
-
-_LAYOUTS = ["openai", "huggingface"]
+from gpt_tf.interop import targets
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +44,15 @@ def main() -> None:
                         "folder of one.")
     if goal and config.num_heads is not None:
         raise UserError("--num_heads goes with --from=openai: a run says its own; leave it out.")
-    cli.import_tensorflow()  # here and below, so that --help does not wait for it
+    source, target = config.input, config.output_dir
+    check_folder(source)
+    targets.check(target, source, goal, config.overwrite)
+    if goal:
+        run_folder.load_config(source)
+    Tokenizer.load(source)
+    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.interop import conversion
 
-    source, target = config.input, config.output_dir
-    conversion.check_target(target, source, goal, config.overwrite)
     if goal:
         print("\n".join(conversion.export_run(goal, source, target)))
         return
@@ -58,7 +64,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Fields of a class cannot have the names of Python's keywords.
-    flags.DEFINE_enum("from", None, _LAYOUTS, "Layout of --input, of which a run folder is made.")
-    flags.DEFINE_enum("to", None, _LAYOUTS, "Layout to make of the run folder --input.")
+    layouts = list(targets.FILES)
+    flags.DEFINE_enum("from", None, layouts, "Layout of --input, of which a run folder is made.")
+    flags.DEFINE_enum("to", None, layouts, "Layout to make of the run folder --input.")
     cli.define_flags(ConversionConfig)
     cli.run(main)

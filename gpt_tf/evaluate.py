@@ -1,6 +1,6 @@
 """Measures a run on a split of a data folder, or a language model on any text.
 
-A language model's perplexity and bits per byte, with the weights that it ended with:
+A language model's perplexity and bits per byte, with the weights of its best validation:
   python -m gpt_tf.evaluate --model_dir=runs/books --data_dir=data/books --trigram
 
 The same of UTF-8 files, by a window that moves by --stride tokens: every token but the first of a
@@ -8,8 +8,8 @@ file is predicted once, with at least the model's positions less the stride befo
   python -m gpt_tf.evaluate --model_dir=runs/books --text=novel.txt
   python -m gpt_tf.evaluate --model_dir=runs/books --text='novels/*.txt' --stride=64
 
-A fine-tuned model's metrics, with the weights of its best validation; they are saved in the run
-folder, too, in evaluations/. The predictions file has the layout that GLUE's site takes:
+A fine-tuned model's metrics; they are saved in the run folder, too, in evaluations/. The
+predictions file has the layout that GLUE's site takes:
   python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --bag_of_words
   python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --split=test \\
       --predictions=SST-2.tsv
@@ -21,8 +21,10 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
-from gpt_tf.config import Options, option
+from gpt_tf.common.names import find_files
+from gpt_tf.config import LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
+from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -36,7 +38,7 @@ class EvaluatedRun(Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig(Options):
+class EvaluationConfig(LoadingConfig):
     """What is measured, and how."""
 
     text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
@@ -73,8 +75,8 @@ _OF_LANGUAGE_MODELS = ("trigram",)
 _OF_TASKS = ("beside", "bag_of_words", "predictions")
 
 
-def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
-    """Prints the scores of a language model on files.
+def evaluate_text(config: EvaluationConfig, model_dir: str, paths: list[str]) -> None:
+    """Prints the scores of a language model on the files `paths`.
 
     Raises:
       UserError: the run, a file or the stride is not what is expected.
@@ -82,12 +84,11 @@ def evaluate_text(config: EvaluationConfig, model_dir: str) -> None:
     from gpt_tf.evaluation import text_perplexity
     from gpt_tf.runs import weights
 
-    paths = text_perplexity.find_files(config.text)
-    model, step = weights.load_model(model_dir)
+    model, step = weights.load_model(model_dir, weights=config.weights)
     evaluate = text_perplexity.TextEvaluator(model, Tokenizer.load(model_dir), config.stride,
                                              config.batch_size, config.jit_compile)
     scores = evaluate(paths)
-    print(f"{model_dir}, update {step}, {config.text}"
+    print(f"{run_folder.name_weights(model_dir, step, config.weights)}, {config.text}"
           f"{f' ({len(paths):,} files)' if len(paths) > 1 else ''}, stride {evaluate.stride}:")
     _print_language_model(scores)
 
@@ -115,10 +116,11 @@ def evaluate_language_model(config: EvaluationConfig, model_dir: str, data_dir: 
     from gpt_tf.training.replicas import one_device
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
-    model, step = weights.load_model(model_dir)
+    model, step = weights.load_model(model_dir, weights=config.weights)
     evaluate = Evaluator(model, one_device(), config.jit_compile)
     scores = evaluate(batches, batches.manifest.splits[config.split])
-    print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
+    print(f"{run_folder.name_weights(model_dir, step, config.weights)}, {config.split} split of "
+          f"{data_dir}:")
     _print_language_model(scores)
     if config.trigram:
         print(f"  {'trigram perplexity':20} {trigram_perplexity(data_dir, config.split):,.4f}   "
@@ -145,8 +147,6 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
 
     batches = evaluation_batches(data_dir, config.split, config.batch_size)
     manifest, split = batches.manifest, batches.manifest.splits[config.split]
-    for run in (model_dir, *config.other_runs):
-        task_scores.check_task(run, data_dir, manifest)
     if not split.labelled and not config.predictions:
         raise UserError(f"The {config.split} split of {data_dir} has no labels to measure by: ask "
                         "for the model's own with --predictions=FILE.tsv.")
@@ -154,7 +154,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         make_folder(os.path.dirname(os.path.abspath(config.predictions)))
 
     def predict(run):
-        model, _, step = weights.load_task_model(run)
+        model, _, step = weights.load_task_model(run, weights=config.weights)
         predictor = Predictor(model, one_device(), config.jit_compile)
         return predictor(batches), step
 
@@ -163,7 +163,8 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
                                    found.predictions) | {"loss": found.loss}
 
     found, step = predict(model_dir)
-    print(f"{model_dir}, update {step}, {config.split} split of {data_dir}:")
+    print(f"{run_folder.name_weights(model_dir, step, config.weights)}, {config.split} split of "
+          f"{data_dir}:")
     if split.labelled:
         scores = {"fine-tuned": measure(found)}
         scores |= {run: measure(predict(run)[0]) for run in config.other_runs}
@@ -216,8 +217,10 @@ def main() -> None:
         _refuse(config, _OF_LANGUAGE_MODELS + _OF_TASKS, "--text")
         if cli.is_given("split"):
             raise UserError("--split is of a data folder and not for --text: leave it out.")
-        cli.import_tensorflow()  # here and below, so that --help does not wait for it
-        evaluate_text(config, model_dir)
+        paths = find_files("text", config.text)
+        run_folder.load_config(model_dir, config.weights)
+        cli.import_tensorflow()  # here and below, so that nobody waits to be told of a mistake
+        evaluate_text(config, model_dir, paths)
         return
     manifest = Manifest.load(data_dir)
     if manifest.kind == ZERO_SHOT:
@@ -227,9 +230,13 @@ def main() -> None:
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
     for run in (model_dir, *config.other_runs):
+        run_folder.load_config(run, config.weights)
         if Tokenizer.load(run).fingerprint != manifest.tokenizer_fingerprint:
             raise UserError(f"{data_dir} was made with another tokenizer than {run}: build it "
                             f"again with --tokenizer={run}.")
+        if is_task:
+            run_folder.check_task(run, data_dir, manifest)
+    manifest.check_split(data_dir, config.split)
     cli.import_tensorflow()
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 

@@ -11,11 +11,13 @@ import dataclasses
 import os
 
 from gpt_tf.common import cli
-from gpt_tf.config import Options, option
+from gpt_tf.config import LoadingConfig, option
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportConfig(Options):
+class ExportConfig(LoadingConfig):
     """Which run, and where its SavedModel goes."""
 
     model_dir: str = option(None, "Run folder.", required=True)
@@ -27,16 +29,19 @@ class ExportConfig(Options):
 def main() -> None:
     """Exports, and says what to do with it."""
     config = cli.from_flags(ExportConfig)
-    cli.import_tensorflow()  # here, so that --help does not wait for it
+    run_folder.load_config(config.model_dir, config.weights)
+    Tokenizer.load(config.model_dir)
+    cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
     from gpt_tf.serving import saved_model
 
     version = config.version or saved_model.next_version(config.output_dir)
     saved_model.check_free(os.path.join(config.output_dir, str(version)), config.overwrite)
-    served = saved_model.build(config.model_dir)
+    served = saved_model.build(config.model_dir, config.weights)
     target = saved_model.save(served, config.output_dir, version, config.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)
-    print(f"{target}: update {served.step:,} of {config.model_dir}, {size / 2**20:,.1f} MiB.")
+    origin = run_folder.name_weights(config.model_dir, served.step, config.weights)
+    print(f"{target}: {origin}, {size / 2**20:,.1f} MiB.")
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
     if not any(name.endswith("_text") for name in served.signatures):
         print("The tokenizer is not of English: there are no signatures that take strings.")

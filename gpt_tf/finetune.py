@@ -34,6 +34,7 @@ class FineTuningRuns(Options):
     init_from: str = option(None, "Run folder to start from; none: from scratch.", required=True)
     num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
                               "own in --model_dir.", at_least=1)
+    overwrite: bool = option(False, "Replace the run or runs that stand in --model_dir.")
 
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
@@ -64,10 +65,11 @@ def _run_config(data: TrainingData, model: ModelConfig, model_dir: str,
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
+    runs = cli.from_flags(FineTuningRuns)
     return FineTuningRunConfig(
-        data, model_dir, cli.from_flags(FineTuningRuns).init_from, model,
-        cli.from_flags(OptimizerConfig), cli.from_flags(TrainingConfig, seed=seed), text,
-        _RESUMABLE, cli.from_flags(FineTuningConfig))
+        data, model_dir, runs.init_from, model, cli.from_flags(OptimizerConfig),
+        cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
+        cli.from_flags(FineTuningConfig), overwrite=runs.overwrite)
 
 
 def main() -> None:
@@ -91,9 +93,7 @@ def main() -> None:
             print(finetuning.finetune_all(configs, cluster, model_dir))
         else:
             outcome = finetuning.finetune(configs[first], cluster)
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in outcome.scores.items())
-            print(f"{model_dir} is finished: {outcome.total} updates. Best at update "
-                  f"{outcome.best_step}: {scores}.")
+            print(f"{model_dir} is finished: {outcome}")
         print(f"Next: python -m gpt_tf.evaluate --model_dir={folders[0]} --data_dir={data.folder}"
               f"\n      python -m gpt_tf.predict --model_dir={folders[0]} < sentences.txt")
 

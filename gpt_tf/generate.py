@@ -1,4 +1,4 @@
-"""Continues texts with a run's newest checkpoint.
+"""Continues texts with the weights of a run's best validation, or with its newest.
 
   python -m gpt_tf.generate --model_dir=runs/books --prompt='It was a dark' \\
       --max_new_tokens=80 --top_p=0.9
@@ -26,11 +26,13 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
-from gpt_tf.config import GenerationConfig, Options, SamplingConfig, option
+from gpt_tf.config import GenerationConfig, LoadingConfig, SamplingConfig, option
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class WritingConfig(Options):
+class WritingConfig(LoadingConfig):
     """Which run writes, and what is read and written."""
 
     model_dir: str = option(None, "Run folder.", required=True)
@@ -84,18 +86,19 @@ def _show(text: str) -> None:
 
 def main() -> None:
     """Continues the prompt, or those of a file or of standard input."""
-    cli.import_tensorflow()  # here and below, so that --help does not wait for it
-    from gpt_tf.generation.generator import Generator
-    from gpt_tf.generation.writer import Writer
-    from gpt_tf.runs import weights
-    from gpt_tf.tokenizer import Tokenizer
-
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
     sampling = cli.from_flags(SamplingConfig)
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
+    run_folder.load_config(config.model_dir, config.weights)
     tokenizer = Tokenizer.load(config.model_dir)
-    model, _ = weights.load_model(config.model_dir)
+    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
+    from gpt_tf.generation.generator import Generator
+    from gpt_tf.generation.writer import Writer
+    from gpt_tf.runs import weights
+
+    model, step = weights.load_model(config.model_dir, weights=config.weights)
+    print(run_folder.name_weights(config.model_dir, step, config.weights), file=sys.stderr)
     writer = Writer(Generator(model, sampling, generation), tokenizer,
                     generation.max_new_tokens, flags.FLAGS.stop)
     if cli.is_given("prompt"):

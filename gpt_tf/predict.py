@@ -31,10 +31,12 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
 from gpt_tf.config import Options, option
+from gpt_tf.runs import run_folder
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
 from gpt_tf.tasks.lines import FORMATS, JSONL, LINES, TSV, read_texts
 from gpt_tf.tasks.task import Task
+from gpt_tf.tokenizer import Tokenizer
 
 _AUTO = "auto"
 _KINDS = {".txt": LINES, ".tsv": TSV, ".jsonl": JSONL}
@@ -124,14 +126,15 @@ def predict(config: PredictionConfig) -> None:
     Raises:
       UserError: the run, a file or a line is not what is expected.
     """
-    cli.import_tensorflow()  # here, so that --help does not wait for it
-    from gpt_tf.evaluation.answering import Answerer
-    from gpt_tf.runs import run_folder
-
     task, _ = run_folder.load_task(config.model_dir)
+    run_folder.load_config(config.model_dir)
+    Tokenizer.load(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
     with open_input(config.input) as source, _open_output(config.output) as target:
+        cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
+        from gpt_tf.evaluation.answering import Answerer
+
         # Somebody who types expects an answer to each line; a file is answered in batches, of
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()

@@ -27,6 +27,7 @@ class PreTrainingFolders(Options):
     data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
     init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
+    overwrite: bool = option(False, "Replace the run that stands in --model_dir.")
 
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
@@ -50,20 +51,21 @@ def _model(data: TrainingData, init_from: str) -> ModelConfig:
 def main() -> None:
     """Checks what can be checked, then runs under the lock of the run folder."""
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
-    data_dir, model_dir, init_from = dataclasses.astuple(cli.from_flags(PreTrainingFolders))
-    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
-    model = _model(data, init_from)
+    folders = cli.from_flags(PreTrainingFolders)
+    data, model_dir = TrainingData.load(folders.data_dir, LANGUAGE_MODEL), folders.model_dir
+    model = _model(data, folders.init_from)
     # The model's own values, so that the flagfile says what the run is.
-    config = RunConfig(data, model_dir, init_from, model, optimizer, training,
-                       cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE)
+    config = RunConfig(data, model_dir, folders.init_from, model, optimizer, training,
+                       cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
+                       overwrite=folders.overwrite)
     config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.training import distribution, pretraining
 
     cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
-        total = pretraining.pretrain(config, cluster)
-        print(f"{model_dir} is finished: {total} updates. Next: python -m gpt_tf.generate "
+        outcome = pretraining.pretrain(config, cluster)
+        print(f"{model_dir} is finished: {outcome}\nNext: python -m gpt_tf.generate "
               f"--model_dir={model_dir} --prompt='It was a dark'")
 
 

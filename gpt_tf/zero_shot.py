@@ -17,10 +17,11 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder
 from gpt_tf.common.progress import Progress
-from gpt_tf.config import Options, option
+from gpt_tf.config import BEST, NEWEST, Options, option
+from gpt_tf.data.manifest import ZERO_SHOT, Manifest
+from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
 
-_NEWEST = "newest"
 _ALL = "all"
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -46,9 +47,9 @@ class ZeroShotConfig(Options):
 
     split: str = option("", "Split of the data folders; empty: the first of validation, test and "
                             "train that has labels.")
-    checkpoints: str = option(_NEWEST, "Weights to measure: newest (of a fine-tuned run, the "
-                                       "best), all that the run keeps, or updates, separated by "
-                                       "commas.")
+    checkpoints: str = option(BEST, "Weights to measure: those of the best validation (best), the "
+                                    "newest, all that the run keeps, or updates, separated by "
+                                    "commas.")
     plot: str = option("", "Picture to make (.png, .pdf or .svg): performance over the updates of "
                            "the checkpoints, a line for each data folder.")
     predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
@@ -60,38 +61,49 @@ class ZeroShotConfig(Options):
         super().__post_init__()
         if self.plot and os.path.splitext(self.plot)[1] not in _PICTURES:
             raise ValueError(f"--plot={self.plot} must end in {', '.join(_PICTURES)}.")
-        if self.checkpoints not in (_NEWEST, _ALL):
+        if self.checkpoints not in (BEST, NEWEST, _ALL):
             self.updates()
 
     def updates(self) -> list[int]:
         """The updates that `checkpoints` lists."""
         listed = [part.strip() for part in self.checkpoints.split(",")]
         if not all(part.isdecimal() for part in listed):
-            raise ValueError(f"--checkpoints={self.checkpoints} must be {_NEWEST}, {_ALL}, or "
-                             "updates such as 1000,2000.")
+            raise ValueError(f"--checkpoints={self.checkpoints} must be {BEST}, {NEWEST}, "
+                             f"{_ALL}, or updates such as 1000,2000.")
         return sorted({int(part) for part in listed})
 
 
-def open_data(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> dict:
-    """Folder -> its `ZeroShotData`, each made for the run's tokenizer and length.
+def check_data(model_dir: str, data_dirs: list[str]) -> None:
+    """Sees that data folders were made for the run's tokenizer and length.
 
     Raises:
-      UserError: one is not, or has no labels to measure by.
+      UserError: one was not.
     """
-    from gpt_tf.evaluation.zero_shot_scores import ZeroShotData
-    from gpt_tf.runs import run_folder
-
-    fingerprint = Tokenizer.load(model_dir).fingerprint
     limit = run_folder.load_config(model_dir).max_sequence_length
-    data = {folder: ZeroShotData(folder, config.split, config.batch_size) for folder in data_dirs}
-    for folder, each in data.items():
-        if each.manifest.tokenizer_fingerprint != fingerprint:
+    fingerprint = Tokenizer.load(model_dir).fingerprint
+    for folder in data_dirs:
+        manifest = Manifest.load(folder)
+        if manifest.kind != ZERO_SHOT:
+            raise UserError(f"{folder} holds data of kind {manifest.kind!r}: make it with "
+                            "python -m pipelines.build_task --zero_shot.")
+        if manifest.tokenizer_fingerprint != fingerprint:
             raise UserError(f"{folder} was made with another tokenizer than {model_dir}: build it "
                             f"again with --tokenizer={model_dir}.")
-        if each.manifest.sequence_length > limit:
-            raise UserError(f"{folder} has sequences of up to {each.manifest.sequence_length} "
-                            f"tokens and the model takes {limit}: build it with "
-                            f"--max_length={limit}.")
+        if manifest.sequence_length > limit:
+            raise UserError(f"{folder} has sequences of up to {manifest.sequence_length} tokens "
+                            f"and the model takes {limit}: build it with --max_length={limit}.")
+
+
+def open_data(config: ZeroShotConfig, data_dirs: list[str]) -> dict:
+    """Folder -> its `ZeroShotData`.
+
+    Raises:
+      UserError: one has no labels to measure by.
+    """
+    from gpt_tf.evaluation.zero_shot_scores import ZeroShotData
+
+    data = {folder: ZeroShotData(folder, config.split, config.batch_size) for folder in data_dirs}
+    for folder, each in data.items():
         if not each.split_totals.labelled and not config.predictions:
             raise UserError(f"The {each.split} split of {folder} has no labels to measure by: ask "
                             "for the answers with --predictions=FILE.tsv.")
@@ -111,9 +123,10 @@ class Course:
 
     def __init__(self, model_dir: str, config: ZeroShotConfig):
         from gpt_tf.runs import weights
-        self.model, newest = weights.load_model(model_dir)
-        self.steps, self._kept = [newest], None
-        if config.checkpoints != _NEWEST:
+        which = config.checkpoints if config.checkpoints in (BEST, NEWEST) else NEWEST
+        self.model, step = weights.load_model(model_dir, weights=which)
+        self.steps, self._kept = [step], None
+        if config.checkpoints != which:
             self._kept = weights.kept_checkpoints(model_dir, self.model)
             kept = self._kept.steps
             self.steps = kept if config.checkpoints == _ALL else config.updates()
@@ -133,10 +146,12 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
     Raises:
       UserError: run, data and options do not fit together.
     """
+    check_data(model_dir, data_dirs)
+    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.evaluation.scoring import Scorer
     from gpt_tf.evaluation.zero_shot_scores import write_answers
 
-    data = open_data(config, model_dir, data_dirs)
+    data = open_data(config, data_dirs)
     course = Course(model_dir, config)
     if config.predictions and len(data) * len(course.steps) > 1:
         raise UserError("--predictions is of one data folder and one checkpoint: name one of each.")
@@ -188,7 +203,6 @@ def main() -> None:
     folders, config = cli.from_flags(MeasuredRun), cli.from_flags(ZeroShotConfig)
     if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
-    cli.import_tensorflow()  # here and above, so that --help does not wait for it
     measure(config, folders.model_dir, folders.data_dirs)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from gpt_tf import config
 from gpt_tf.common import cli
 from gpt_tf.common.files import open_input
+from gpt_tf.common.names import find_files
 from gpt_tf.common.progress import Progress
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
@@ -114,7 +115,7 @@ def _read_corpus(pattern: str, folder: pathlib.Path) -> Any:
 
 def _read_text(folder: pathlib.Path) -> Any:
     found = []
-    for path in text_perplexity.find_files(f"{folder}/*.txt"):
+    for path in find_files("text", f"{folder}/*.txt"):
         with Progress(None, "B", "") as progress:
             pieces = cleaning.split_text(text_perplexity.read_blocks(path, progress), 1000)
             parts = [seeds.tokenizer().encode_piece(piece) for piece in pieces]

@@ -212,6 +212,32 @@ def test_help_is_quick_and_says_what(module):
     assert not imported & {"tensorflow", "keras", "spacy"}
 
 
+@pytest.mark.parametrize("module, flags, message", [
+    ("pretrain", ["--data_dir=daat", "--model_dir=x"], "daat: no such folder; did you mean data?"),
+    ("pretrain", ["--data_dir=data", "--model_dir=run"], "holds a run with"),
+    ("pretrain", ["--data_dir=data", "--model_dir=x", "--init_from=rum"], "did you mean run?"),
+    ("pretrain", ["--data_dir=data", "--model_dir=x", "--max_sequence_length=8"], "windows of 32"),
+    ("finetune", ["--data_dir=data", "--model_dir=x", "--init_from=run"], "fine-tuning needs"),
+    ("generate", ["--model_dir=rum", "--prompt=a"], "did you mean run?"),
+    ("generate", ["--model_dir=bpe", "--prompt=a"], "it is not a run folder"),
+    ("evaluate", ["--model_dir=rum", "--data_dir=data"], "did you mean run?"),
+    ("evaluate", ["--model_dir=run", "--data_dir=data", "--split=tset"],
+     "no records for split 'tset'"),
+    ("evaluate", ["--model_dir=run", "--text=none.txt"], "there is no such file"),
+    ("predict", ["--model_dir=run"], "it is not a fine-tuned run"),
+    ("zero_shot", ["--model_dir=run", "--data_dir=data"], "holds data of kind"),
+    ("export", ["--model_dir=rum", "--output_dir=x"], "did you mean run?"),
+    ("convert", ["--to=openai", "--input=rum", "--output_dir=x"], "did you mean run?"),
+    ("convert", ["--to=openai", "--input=run", "--output_dir=data"], "holds other files")])
+def test_a_mistake_is_told_before_tensorflow_is_imported(folder, monkeypatch, module, flags,
+                                                        message):
+    def fail():
+        raise AssertionError("TensorFlow's import takes seconds")
+
+    monkeypatch.setattr("gpt_tf.common.cli.import_tensorflow", fail)
+    assert message in check(run_command(f"gpt_tf.{module}", *flags, cwd=folder), 1)[1]
+
+
 @pytest.mark.parametrize("flags, message", [
     (["--learning_rate=2e-2"], "holds a run with --learning_rate=0.01"),
     (["--seed=3"], "holds a run with --seed=0"),

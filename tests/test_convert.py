@@ -10,7 +10,7 @@ import tensorflow as tf
 from gpt_tf import predict as predict_command
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop import conversion, huggingface, openai
+from gpt_tf.interop import conversion, huggingface, openai, targets
 from gpt_tf.model.gpt import GPT
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import run_folder, weights
@@ -159,9 +159,9 @@ def test_a_converted_run_is_started_from_and_not_trained_on(tmp_path, tokenizer)
         finetune(make_run_config(tmp_path / "run", data, tokenizer, **values))
     after, _ = weights_of(str(tmp_path / "run"))
     assert all((after[name] == value).all() for name, value in before.items())
-    assert finetune(make_run_config(tmp_path / "tuned", data, tokenizer, **values)).total == 2
+    assert finetune(make_run_config(tmp_path / "tuned", data, tokenizer, **values)).steps == 2
     # What the refused training leaves does not keep the folder from being replaced.
-    conversion.check_target(str(tmp_path / "run"), str(tmp_path / "model"), None, True)
+    targets.check(str(tmp_path / "run"), str(tmp_path / "model"), None, True)
     to_run("openai", tmp_path / "model", tmp_path / "run", num_heads=3)
     out, _ = run("gpt_tf.generate", f"--model_dir={tmp_path}/run", "--prompt=then",
                  "--max_new_tokens=4")
@@ -189,7 +189,7 @@ def test_targets_that_are_not_replaced(tmp_path, tokenizer):
     (tmp_path / "new").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "out")
-    check = conversion.check_target
+    check = targets.check
     check(str(tmp_path / "new"), source, None, False)
     check(str(tmp_path / "nowhere" / "new"), source, "openai", False)
     check(str(tmp_path / "out"), source, "huggingface", True)

@@ -9,10 +9,11 @@ import pytest
 
 from gpt_tf import evaluate
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import find_files
 from gpt_tf.common.progress import Progress
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.evaluation import text_perplexity
-from gpt_tf.evaluation.text_perplexity import TextEvaluator, find_files, read_blocks, windows
+from gpt_tf.evaluation.text_perplexity import TextEvaluator, read_blocks, windows
 from tests import corpora, runs
 from tests.commands import run_command
 from tests.test_task_model import hidden_by_hand
@@ -163,13 +164,13 @@ def test_files_that_are_named(tmp_path):
     for name in ("b.txt", "a.txt", "c.md", "[x].txt"):
         (tmp_path / name).write_text("a")
     (tmp_path / "folder.txt").mkdir()
-    assert find_files(f"{tmp_path}/?.txt") == [f"{tmp_path}/a.txt", f"{tmp_path}/b.txt"]
-    assert find_files(f"{tmp_path}/[x].txt") == [f"{tmp_path}/[x].txt"]
+    assert find_files("text", f"{tmp_path}/?.txt") == [f"{tmp_path}/a.txt", f"{tmp_path}/b.txt"]
+    assert find_files("text", f"{tmp_path}/[x].txt") == [f"{tmp_path}/[x].txt"]
     for pattern in (f"{tmp_path}/*.txt", f"{tmp_path}/folder.txt"):
         with pytest.raises(UserError, match=r"folder.txt is a folder; name files.*\*.txt"):
-            find_files(pattern)
+            find_files("text", pattern)
     with pytest.raises(UserError, match="no such file"):
-        find_files(f"{tmp_path}/none*.txt")
+        find_files("text", f"{tmp_path}/none*.txt")
 
 
 # The command.
@@ -185,12 +186,12 @@ def test_nothing_to_predict(tmp_path, run, text):
     path = tmp_path / "text.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="text.txt: there is nothing to predict"):
-        evaluate_text(EvaluationConfig(text=str(path), jit_compile=False), run)
+        evaluate_text(EvaluationConfig(text=str(path), jit_compile=False), run, [str(path)])
 
 
 def test_strides_that_do_not_fit(path, run):
     with pytest.raises(UserError, match="--stride=8 must be below the 8 positions"):
-        evaluate_text(EvaluationConfig(text=path, stride=8), run)
+        evaluate_text(EvaluationConfig(text=path, stride=8), run, [path])
     with pytest.raises(ValueError, match="--stride=-1"):
         EvaluationConfig(text=path, stride=-1)
 

@@ -121,7 +121,7 @@ def test_a_run_learns_and_keeps_its_best(tmp_path, data, tokenizer, form, metric
                              training={"num_epochs": 12.0,
                                        "jit_compile": form == "multiple_choice"})
     outcome = finetune(config)
-    assert outcome.total == 48 and outcome.scores[f"validation/{metric}"] > least
+    assert outcome.steps == 48 and outcome.scores[f"validation/{metric}"] > least
     rows = rows_of(config.model_dir)
     train = [row for row in rows if "train/loss" in row]
     for row in train:

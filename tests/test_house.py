@@ -38,7 +38,7 @@ PIPELINES_MAY_IMPORT = {
 WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", *COMMANDS)
 KNOWS_TENSORFLOW = {"gpt_tf.data.batches"}
 # Of the wings that need TensorFlow: what commands check with before they import it.
-CHECKS = {"gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
+CHECKS = {"gpt_tf.interop.targets", "gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
 
 
 def ours(path, package):

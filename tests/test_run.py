@@ -2,19 +2,32 @@
 
 import collections
 import dataclasses
+import itertools
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import (
+    BEST,
+    NEWEST,
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.pictures import scatter_figure
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning, pretraining
+from gpt_tf.training.evaluator import Evaluator
+from gpt_tf.training.replicas import one_device
 from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
@@ -38,26 +51,33 @@ def loads_fixture(monkeypatch):
     return counts
 
 
-def pretrain(data_dir, model_dir, init_from=run_folder.FROM_SCRATCH):
+def pretrain(data_dir, model_dir, init_from=run_folder.FROM_SCRATCH, optimizer=None, **training):
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     cluster = distribution.join("one_device")
     with cluster.owning(model_dir):
-        return pretraining.pretrain(RunConfig(data, model_dir, init_from, MODEL, OptimizerConfig(),
-                                              TRAINING, "", frozenset()), cluster)
+        return pretraining.pretrain(RunConfig(
+            data, model_dir, init_from, MODEL, optimizer or OptimizerConfig(),
+            dataclasses.replace(TRAINING, **training), "", frozenset({"early_stopping"})), cluster)
 
 
-def test_pre_training_reads_its_data_folder_once(tmp_path, loads):
-    data_dir, first, second = (str(tmp_path / name) for name in ("data", "first", "second"))
+@pytest.fixture(name="data_dir")
+def data_dir_fixture(tmp_path):
+    """A data folder of a language model, of random tokens."""
     (tmp_path / "data").mkdir()
     fuzz_seeds.corpus_data(tmp_path / "data")
-    assert pretrain(data_dir, first) == 2
+    return str(tmp_path / "data")
+
+
+def test_pre_training_reads_its_data_folder_once(tmp_path, data_dir, loads):
+    first, second = (str(tmp_path / name) for name in ("first", "second"))
+    assert pretrain(data_dir, first).steps == 2
     assert loads == {(Manifest, data_dir): 1, (Tokenizer, data_dir): 1}
     loads.clear()
-    assert pretrain(data_dir, first) == 2  # the run is finished
+    assert pretrain(data_dir, first).steps == 2  # the run is finished
     assert loads == {(Manifest, data_dir): 1, (Tokenizer, data_dir): 1}
     loads.clear()
     # The other run's tokenizer must be the one that the data was made with.
-    assert pretrain(data_dir, second, init_from=first) == 2
+    assert pretrain(data_dir, second, init_from=first).steps == 2
     assert loads == {(Manifest, data_dir): 1, (Tokenizer, data_dir): 1, (Tokenizer, first): 1}
 
 
@@ -91,3 +111,156 @@ def test_fine_tuning_reads_its_data_folder_once(tmp_path, loads):
             dataclasses.replace(TRAINING, seed=seed), "", frozenset(), FineTuningConfig())
     finetuning.finetune_all(configs, distribution.join("one_device"), str(tmp_path))
     assert loads == {(Manifest, data_dir): 1, (Tokenizer, data_dir): 1}
+
+
+# A rate at which a model of random tokens is soon worse than it was.
+COARSE = dict(optimizer=OptimizerConfig(learning_rate=0.03, schedule="constant", warmup_steps=0),
+              num_steps=12, evaluate_every=2, save_every=3)
+
+
+def validations(model_dir):
+    """Update -> loss of each validation that the run reported."""
+    with open(f"{model_dir}/metrics.jsonl", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    return {row["step"]: row["validation/loss"] for row in rows if "validation/loss" in row}
+
+
+def validation_loss(model, data_dir, batch_size=4, num_batches=None):
+    batches = evaluation_batches(data_dir, "validation", batch_size)
+    evaluate = Evaluator(model, one_device(), jit_compile=False)
+    return evaluate(itertools.islice(batches, num_batches),
+                    batches.manifest.splits["validation"])["loss"]
+
+
+def arrays(model):
+    return {variable.path: variable.numpy() for variable in model.trainable_variables}
+
+
+@pytest.fixture(name="whole", scope="module")
+def whole_fixture(tmp_path_factory):
+    """(data folder, run folder, outcome) of the whole coarse run."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "data").mkdir()
+    fuzz_seeds.corpus_data(folder / "data")
+    data_dir, run = str(folder / "data"), str(folder / "run")
+    return data_dir, run, pretrain(data_dir, run, **COARSE)
+
+
+def test_the_best_validation_is_kept(whole):
+    data_dir, run, outcome = whole
+    losses = validations(run)
+    best = min(losses, key=losses.get)
+    assert list(losses) == [2, 4, 6, 8, 10, 12] and best < 12
+    assert (outcome.steps, outcome.best_step) == (12, best)
+    assert outcome.scores["validation/loss"] == pytest.approx(losses[best], rel=1e-6)
+    # Whoever loads the run gets what had this loss, or by request what it ended with.
+    for which, step in ((BEST, best), (NEWEST, 12)):
+        model, found = weights.load_model(run, weights=which)
+        assert found == step
+        assert validation_loss(model, data_dir) == pytest.approx(losses[step], rel=1e-6)
+    assert run_folder.name_weights(run, best) == f"{run}, update {best} (best validation)"
+    assert run_folder.name_weights(run, 12, NEWEST) == f"{run}, update 12"
+
+
+def test_the_best_is_chosen_on_the_same_batches_each_time(tmp_path, data_dir):
+    run = str(tmp_path / "run")
+    # The last validation, which is reported, is of all three batches.
+    outcome = pretrain(data_dir, run, **COARSE | dict(
+        batch_size=1, evaluation_batches=1, num_steps=6))
+    model, _ = weights.load_model(run, weights=NEWEST)
+    assert validations(run)[6] == pytest.approx(validation_loss(model, data_dir, 1), rel=1e-6)
+    model, step = weights.load_model(run)
+    first = validation_loss(model, data_dir, 1, num_batches=1)
+    assert step == outcome.best_step
+    assert outcome.scores["validation/loss"] == pytest.approx(first, rel=1e-6)
+
+
+def test_a_run_stops_early_and_may_go_on(tmp_path, whole, capfd):
+    data_dir, run, _ = whole
+    stopped, losses = str(tmp_path / "stopped"), validations(run)
+    best = min(losses, key=losses.get)
+    assert best <= 6
+    outcome = pretrain(data_dir, stopped, early_stopping=2, **COARSE)
+    assert (outcome.steps, outcome.best_step) == (best + 4, best)
+    assert f"update {best + 4}: no gain in 2 validations" in capfd.readouterr().err
+    assert validations(stopped) == {step: loss for step, loss in losses.items()
+                                    if step <= best + 4}
+    assert pretrain(data_dir, stopped, early_stopping=2, **COARSE) == outcome  # it is finished
+    assert pretrain(data_dir, stopped, **COARSE).steps == 12
+    theirs = arrays(weights.load_model(run, weights=NEWEST)[0])
+    for name, value in arrays(weights.load_model(stopped, weights=NEWEST)[0]).items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+def begin(model_dir, data_dir, flags, **values):
+    data = TrainingData.load(data_dir, LANGUAGE_MODEL)
+    run_folder.begin(str(model_dir), flags, frozenset(), MODEL, data.manifest, data.tokenizer,
+                     **values)
+
+
+@pytest.fixture(name="begun")
+def begun_fixture(tmp_path, data_dir):
+    """A run folder of flags --a=1 with metrics, somebody's notes, and no weights yet."""
+    run = tmp_path / "run"
+    run.mkdir()
+    begin(run, data_dir, "--a=1\n")
+    for name in ("metrics.jsonl", "notes.txt"):
+        (run / name).write_text("{}\n")
+    for name in ("tensorboard", "evaluations", "checkpoints"):
+        (run / name).mkdir()
+    return run
+
+
+def save(run, folder="checkpoints"):
+    Checkpoints(str(run / folder), {"model": {"a": tf.Variable(0.0)}}).save(7)
+
+
+def test_a_run_that_has_saved_nothing_binds_nobody(begun, data_dir):
+    begin(begun, data_dir, "--a=2\n")
+    assert "--a=2" in (begun / "pretrain.flags").read_text()
+    assert (begun / "notes.txt").exists() and not (begun / "metrics.jsonl").exists()
+    assert not (begun / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "best"])
+def test_a_run_that_has_saved_is_kept_unless_it_is_overwritten(begun, data_dir, folder):
+    save(begun, folder)
+    with pytest.raises(UserError, match="holds a run with --a=1 .* says --a=2.* --overwrite"):
+        begin(begun, data_dir, "--a=2\n")
+    begin(begun, data_dir, "--a=1\n")
+    assert (begun / folder / "ckpt-7.index").exists() and (begun / "metrics.jsonl").exists()
+    begin(begun, data_dir, "--a=2\n", overwrite=True)
+    assert "--a=2" in (begun / "pretrain.flags").read_text()
+    found = {path.name for path in begun.iterdir()}
+    assert "notes.txt" in found and not found & {
+        "checkpoints", "best", "metrics.jsonl", "tensorboard", "evaluations"}
+
+
+def test_a_kill_while_a_run_is_removed_leaves_one_that_binds_nobody(begun, data_dir, monkeypatch):
+    save(begun)
+
+    def kill(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.remove", kill)
+    with pytest.raises(KeyboardInterrupt):
+        begin(begun, data_dir, "--a=2\n", overwrite=True)
+    monkeypatch.undo()
+    begin(begun, data_dir, "--a=3\n")
+    assert "--a=3" in (begun / "pretrain.flags").read_text()
+
+
+def test_a_folder_that_is_no_run_is_not_emptied(tmp_path, data_dir):
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "vocab.json").write_text("somebody's")
+    run_folder.remove_run(str(tmp_path))
+    assert (tmp_path / "evaluations").exists() and (tmp_path / "vocab.json").exists()
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(early_stopping=1, evaluate_every=0), "ask for some with --evaluate_every"),
+    (dict(init_from="run"), "--init_from and --model_dir are one folder")])
+def test_runs_that_cannot_be(tmp_path, data_dir, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        pretrain(data_dir, "run", **change)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 import contextlib
 import difflib
+import glob
 import itertools
 import os
 
@@ -37,6 +38,26 @@ def check_folder(path: str | os.PathLike) -> None:
     found = nearest(os.path.basename(missing), beside)
     hint = f"did you mean {os.path.join(parent, found[0])}?" if found else "check the path."
     raise UserError(f"{path}: no such folder; {hint}")
+
+
+def find_files(flag: str, pattern: str, endings: Sequence[str] = (".txt",)) -> list[str]:
+    """The files that a flag names: one, or those that a pattern such as books/*.txt matches.
+
+    Args:
+      flag: that names them.
+      pattern: its value.
+      endings: of the files that the command reads.
+
+    Raises:
+      UserError: there is none, or one is a folder.
+    """
+    paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    if not paths:
+        raise UserError(f"--{flag}={pattern}: there is no such file.")
+    for path in paths:
+        if os.path.isdir(path):
+            raise refuse_folder(flag, path, endings)
+    return paths
 
 
 def refuse_folder(flag: str, folder: str, endings: Sequence[str]) -> UserError:

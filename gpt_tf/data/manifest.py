@@ -130,6 +130,21 @@ class Manifest:
         seen = dataclasses.asdict(dataclasses.replace(self, flags={}))
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
+    def check_split(self, data_dir: str | os.PathLike, name: str) -> None:
+        """Sees that there are records of a split.
+
+        Args:
+          data_dir: the folder, for the error.
+          name: of the split.
+
+        Raises:
+          UserError: there are none.
+        """
+        if not getattr(self.splits.get(name), "records", 0):
+            full = [each for each, value in self.splits.items() if value.records]
+            raise UserError(f"{os.fspath(data_dir)} has no records for split {name!r}; it has "
+                            f"{', '.join(full) or 'none'}.")
+
     def save(self, data_dir: str | os.PathLike) -> None:
         """Writes the manifest, which declares the folder finished: call it last."""
         write_json(os.path.join(data_dir, MANIFEST_NAME), dataclasses.asdict(self))

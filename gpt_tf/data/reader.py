@@ -58,10 +58,7 @@ class SplitReader:
           UserError: no finished folder, no such split, or a shard missing or truncated.
         """
         self.manifest = manifest or Manifest.load(data_dir)
-        if not getattr(self.manifest.splits.get(split), "records", 0):
-            full = [name for name, value in self.manifest.splits.items() if value.records]
-            raise UserError(f"{os.fspath(data_dir)} has no records for split {split!r}; it has "
-                            f"{', '.join(full) or 'none'}.")
+        self.manifest.check_split(data_dir, split)
         self.folder = os.fspath(data_dir)
         self._remedy = rebuild(self.manifest.kind)
         self._shards = self.manifest.splits[split].shards

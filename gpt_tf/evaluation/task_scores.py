@@ -11,30 +11,10 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder, write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
-from gpt_tf.runs import run_folder
 from gpt_tf.tasks.answers import answers, class_names, tsv_line
 from gpt_tf.tasks.metrics import METRICS, MetricWarning
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.predictor import Predictions
-
-
-def check_task(model_dir: str, data_dir: str, manifest: Manifest) -> None:
-    """Sees that the run was fine-tuned on a task like the data's.
-
-    Raises:
-      UserError: it was not fine-tuned, or its task has another form, other labels or scores.
-    """
-    task, _ = run_folder.load_task(model_dir)
-    for field in ("form", "num_sequences", "labels", "score_range"):
-        ours, theirs = getattr(task, field), getattr(manifest.task, field)
-        if ours != theirs:
-            raise UserError(f"{data_dir} holds another task than {model_dir} was fine-tuned on: "
-                            f"{manifest.task.name} with {field} {theirs}, where {task.name} has "
-                            f"{ours}; name data of that task.")
-    limit = run_folder.load_config(model_dir).max_sequence_length
-    if manifest.sequence_length > limit:
-        raise UserError(f"{data_dir} has sequences of up to {manifest.sequence_length} tokens "
-                        f"and the model takes {limit}: build it with --max_length={limit}.")
 
 
 def measure(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:

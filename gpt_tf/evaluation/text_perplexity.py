@@ -10,14 +10,12 @@ Example: length 4 and stride 2 read the tokens 0 1 2 3 4 5 6 as
 
 from collections.abc import Iterable, Iterator
 import functools
-import glob
 import itertools
 import os
 
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.names import refuse_folder
 from gpt_tf.common.progress import Progress
 from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.data.padding import pad
@@ -28,21 +26,6 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.cleaning import check_lines, split_text
 
 _BLOCK_BYTES = 1 << 16  # read, and about as many characters encoded, at a time
-
-
-def find_files(pattern: str) -> list[str]:
-    """The files that `--text` names: one, or those that a pattern such as books/*.txt matches.
-
-    Raises:
-      UserError: there is none, or one is a folder.
-    """
-    paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-    if not paths:
-        raise UserError(f"--text={pattern}: there is no such file.")
-    for path in paths:
-        if os.path.isdir(path):
-            raise refuse_folder("text", path, (".txt",))
-    return paths
 
 
 def read_blocks(path: str, progress: Progress) -> Iterator[str]:

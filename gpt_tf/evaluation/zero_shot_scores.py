@@ -9,7 +9,7 @@ import numpy as np
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write
 from gpt_tf.data.batches import evaluation_batches
-from gpt_tf.data.manifest import ZERO_SHOT, Manifest, Split
+from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.data.padding import in_split_order
 from gpt_tf.evaluation import task_scores
 from gpt_tf.evaluation.scoring import Scorer
@@ -50,21 +50,17 @@ class ZeroShotData:
       chance: measures without a model, from the first `measure` on; see `chance_measures`.
 
     Args:
-      data_dir: the folder.
+      data_dir: the folder, of data of kind ZERO_SHOT.
       split: name of a split; empty for the first of validation, test and train that has labels.
       batch_size: sequences at once.
 
     Raises:
-      UserError: the folder holds other data, no such split, or no training rows to choose a
-        threshold on.
+      UserError: the folder has no such split, or no training rows to choose a threshold on.
     """
 
     def __init__(self, data_dir: str, split: str, batch_size: int):
         self._folder = data_dir
         self.manifest = Manifest.load(data_dir)
-        if self.manifest.kind != ZERO_SHOT:
-            raise UserError(f"{data_dir} holds data of kind {self.manifest.kind!r}: make it with "
-                            "python -m pipelines.build_task --zero_shot.")
         splits = self.manifest.splits
         labelled = [name for name, value in splits.items() if value.records and value.labelled]
         first = [name for start in _SPLITS for name in labelled if name.startswith(start)]

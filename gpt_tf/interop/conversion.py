@@ -9,19 +9,15 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop import huggingface, kept, openai
+from gpt_tf.interop import huggingface, openai, targets
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Found, fill
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer, files
+from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
-
-# What a folder of converted weights may hold to be replaced; commands add the last three.
-_RUN_FILES = {"model.json", "task.json", "convert.flags", "checkpoints", "best", "evaluations",
-              "tensorboard", ".lock"}
 
 
 def import_run(layout: str, source: str, target: str, num_heads: int | None,
@@ -31,7 +27,7 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     Args:
       layout: one of `LAYOUTS`.
       source: the other program's folder, with its tokenizer.
-      target: run folder to make; what `check_target` lets through is replaced.
+      target: run folder to make; what `targets.check` lets through is replaced.
       num_heads: attention heads, where the layout does not say them; None: as published.
       flags_text: the flagfile of this command.
 
@@ -50,15 +46,15 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     if beside:
         task, max_length, step = beside.task, beside.max_length, beside.step
     if task and not found.config.num_special_tokens:
-        raise UserError(f"{found.where} has no rows of special tokens, and {kept.FILE} beside it "
-                        "is of a fine-tuned run: take all files from one conversion.")
+        raise UserError(f"{found.where} has no rows of special tokens, and {targets.KEPT} beside "
+                        "it is of a fine-tuned run: take all files from one conversion.")
     _check_size(found)
     model = TaskModel(found.config, task) if task else GPT(found.config)
     fill(LAYOUTS[layout].folder_entries(model.gpt if task else model), found.arrays, found.where)
     if task:
         head = {name: array for name, array in beside.arrays.items()
                 if name != openai.SPECIAL_ROWS}
-        fill(openai.head_entries(model.head), head, os.path.join(source, kept.FILE))
+        fill(openai.head_entries(model.head), head, os.path.join(source, targets.KEPT))
     with atomic_folder(target) as folder:
         weights.write_converted(folder, flags_text, model, max_length, tokenizer, step)
     size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
@@ -76,7 +72,7 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
     Args:
       layout: one of `LAYOUTS`.
       source: the run folder.
-      target: folder to make; what `check_target` lets through is replaced.
+      target: folder to make; what `targets.check` lets through is replaced.
 
     Returns:
       Lines for the user: what was made, and what the layout has no place for.
@@ -103,41 +99,8 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
               *([f"the head of {task.name} and its task.json"] if task else ()),
               *(name for name in left.settings), f"the update, {step:,}"]
     return [f"{target}: the weights of {source} in {layout}'s layout.",
-            f"What it has no place for is kept in {kept.FILE} there: {', '.join(beside)}.",
+            f"What it has no place for is kept in {targets.KEPT} there: {', '.join(beside)}.",
             f"The moments of Adam, the metrics and the flagfile stay in {source} alone."]
-
-
-def check_target(target: str, source: str, layout: str | None, overwrite: bool) -> None:
-    """Sees that a folder may be made, before anything is read.
-
-    Args:
-      target: the folder.
-      source: the folder that is converted.
-      layout: one of `LAYOUTS`, or None for a run folder.
-      overwrite: whether an earlier conversion may be replaced.
-
-    Raises:
-      UserError: it may not.
-    """
-    real = os.path.realpath(target)
-    if os.path.commonpath([real, os.path.realpath(source)]) == real:
-        raise UserError(f"--output_dir={target} is or holds --input={source}: name another folder.")
-    if os.path.isdir(target) and not os.path.islink(target):
-        names = set(os.listdir(target))
-    elif os.path.lexists(target):
-        raise UserError(f"--output_dir={target} is no folder of its own: name another.")
-    else:
-        return
-    own = {*LAYOUTS[layout].FILES, kept.FILE} if layout else _RUN_FILES
-    mark = kept.FILE if layout else "convert.flags"
-    other = {name for name in names if name not in own
-             and not files.is_tokenizer_file(name)}
-    if names and (other or mark not in names):
-        raise UserError(f"--output_dir={target} holds other files, such as {min(other or names)}: "
-                        "name a new or empty folder.")
-    if names and not overwrite:
-        raise UserError(f"--output_dir={target} holds an earlier conversion: name another folder, "
-                        "or replace this one with --overwrite.")
 
 
 def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str, folder: str) -> None:

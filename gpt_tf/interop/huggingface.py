@@ -18,10 +18,9 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.interop import openai, tensors
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
+from gpt_tf.interop.targets import CONFIG, WEIGHTS
 from gpt_tf.model.gpt import GPT
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-FILES = (_CONFIG, _WEIGHTS)
 _PREFIX = "transformer."
 _TOKENS, _POSITIONS, _HEAD = "tokens_embed.weight", "positions_embed.weight", "lm_head.weight"
 _KINDS = {"w": "weight", "g": "weight", "b": "bias"}
@@ -68,8 +67,8 @@ def write(folder: str, model: GPT) -> Leftover:
         raise UserError("Hugging Face's openai-gpt has no softmax over positions, as this model "
                         "has: only --to=openai can hold it.")
     arrays = {_PREFIX + name: array for name, array in collect(folder_entries(model)).items()}
-    tensors.write(os.path.join(folder, _WEIGHTS), arrays, {"format": "pt"})
-    write_json(os.path.join(folder, _CONFIG), {
+    tensors.write(os.path.join(folder, WEIGHTS), arrays, {"format": "pt"})
+    write_json(os.path.join(folder, CONFIG), {
         "architectures": ["OpenAIGPTLMHeadModel"], **_REQUIRED, "dtype": "float32",
         "vocab_size": config.num_token_rows, "n_special": config.num_special_tokens,
         **{theirs: getattr(config, ours) for ours, theirs in _SETTINGS.items()}})
@@ -88,12 +87,12 @@ def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
       UserError: a file is missing, cut short, of another model or one that we are not.
     """
     del kept
-    path = os.path.join(folder, _CONFIG)
+    path = os.path.join(folder, CONFIG)
     if num_heads is not None:
         raise UserError(f"--num_heads={num_heads}: {path} says how many heads there are; leave the "
                         "flag out.")
     config = _read_config(path)
-    weights = os.path.join(folder, _WEIGHTS)
+    weights = os.path.join(folder, WEIGHTS)
     _check_weights_file(folder)
     raw, _ = tensors.read(weights)
     arrays, notes = tensors.to_float32(_without_buffers(_without_prefix(raw, weights)), weights)
@@ -141,13 +140,13 @@ def _number(values: dict[str, Any], name: str, default: int | float, path: str) 
 
 def _check_weights_file(folder: str) -> None:
     names = set(os.listdir(folder))
-    if _WEIGHTS in names:
+    if WEIGHTS in names:
         return
     other = sorted(name for name in names
                    if name.endswith((".bin", ".h5", ".msgpack", ".safetensors.index.json")))
     way = (f"; what is there, {other[0]}, is not read here: load it with transformers, and its "
-           f"save_pretrained(folder, max_shard_size='10GB') writes {_WEIGHTS}" if other else "")
-    raise UserError(f"No {_WEIGHTS} in {folder}{way}.")
+           f"save_pretrained(folder, max_shard_size='10GB') writes {WEIGHTS}" if other else "")
+    raise UserError(f"No {WEIGHTS} in {folder}{way}.")
 
 
 def _without_prefix(arrays: dict[str, np.ndarray], path: str) -> dict[str, np.ndarray]:

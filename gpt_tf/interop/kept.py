@@ -11,9 +11,9 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import tensors
+from gpt_tf.interop.targets import KEPT
 from gpt_tf.tasks.task import Task
 
-FILE = "gpt_tf.safetensors"
 _KEY = "gpt_tf"
 
 
@@ -38,7 +38,7 @@ class Kept:
     arrays: dict[str, np.ndarray]
 
     def save(self, folder: str) -> None:
-        """Writes `FILE`: the arrays, and the rest as JSON in its metadata.
+        """Writes `KEPT`: the arrays, and the rest as JSON in its metadata.
 
         Raises:
           UserError: the disk is full or the place cannot be written.
@@ -46,16 +46,16 @@ class Kept:
         values = {"layout": self.layout, "settings": self.settings, "step": self.step,
                   "task": self.task and dataclasses.asdict(self.task),
                   "max_length": self.max_length}
-        tensors.write(os.path.join(folder, FILE), self.arrays, {_KEY: json.dumps(values)})
+        tensors.write(os.path.join(folder, KEPT), self.arrays, {_KEY: json.dumps(values)})
 
     @classmethod
     def load(cls, folder: str, layout: str) -> "Kept | None":
-        """Reads `FILE`; None in a folder that has none, as others make it.
+        """Reads `KEPT`; None in a folder that has none, as others make it.
 
         Raises:
           UserError: it is damaged, was altered, or belongs to another layout.
         """
-        path = os.path.join(folder, FILE)
+        path = os.path.join(folder, KEPT)
         if not os.path.exists(path):
             return None
         arrays, metadata = tensors.read(path)

@@ -19,13 +19,10 @@ from gpt_tf.common.files import atomic_write, read_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
+from gpt_tf.interop.targets import FILES, PIECES, SHAPES
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.layers import DecoderBlock
 from gpt_tf.model.task_model import TaskHead
-
-_SHAPES = "params_shapes.json"
-_PIECES = tuple(f"params_{index}.npy" for index in range(10))
-FILES = (_SHAPES, *_PIECES)
 
 # The released layers of a block in the order of the files, each with its arrays' names and the
 # attributes of our layers that they are.
@@ -93,10 +90,10 @@ def write(folder: str, model: GPT) -> Leftover:
     arrays = collect(folder_entries(model))
     tokens = arrays[_TOKENS]
     arrays[_TOKENS] = tokens[:model.config.vocabulary_size]
-    with atomic_write(os.path.join(folder, _SHAPES)) as stream:
+    with atomic_write(os.path.join(folder, SHAPES)) as stream:
         stream.write(json.dumps([array.shape for array in arrays.values()]).encode())
     flat = np.concatenate([array.ravel() for array in arrays.values()])
-    for name, piece in zip(_PIECES, np.array_split(flat, len(_PIECES))):
+    for name, piece in zip(PIECES, np.array_split(flat, len(PIECES))):
         with atomic_write(os.path.join(folder, name)) as stream:
             np.save(stream, piece, allow_pickle=False)
     special = tokens[model.config.vocabulary_size:]
@@ -117,7 +114,7 @@ def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
       UserError: a file is missing, too much, cut short or of another model, or the heads do not
         divide the width.
     """
-    shapes = _read_shapes(os.path.join(folder, _SHAPES))
+    shapes = _read_shapes(os.path.join(folder, SHAPES))
     arrays = _cut(folder, shapes)
     tokens = arrays[_TOKENS]
     special = kept.arrays.get(SPECIAL_ROWS, tokens[:0]) if kept else tokens[:0]
@@ -173,14 +170,14 @@ def _cut(folder: str, shapes: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     names = [_POSITIONS, _TOKENS, *(name for index in range(num_blocks)
                                     for name in _block_names(index))]
     extra = sorted(name for name in os.listdir(folder)
-                   if name.startswith("params_") and name not in FILES)
+                   if name.startswith("params_") and name not in FILES["openai"])
     if extra:
-        raise UserError(f"{folder} holds {extra[0]}, which is none of the pieces {_PIECES[0]} .. "
-                        f"{_PIECES[-1]}: take the folder from its source again.")
-    flat = np.concatenate([_read_piece(os.path.join(folder, name)) for name in _PIECES])
+        raise UserError(f"{folder} holds {extra[0]}, which is none of the pieces {PIECES[0]} .. "
+                        f"{PIECES[-1]}: take the folder from its source again.")
+    flat = np.concatenate([_read_piece(os.path.join(folder, name)) for name in PIECES])
     ends = list(itertools.accumulate(map(math.prod, shapes)))  # Python's numbers never overflow
     if len(flat) != ends[-1]:
-        raise UserError(f"The pieces in {folder} hold {len(flat):,} values and {_SHAPES} needs "
+        raise UserError(f"The pieces in {folder} hold {len(flat):,} values and {SHAPES} needs "
                         f"{ends[-1]:,}: take all files from one folder again.")
     return {name: values.reshape(shape)
             for name, values, shape in zip(names, np.split(flat, ends[:-1]), shapes)}

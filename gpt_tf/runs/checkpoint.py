@@ -192,6 +192,7 @@ class BestCheckpoint:
       folder: where the checkpoint stands.
       variables: the model's, by name.
       score_names: names of a validation's scores; the first decides.
+      lowest_is_best: whether the first score is a loss.
       writes: see `Checkpoints`.
 
     Raises:
@@ -199,9 +200,11 @@ class BestCheckpoint:
     """
 
     def __init__(self, folder: str, variables: dict[str, tf.Variable],
-                 score_names: Collection[str], writes: bool = True):
-        self._scores = {name: tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
-                        for name in score_names}
+                 score_names: Collection[str], lowest_is_best: bool = False,
+                 writes: bool = True):
+        self._sign = -1 if lowest_is_best else 1
+        self._scores = {name: tf.Variable(self._sign * -math.inf, dtype=tf.float64,
+                                          trainable=False) for name in score_names}
         self._deciding = next(iter(self._scores))
         # The scores alone: the weights in memory are the run's newest.
         self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
@@ -220,8 +223,9 @@ class BestCheckpoint:
         return {name: float(value.numpy()) for name, value in self._scores.items()}
 
     def offer(self, step: int, scores: dict[str, float]) -> None:
-        """Keeps the weights after update `step` if their first score is above the kept ones'."""
-        if scores[self._deciding] > self.scores[self._deciding]:
+        """Keeps the weights after update `step` if their first score is better than the kept
+        ones'."""
+        if self._sign * scores[self._deciding] > self._sign * self.scores[self._deciding]:
             for name, value in self._scores.items():
                 value.assign(scores[name])
             self._checkpoints.save(step)

@@ -17,22 +17,34 @@ import contextlib
 import dataclasses
 import glob
 import os
+import shutil
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, read_json, read_text, write_json
+from gpt_tf.common.files import (
+    atomic_write,
+    explain_disk_errors,
+    read_json,
+    read_text,
+    write_json,
+)
 from gpt_tf.common.names import check_folder
-from gpt_tf.config import ModelConfig
+from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer.files import is_tokenizer_file
 
 FROM_SCRATCH = "none"  # in place of a run folder to start from
-# Which of a run's weights: those of its best validation, or those of its newest checkpoint.
-BEST, NEWEST = "best", "newest"
 _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
-_CONVERTED = "convert.flags"
+CONVERTED = "convert.flags"
+_WEIGHTS = ("checkpoints", "best")
+_MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
+# What a run folder may hold beside its tokenizer, of all commands.
+RUN_FILES = frozenset({
+    *_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard", "evaluations"})
+_OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
 _DATA = "# data_fingerprint="
@@ -52,18 +64,32 @@ def best_folder(model_dir: str) -> str:
 def weights_folder(model_dir: str, weights: str = BEST) -> str:
     """Where the weights to load stand.
 
-    A run that has not validated, or is of converted weights, has none that are best: of those the
-    newest are taken, but for a fine-tuned run, whose weights are of a validation.
+    Of a pre-trained run that has not validated yet, or of converted weights, the newest are taken
+    for the best.
 
     Args:
       model_dir: the run folder.
-      weights: BEST or NEWEST.
+      weights: `config.BEST` or `config.NEWEST`.
     """
-    best = best_folder(model_dir)
-    has_best = glob.glob(os.path.join(glob.escape(best), "ckpt-*.index"))
-    if weights == BEST and (has_best or is_fine_tuned(model_dir)):
-        return best
+    if weights == BEST and (is_fine_tuned(model_dir) or _has_checkpoint(best_folder(model_dir))):
+        return best_folder(model_dir)
     return checkpoint_folder(model_dir)
+
+
+def name_weights(model_dir: str, step: int, weights: str = BEST) -> str:
+    """What to call the weights of update `step`, which were loaded, as "runs/a, update 5 (best)".
+
+    Args:
+      model_dir: the run folder.
+      step: of what was loaded.
+      weights: `config.BEST` or `config.NEWEST`.
+    """
+    is_best = weights_folder(model_dir, weights) == best_folder(model_dir)
+    return f"{model_dir}, update {step:,}{' (best validation)' if is_best else ''}"
+
+
+def _has_checkpoint(folder: str) -> bool:
+    return bool(glob.glob(os.path.join(glob.escape(folder), "ckpt-*.index")))
 
 
 def _parse_flags(text: str) -> dict[str, str]:
@@ -72,9 +98,16 @@ def _parse_flags(text: str) -> dict[str, str]:
     return {name.removeprefix("--"): value for name, _, value in parts}
 
 
+def _has_saved(model_dir: str) -> bool:
+    """Whether there are weights of a run."""
+    return any(map(_has_checkpoint, (checkpoint_folder(model_dir), best_folder(model_dir))))
+
+
 def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
-          manifest: Manifest, tokenizer: Tokenizer) -> None:
+          manifest: Manifest, tokenizer: Tokenizer, overwrite: bool = False) -> None:
     """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
+
+    A run that has saved nothing binds nobody: what is left of it is removed.
 
     Args:
       model_dir: the run folder, owned by this process.
@@ -83,18 +116,46 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
       model: shape of the model.
       manifest: of the data folder.
       tokenizer: of the data folder; it is copied.
+      overwrite: whether a run that stands there is removed, too.
 
     Raises:
       UserError: the folder holds another run: other flags, another shape or other data.
     """
-    command = _COMMANDS[manifest.kind]
+    if overwrite or not _has_saved(model_dir):
+        remove_run(model_dir)
     check_same(model_dir, flags_text, resumable, model, manifest)
-    path = os.path.join(model_dir, f"{command}.flags")
+    path = os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags")
     if os.path.exists(path):
         return
     describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
     with atomic_write(path) as stream:  # last: it says that the others are there
         stream.write(_with_data(flags_text, manifest).encode("utf-8"))
+
+
+def remove_run(model_dir: str) -> None:
+    """Removes the run in a folder, if there is one, and nothing else that stands there.
+
+    Args:
+      model_dir: the run folder, owned by this process.
+
+    Raises:
+      UserError: a file cannot be removed.
+    """
+    names = os.listdir(model_dir)
+    marks = [name for name in _MARKS if name in names]
+    if not marks:
+        return
+    weights = [name for name in _WEIGHTS if name in names]
+    others = [name for name in names if is_tokenizer_file(name)
+              or name in RUN_FILES.difference(weights, marks)]
+    # In this order: what a kill leaves is a run that has saved nothing, which binds nobody.
+    with explain_disk_errors(model_dir):
+        for name in [*weights, *others, *marks]:
+            path = os.path.join(model_dir, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
 
 
 def _with_data(flags_text: str, manifest: Manifest) -> str:
@@ -103,7 +164,7 @@ def _with_data(flags_text: str, manifest: Manifest) -> str:
 
 def check_same(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
                manifest: Manifest) -> None:
-    """Sees that a folder holds no run, or the one that these values begin.
+    """Sees that a folder holds no run that has saved, or the one that these values begin.
 
     Args:
       model_dir, flags_text, resumable, model, manifest: of `begin`.
@@ -111,6 +172,8 @@ def check_same(model_dir: str, flags_text: str, resumable: Collection[str], mode
     Raises:
       UserError: the folder holds another run: other flags, another shape or other data.
     """
+    if not _has_saved(model_dir):
+        return
     command = _COMMANDS[manifest.kind]
     path = os.path.join(model_dir, f"{command}.flags")
     if os.path.exists(path):
@@ -122,7 +185,7 @@ def check_same(model_dir: str, flags_text: str, resumable: Collection[str], mode
     if any(os.path.exists(os.path.join(model_dir, f"{other}.flags"))
            for other in _COMMANDS.values()):
         raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
-                        "name another --model_dir.")
+                        f"{_OTHER}.")
 
 
 def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
@@ -150,13 +213,13 @@ def mark_converted(model_dir: str, flags_text: str) -> None:
       model_dir: the run folder.
       flags_text: the flagfile of the command that converted them.
     """
-    with atomic_write(os.path.join(model_dir, _CONVERTED)) as stream:
+    with atomic_write(os.path.join(model_dir, CONVERTED)) as stream:
         stream.write(flags_text.encode("utf-8"))
 
 
 def is_converted(model_dir: str) -> bool:
     """Whether the run folder is one of `write_converted`."""
-    return os.path.exists(os.path.join(model_dir, _CONVERTED))
+    return os.path.exists(os.path.join(model_dir, CONVERTED))
 
 
 def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
@@ -166,7 +229,7 @@ def _check_same(path: str, flags_text: str, resumable: Collection[str], model_di
     data = _DATA.rstrip("=")
     if before.get(data) != now[data]:
         raise UserError(f"{model_dir} holds a run on other data than --data_dir holds: give the "
-                        "run's data to go on with it, or another --model_dir.")
+                        f"run's data to go on with it, {_OTHER}.")
     for name in sorted(before.keys() | now.keys()):
         if {name, name.removeprefix("no")} & resumable or before.get(name) == now.get(name):
             continue
@@ -174,10 +237,10 @@ def _check_same(path: str, flags_text: str, resumable: Collection[str], model_di
                        f"--{name}" if name in values else f"no --{name}"
                        for values in (before, now))
         raise UserError(f"{model_dir} holds a run with {was} and this command says {is_now}: "
-                        "give the run's value to go on with it, or another --model_dir.")
+                        f"give the run's value to go on with it, {_OTHER}.")
     if _read_config(model_dir) != model:
         raise UserError(f"{model_dir} holds a model of another shape than these flags and this "
-                        "data give: name another --model_dir.")
+                        f"data give: {_OTHER}.")
 
 
 def load_flags(model_dir: str) -> dict[str, str]:
@@ -199,7 +262,7 @@ def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
 
     Args:
       model_dir: the run folder.
-      weights: BEST or NEWEST, those that will be loaded.
+      weights: `config.BEST` or `config.NEWEST`, those that will be loaded.
 
     Raises:
       UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
@@ -262,3 +325,22 @@ def load_task(model_dir: str) -> tuple[Task, int]:
         raise UserError(f"{path} says a max_length of {length!r:.40}, and {_SHORTEST} to {limit} "
                         "tokens are what the run's model takes: fine-tune again.")
     return Task.from_json(value.get("task"), path), length
+
+
+def check_task(model_dir: str, data_dir: str, manifest: Manifest) -> None:
+    """Sees that the run was fine-tuned on a task like the data's.
+
+    Raises:
+      UserError: it was not fine-tuned, or its task has another form, other labels or scores.
+    """
+    task, _ = load_task(model_dir)
+    for field in ("form", "num_sequences", "labels", "score_range"):
+        ours, theirs = getattr(task, field), getattr(manifest.task, field)
+        if ours != theirs:
+            raise UserError(f"{data_dir} holds another task than {model_dir} was fine-tuned on: "
+                            f"{manifest.task.name} with {field} {theirs}, where {task.name} has "
+                            f"{ours}; name data of that task.")
+    limit = load_config(model_dir).max_sequence_length
+    if manifest.sequence_length > limit:
+        raise UserError(f"{data_dir} has sequences of up to {manifest.sequence_length} tokens "
+                        f"and the model takes {limit}: build it with --max_length={limit}.")

@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from gpt_tf.config import BEST
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.runs.run_folder import BEST, checkpoint_folder, load_config, load_task
+from gpt_tf.runs.run_folder import checkpoint_folder, load_config, load_task
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 
@@ -17,8 +18,8 @@ def load_model(model_dir: str, dtype: str = "float32", weights: str = BEST) -> t
     Args:
       model_dir: the run folder.
       dtype: of the forward pass.
-      weights: `run_folder.BEST`, those of its best validation, where it has validated; or
-        `run_folder.NEWEST`.
+      weights: `config.BEST`, those of its best validation, where it has validated; or
+        `config.NEWEST`.
 
     Returns:
       (GPT, update of the weights).

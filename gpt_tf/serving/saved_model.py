@@ -40,19 +40,23 @@ class Served(NamedTuple):
     step: int
 
 
-def build(model_dir: str) -> Served:
+def build(model_dir: str, which: str = run_folder.BEST) -> Served:
     """Loads a run and traces its signatures.
 
     Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Without
     the rules of English there are no signatures that take strings.
 
+    Args:
+      model_dir: the run folder.
+      which: weights, `config.BEST` or `config.NEWEST`.
+
     Raises:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
     if run_folder.is_fine_tuned(model_dir):
-        model, _, step = weights.load_task_model(model_dir)
+        model, _, step = weights.load_task_model(model_dir, weights=which)
     else:
-        model, step = weights.load_model(model_dir)
+        model, step = weights.load_model(model_dir, weights=which)
     tokenizer = Tokenizer.load(model_dir)
     text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
     # Both stay here until all is traced: a method's tf.function does not keep its object.

@@ -4,30 +4,20 @@ import dataclasses
 import functools
 import gc
 import os
-from typing import NamedTuple
 
 from gpt_tf.common.files import write_json
 from gpt_tf.data.batches import evaluation_batches, task_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.model.objectives import joint_loss, loss_names
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import pictures, run_folder, weights
-from gpt_tf.runs.checkpoint import BestCheckpoint
+from gpt_tf.runs import pictures
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.predictor import Predictions, Predictor
-from gpt_tf.training.run import Run, start_run
+from gpt_tf.training.run import Outcome, Run, start_run
 from gpt_tf.training.run_config import FineTuningRunConfig, validation_splits
-
-
-class Outcome(NamedTuple):
-    """A finished run: its updates, and the update and scores of its best validation."""
-
-    total: int
-    best_step: int
-    scores: dict[str, float]
 
 
 def picture(task: Task, predictions: Predictions):
@@ -44,12 +34,11 @@ class TaskValidation:
     """Scores of a task's model as training goes, on every validation split.
 
     Args:
-      run: whose model is validated.
+      run: whose model is validated; its best weights are kept.
       reporter: takes the pictures.
-      best: is offered the weights with their scores.
     """
 
-    def __init__(self, run: Run, reporter: Reporter, best: BestCheckpoint):
+    def __init__(self, run: Run, reporter: Reporter):
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._task = run.model.task
         self._splits = {
@@ -58,7 +47,7 @@ class TaskValidation:
             for name in validation_splits(data.manifest)}
         self._predict = Predictor(run.model, cluster.strategy, training.jit_compile)
         self._reporter = reporter
-        self._best = best
+        self._best = run.best
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """The task's metrics and the loss, on whole splits, `last` or not."""
@@ -73,11 +62,6 @@ class TaskValidation:
                 self._reporter.figure(step, f"{split}/{shows}", figure)
         self._best.offer(step, scores)
         return scores
-
-
-def _score_names(manifest: Manifest) -> list[str]:
-    return [f"{split}/{name}" for split in validation_splits(manifest)
-            for name in (*manifest.task.metrics, "loss")]
 
 
 def _charts(manifest: Manifest, names: tuple[str, ...]) -> dict[str, list[str]]:
@@ -116,10 +100,6 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                     functools.partial(TaskModel, config.model, data.manifest.task,
                                       options.classifier_dropout, training.seed, training.dtype),
                     take_over)
-    with cluster.together():
-        best = BestCheckpoint(run_folder.best_folder(config.model_dir),
-                              weights.model_variables(run.model), _score_names(data.manifest),
-                              writes=cluster.is_chief)
     if not run.is_finished:
         _announce(run)
         names = loss_names(options.lm_coef)
@@ -128,20 +108,18 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
             run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                       task_batches(data.folder, training.batch_size, training.seed,
                                    config.total_steps, run.start, cluster.share, data.manifest),
-                      TaskValidation(run, reporter, best), names)
-    return Outcome(config.total_steps, best.step, best.scores)
+                      TaskValidation(run, reporter), names)
+    return run.outcome
 
 
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:
     """The same run; its warm-up, a share of all updates, and its validations, some an epoch, are
     counted in updates."""
-    options, training = config.fine_tuning, config.training
-    rows, per_epoch = config.data.manifest.splits["train"].records, options.evaluations_per_epoch
-    every = rows / training.batch_size / per_epoch if per_epoch else 0
+    warmup_steps = config.fine_tuning.warmup_fraction * config.total_steps
     return dataclasses.replace(
-        config, training=dataclasses.replace(training, evaluate_every=every),
-        optimizer=dataclasses.replace(
-            config.optimizer, warmup_steps=options.warmup_fraction * config.total_steps))
+        config,
+        training=dataclasses.replace(config.training, evaluate_every=config.evaluate_every),
+        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps))
 
 
 def _announce(run: Run) -> None:

@@ -1,6 +1,5 @@
 """Pre-training from a data folder into a run folder (Radford et al. 2018, section 3.1)."""
 
-from collections.abc import Iterable
 import functools
 import itertools
 
@@ -12,7 +11,7 @@ from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
-from gpt_tf.training.run import Run, start_run
+from gpt_tf.training.run import Outcome, Run, start_run
 from gpt_tf.training.run_config import RunConfig
 
 _SAMPLE_PROMPTS = 3
@@ -26,7 +25,7 @@ class LanguageModelValidation:
     """Scores and text samples of a language model as training goes.
 
     Args:
-      run: whose model is validated.
+      run: whose model is validated; its best weights are kept.
       reporter: takes the samples.
     """
 
@@ -39,6 +38,7 @@ class LanguageModelValidation:
         self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._tokenizer = data.tokenizer
         self._reporter = reporter
+        self._best = run.best
         windows = next(iter(self._batches))["token_ids"][:_SAMPLE_PROMPTS]
         self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, data.manifest.sequence_length // 2)]
         self._generate = Generator(run.model, SamplingConfig(top_p=0.9),
@@ -48,10 +48,11 @@ class LanguageModelValidation:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
         if self._reporter.writes:
             self._report_samples(step)
-        batches: Iterable = self._batches
-        if not last:
-            batches = itertools.islice(batches, self._limit)
-        scores = self._evaluate(batches, self._split)
+        scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        # Of the same batches each time: which weights are best must not hang on what is measured.
+        self._best.offer(step, {"validation/loss": scores["loss"]})
+        if last and self._limit:
+            scores = self._evaluate(self._batches, self._split)
         return {f"validation/{name}": scores[name]
                 for name in ("loss", "perplexity", "bits_per_byte")}
 
@@ -66,8 +67,8 @@ class LanguageModelValidation:
             for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 
-def pretrain(config: RunConfig, cluster: Cluster) -> int:
-    """Takes a run to its end, from the start or from where it stopped; returns its updates.
+def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
+    """Takes a run to its end, from the start or from where it stopped.
 
     Call inside `cluster.owning(config.model_dir)`, on every worker.
 
@@ -87,7 +88,7 @@ def pretrain(config: RunConfig, cluster: Cluster) -> int:
                       train_batches(data.folder, training.batch_size, training.seed, run.start,
                                     cluster.share, data.manifest),
                       LanguageModelValidation(run, reporter))
-    return config.total_steps
+    return run.outcome
 
 
 def _announce(run: Run) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from gpt_tf.data.batches import Batches
 from gpt_tf.model.gpt import GPT
@@ -15,7 +16,7 @@ from gpt_tf.model.objectives import LossFunction
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training import memory
 from gpt_tf.training.distribution import Cluster, check_batch_size
@@ -24,6 +25,19 @@ from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.trainer import Trainer
 
 _PROFILE_PLUGINS = ("xprof", "tensorboard_plugin_profile")  # its new name and its old one
+
+
+class Outcome(NamedTuple):
+    """A finished run: its updates, and the update and scores of its best validation."""
+
+    steps: int
+    best_step: int | None  # None: it was finished by a version that kept no best
+    scores: dict[str, float]
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
+        best = f" Best at update {self.best_step}: {scores}." if self.best_step else ""
+        return f"{self.steps} updates.{best}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Run:
       model: its model, with the weights of update `start`.
       optimizer: its Adam, with the moments of update `start`.
       checkpoints: where it is saved.
+      best: where the weights of its best validation are kept.
       start: updates already done.
       micro_batches: how its batches are cut.
     """
@@ -45,13 +60,30 @@ class Run:
     model: GPT | TaskModel
     optimizer: Adam
     checkpoints: Checkpoints
+    best: BestCheckpoint
     start: int
     micro_batches: memory.MicroBatches
 
     @property
     def is_finished(self) -> bool:
         """Whether there is no update left to take."""
-        return self.start >= self.config.total_steps
+        return self.start >= self.config.total_steps or self.stops_early(self.start)
+
+    def stops_early(self, step: int) -> bool:
+        """Whether as many validations as `--early_stopping` says, up to update `step`, were no
+        better than the best before them.
+
+        A function of what is saved, so that a run which was killed stops where it would have.
+        """
+        patience, every = self.config.training.early_stopping, self.config.evaluate_every
+        if not patience or self.best.step is None:
+            return False
+        return step // every - self.best.step // every >= patience
+
+    @property
+    def outcome(self) -> Outcome:
+        """What has become of it, once it is finished."""
+        return Outcome(self.checkpoints.steps[-1], self.best.step, self.best.scores)
 
     def announce(self, what: str) -> None:
         """Prints `what` is trained, how far the run is, and what it takes to see its profile."""
@@ -103,7 +135,7 @@ class Run:
                          self.optimizer, config.training, loss_names, self.micro_batches.size)
         trainer = Trainer(self.cluster, step, self.optimizer, self.checkpoints, reporter,
                           config.training)
-        trainer.train(batches, self.start, config.total_steps, validate)
+        trainer.train(batches, self.start, config.total_steps, validate, self.stops_early)
 
 
 def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT | TaskModel],
@@ -120,7 +152,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
         that it starts with.
 
     Raises:
-      UserError: data, flags and folders do not fit together.
+      UserError: data, flags and folders do not fit together, or a checkpoint is damaged.
     """
     config.check()
     training = config.training
@@ -143,8 +175,12 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     with cluster.together():
         if cluster.is_chief:
             run_folder.begin(config.model_dir, config.flags_text, config.resumable, config.model,
-                             config.data.manifest, config.data.tokenizer)
+                             config.data.manifest, config.data.tokenizer, config.overwrite)
     start = cluster.restore_latest(checkpoints)
+    with cluster.together():
+        best = BestCheckpoint(run_folder.best_folder(config.model_dir),
+                              weights.model_variables(model), config.score_names,
+                              config.lowest_is_best, writes=cluster.is_chief)
     if start == 0 and not config.is_from_scratch:
         take_over(model, weights.load_model(config.init_from)[0])
-    return Run(config, cluster, model, optimizer, checkpoints, start, micro_batches)
+    return Run(config, cluster, model, optimizer, checkpoints, best, start, micro_batches)

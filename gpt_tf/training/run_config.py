@@ -4,6 +4,8 @@ So all that JSON and the file system can tell is checked before TensorFlow is im
 """
 
 import dataclasses
+import os
+from typing import ClassVar
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, Options, TrainingConfig
@@ -70,6 +72,11 @@ class RunConfig:
     training: TrainingConfig
     flags_text: str  # the resolved flagfile
     resumable: frozenset[str]  # flags that may change when the run goes on
+    overwrite: bool = dataclasses.field(default=False, kw_only=True)  # the run that stands there
+
+    # Whether the first of `score_names` is a loss.
+    lowest_is_best: ClassVar[bool] = True
+    _cadence: ClassVar[str] = "evaluate_every"  # the flag of how often it validates
 
     @property
     def is_from_scratch(self) -> bool:
@@ -90,21 +97,40 @@ class RunConfig:
         """Updates of the whole run."""
         return self.training.total_steps(self.data.manifest.splits["train"].records)
 
+    @property
+    def evaluate_every(self) -> float:
+        """Updates between validations, which need not be whole; 0: at the end only."""
+        return self.training.evaluate_every
+
+    @property
+    def score_names(self) -> list[str]:
+        """What is kept of the best validation; the first decides which it is."""
+        return ["validation/loss"]
+
     def check(self) -> None:
         """Sees that data, model, the run folder and the run it starts from fit together.
 
         Raises:
           UserError: they do not.
         """
-        run_folder.check_same(self.model_dir, self.flags_text, self.resumable, self.model,
-                              self.data.manifest)
-        if not self.is_from_scratch:
-            theirs = Tokenizer.load(self.init_from)
-            if theirs.fingerprint != self.data.tokenizer.fingerprint:
-                raise UserError(f"{self.data.folder} was made with another tokenizer than "
-                                f"{self.init_from}: build it again with "
-                                f"--tokenizer={self.init_from}.")
+        if self.training.early_stopping and not self.evaluate_every:
+            raise UserError("--early_stopping counts validations in the course of the run: ask for "
+                            f"some with --{self._cadence}.")
         self._check_length()
+        if not self.overwrite:
+            run_folder.check_same(self.model_dir, self.flags_text, self.resumable, self.model,
+                                  self.data.manifest)
+        if not self.is_from_scratch:
+            self._check_other_run()
+
+    def _check_other_run(self) -> None:
+        """Raises UserError unless the run it starts from is another, of the data's tokenizer."""
+        if os.path.realpath(self.init_from) == os.path.realpath(self.model_dir):
+            raise UserError(f"--init_from and --model_dir are one folder, {self.model_dir}: name "
+                            "another --model_dir.")
+        if Tokenizer.load(self.init_from).fingerprint != self.data.tokenizer.fingerprint:
+            raise UserError(f"{self.data.folder} was made with another tokenizer than "
+                            f"{self.init_from}: build it again with --tokenizer={self.init_from}.")
 
     def _check_length(self) -> None:
         """Raises UserError if the windows of the data are longer than the model's."""
@@ -122,6 +148,23 @@ class FineTuningRunConfig(RunConfig):
     """What a run of fine-tuning is."""
 
     fine_tuning: FineTuningConfig
+
+    lowest_is_best: ClassVar[bool] = False
+    _cadence: ClassVar[str] = "evaluations_per_epoch"
+
+    @property
+    def evaluate_every(self) -> float:
+        """See `RunConfig.evaluate_every`; some are asked for an epoch."""
+        rows, per_epoch = (self.data.manifest.splits["train"].records,
+                           self.fine_tuning.evaluations_per_epoch)
+        return rows / self.training.batch_size / per_epoch if per_epoch else 0
+
+    @property
+    def score_names(self) -> list[str]:
+        """See `RunConfig.score_names`."""
+        manifest = self.data.manifest
+        return [f"{split}/{name}" for split in validation_splits(manifest)
+                for name in (*manifest.task.metrics, "loss")]
 
     def check(self) -> None:
         """See `RunConfig.check`; nor are more blocks taken over than there are."""

@@ -51,7 +51,8 @@ class Trainer:
         self._compiled: set[tuple[tf.TensorShape, ...]] = set()
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
-              validate: Callable[[int, bool], dict[str, Any]]) -> None:
+              validate: Callable[[int, bool], dict[str, Any]],
+              stops_early: Callable[[int], bool]) -> None:
         """Takes updates start + 1 .. total.
 
         Args:
@@ -59,6 +60,7 @@ class Trainer:
           start: updates already done.
           total: updates of the whole run.
           validate: (step, whether it is the last) -> scalars to report.
+          stops_early: step -> whether the validation after it was the run's end.
 
         Raises:
           UserError: the loss is not finite, or a checkpoint cannot be written.
@@ -83,9 +85,14 @@ class Trainer:
                 # between them repeats both.
                 if evaluate:
                     self._validate(step, last, validate, progress)
-                if save or stop:
+                ends = evaluate and not last and stops_early(step)
+                if save or stop or ends:
                     with self._cluster.together():
                         self._checkpoints.save(step)
+                if ends:
+                    progress.write(f"update {step}: no gain in {config.early_stopping} "
+                                   "validations, so the run ends here (--early_stopping).")
+                    break
                 if stop:
                     raise Interrupted(next(iter(signals), signal.SIGTERM),
                                       f"Saved at update {step} of {total}; the same command goes "
