@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -76,13 +77,15 @@ class Run:
         return Checkpoints(str(folder / "checkpoints"),
                            {"model": variables, **self.optimizer.moments()}, keep=2)
 
-    def train(self, folder, feed=None, validate=lambda step, last: {"validation/loss": 1.0}):
+    def train(self, folder, feed=None, validate=lambda step, last: {"validation/loss": 1.0},
+              step_function=None):
         checkpoints = self.checkpoints(folder)
         start = checkpoints.restore_latest() or 0
         reporter = Reporter(str(folder), start)
         try:
-            Trainer(distribution.Cluster(self.strategy), self.step, self.optimizer, checkpoints,
-                    reporter, self.config).train((feed or batches)(start), start, STEPS, validate)
+            Trainer(distribution.Cluster(self.strategy), step_function or self.step,
+                    self.optimizer, checkpoints, reporter, self.config).train(
+                        (feed or batches)(start), start, STEPS, validate, lambda step: False)
         finally:
             reporter.close()
         return start
@@ -211,6 +214,22 @@ def test_what_a_log_shows(tmp_path, capsys):
         "training", "training", f"update {STEPS // 2}", f"update {STEPS}"]
     assert set(lines[:2]) == {"training: compiling ..."}
     assert last.startswith(f"training: 100% {STEPS}/{STEPS} [")
+
+
+def test_the_rate_does_not_count_compilation(tmp_path, monkeypatch):
+    clock = types.SimpleNamespace(perf_counter=lambda: clock.now, now=0.0)
+    monkeypatch.setattr("gpt_tf.training.trainer.time", clock)
+
+    def step(batch, number, flag):
+        clock.now += 60.0 if number == 1 else 2.0
+        return {"loss": tf.constant(1.0), "gradient_norm": tf.constant(1.0),
+                "tokens": tf.constant(100.0 * number)}
+
+    start().train(tmp_path, step_function=step)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rates = [row["train/tokens_per_second"] for row in rows if "train/loss" in row]
+    # Updates 2, 3 (a validation follows it), 4, and 5 and 6 together.
+    assert rates == [100.0, 150.0, 200.0, 275.0]
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):

@@ -49,6 +49,8 @@ class Trainer:
         self._waited = 0.0
         self._clock = time.perf_counter()
         self._compiled: set[tuple[tf.TensorShape, ...]] = set()
+        self._untimed: set[int] = set()  # places in `_pending` of updates that compiled
+        self._compiling_seconds = 0.0
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
               validate: Callable[[int, bool], dict[str, Any]],
@@ -98,14 +100,19 @@ class Trainer:
                                       f"Saved at update {step} of {total}; the same command goes "
                                       "on from there.")
 
-    def _compiling(self, batch: dict[str, tf.Tensor],
-                   progress: Progress) -> contextlib.AbstractContextManager:
+    @contextlib.contextmanager
+    def _compiling(self, batch: dict[str, tf.Tensor], progress: Progress) -> Iterator[None]:
         """Around an update: `progress.compiling` if it is the first of this shape."""
         shapes = tuple(tensor.shape for tensor in tf.nest.flatten(batch))
         if shapes in self._compiled:
-            return contextlib.nullcontext()
+            yield
+            return
         self._compiled.add(shapes)
-        return progress.compiling()
+        begin = time.perf_counter()
+        with progress.compiling():
+            yield
+        self._compiling_seconds += time.perf_counter() - begin
+        self._untimed.add(len(self._pending) - 1)
 
     @contextlib.contextmanager
     def _profiled(self, step: int, total: int) -> Iterator[None]:
@@ -147,14 +154,11 @@ class Trainer:
         values = [{name: float(value) for name, value in row.items()} for row in self._pending]
         self._pending = []
         self._check_finite(values, step - len(values) + 1)
-        seconds = time.perf_counter() - self._clock
-        waited = self._waited / seconds
-        self._clock, self._waited = time.perf_counter(), 0.0
+        rate, waited = self._rates(values)
         means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
         losses = {name: mean for name, mean in means.items() if name.endswith("loss")}
         if len(losses) == 1:  # the exponential of a joint loss is no perplexity
             losses["perplexity"] = metrics.perplexity(losses["loss"])
-        rate = sum(row["tokens"] for row in values) / seconds
         self._reporter.scalars(step, {
             **{f"train/{name}": value for name, value in losses.items()},
             "train/learning_rate": self._optimizer.learning_rate(step),
@@ -162,6 +166,20 @@ class Trainer:
             "train/input_wait": waited})
         return {**{name: f"{value:.4g}" for name, value in losses.items()},
                 "tokens/s": f"{rate:.0f}"}
+
+    def _rates(self, values: list[dict[str, float]]) -> tuple[float, float]:
+        """Tokens a second, and the share of time that input was waited for, since the last log.
+
+        Updates that compiled do not count, unless there are no others.
+        """
+        seconds = time.perf_counter() - self._clock
+        timed = [row for place, row in enumerate(values) if place not in self._untimed]
+        if timed:
+            seconds -= self._compiling_seconds
+        rates = (sum(row["tokens"] for row in timed or values) / seconds, self._waited / seconds)
+        self._clock, self._waited = time.perf_counter(), 0.0
+        self._untimed, self._compiling_seconds = set(), 0.0
+        return rates
 
     def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
         for step, row in enumerate(values, start=first_step):
