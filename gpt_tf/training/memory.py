@@ -62,10 +62,11 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
       T F, and 2 T D.
     - The process, its compiled programs, and those of each block.
 
-    The terms were read from XLA's list of buffers of the paper's model at 1, 2 and 4 sequences,
-    and agree with its sums within 7 % for other shapes, of 0.04 to 14 GB. The process was
-    measured (VmHWM): whole runs of 1.0 to 5.3 GB are within 13 %, without XLA within 20 %; with
-    24 blocks 18 % more was estimated than taken. On GPUs nothing was measured.
+    The terms are XLA's own list of buffers of the paper's model at 1, 2 and 4 sequences; for 15
+    other shapes, of 0.05 to 14 GB, they give its sums within 9 %. The process was measured as
+    VmHWM: whole runs of 1.9 to 11 GB (the paper's, 8 sequences at once: 10.3 GiB) are within 7 %,
+    the quickstart's shape (1.0 GB) and 24 blocks (3.2 GB) take 12 and 16 % less. On GPUs nothing
+    was measured.
 
     Args:
       model: its shape.
