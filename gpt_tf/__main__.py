@@ -19,7 +19,7 @@ from gpt_tf.common.files import reader_may_leave
 COMMANDS = {name.split(".")[1]: name for name in (
     "pipelines.train_bpe", "pipelines.build_corpus", "gpt_tf.pretrain", "gpt_tf.evaluate",
     "gpt_tf.generate", "pipelines.build_task", "gpt_tf.finetune", "gpt_tf.predict",
-    "gpt_tf.zero_shot", "gpt_tf.convert", "gpt_tf.export", "pipelines.stories",
+    "gpt_tf.zero_shot", "gpt_tf.report", "gpt_tf.convert", "gpt_tf.export", "pipelines.stories",
     "pipelines.story_tasks")}
 
 

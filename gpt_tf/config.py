@@ -191,6 +191,9 @@ class TrainingConfig(Options):
         "takes all its updates.", resumable=True, at_least=0)
     keep_checkpoints: int = option(3, "Newest checkpoints that are kept.", resumable=True,
                                    at_least=1)
+    histograms_every: int = option(
+        0, "Updates between histograms of each weight matrix and its gradient in TensorBoard; 0: "
+        "none.", resumable=True, at_least=0)
     profile_step: int = option(0, "Record a TensorBoard profile of 5 updates from this one on; "
                                "0: none.", resumable=True, at_least=0)
 

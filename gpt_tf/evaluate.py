@@ -230,12 +230,7 @@ def main() -> None:
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
     for run in (model_dir, *config.other_runs):
-        run_folder.load_config(run, config.weights)
-        if Tokenizer.load(run).fingerprint != manifest.tokenizer_fingerprint:
-            raise UserError(f"{data_dir} was made with another tokenizer than {run}: build it "
-                            f"again with --tokenizer={run}.")
-        if is_task:
-            run_folder.check_task(run, data_dir, manifest)
+        run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)
     cli.import_tensorflow()
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)

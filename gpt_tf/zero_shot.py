@@ -20,7 +20,6 @@ from gpt_tf.common.progress import Progress
 from gpt_tf.config import BEST, NEWEST, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
-from gpt_tf.tokenizer import Tokenizer
 
 _ALL = "all"
 _PICTURES = (".png", ".pdf", ".svg")
@@ -79,19 +78,12 @@ def check_data(model_dir: str, data_dirs: list[str]) -> None:
     Raises:
       UserError: one was not.
     """
-    limit = run_folder.load_config(model_dir).max_sequence_length
-    fingerprint = Tokenizer.load(model_dir).fingerprint
     for folder in data_dirs:
         manifest = Manifest.load(folder)
         if manifest.kind != ZERO_SHOT:
             raise UserError(f"{folder} holds data of kind {manifest.kind!r}: make it with "
                             "python -m pipelines.build_task --zero_shot.")
-        if manifest.tokenizer_fingerprint != fingerprint:
-            raise UserError(f"{folder} was made with another tokenizer than {model_dir}: build it "
-                            f"again with --tokenizer={model_dir}.")
-        if manifest.sequence_length > limit:
-            raise UserError(f"{folder} has sequences of up to {manifest.sequence_length} tokens "
-                            f"and the model takes {limit}: build it with --max_length={limit}.")
+        run_folder.check_data(model_dir, folder, manifest)
 
 
 def open_data(config: ZeroShotConfig, data_dirs: list[str]) -> dict:

@@ -1,7 +1,7 @@
 """The documents say what is so: commands and flags that exist, links that lead somewhere.
 
-Commands are read from every README, BUILD.md and RESULTS.md, from the docstring of every command
-and from the comments of the flagfiles; nothing here needs TensorFlow.
+Commands are read from every README, BUILD.md and RESULTS.md, from the docstring of every command,
+from the comments of the flagfiles and from the examples; nothing here needs TensorFlow.
 """
 
 import ast
@@ -20,11 +20,13 @@ import gpt_tf.__main__
 from pipelines.tasks import spec
 from tests.house import ROOT
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in ("gpt_tf", "pipelines", "benchmarks")
-                                          for path in (ROOT / folder).rglob("*.md"))])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(
+    path for folder in ("gpt_tf", "pipelines", "benchmarks", "docs")
+    for path in (ROOT / folder).rglob("*.md"))])
 COMMANDS = sorted(path for folder in ("gpt_tf", "pipelines", "benchmarks")
                   for path in (ROOT / folder).glob("*.py") if path.stem != "__init__")
 FLAGFILES = sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags"))
+EXAMPLES = sorted((ROOT / "docs").glob("*.py"))
 SPECS = ROOT / "pipelines" / "tasks" / "README.md"
 LONGEST = {"README.md": 230, "BUILD.md": 230}
 MADE = {"pretrain.flags", "convert.flags", "gpt_tf.safetensors"}  # by commands
@@ -123,10 +125,19 @@ def commands_of(code: str, where: str) -> Iterator[Line]:
                            bool(given) and "..." not in given)
 
 
+def calls_of(path: pathlib.Path) -> str:
+    """The commands that an example runs by its `gpt_tf("COMMAND ...")`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return "\n".join(f"gpt-tf {node.args[0].value}" for node in ast.walk(tree)
+                     if isinstance(node, ast.Call) and ast.unparse(node.func) == "gpt_tf")
+
+
 def all_commands() -> list[Line]:
-    """Of all documents, commands and flagfiles."""
-    return [line for path in (*DOCUMENTS, *COMMANDS, *FLAGFILES)
-            for line in commands_of(code_of(path), str(path.relative_to(ROOT)))]
+    """Of all documents, commands, flagfiles and examples."""
+    codes = {path: code_of(path) for path in (*DOCUMENTS, *COMMANDS, *FLAGFILES)}
+    codes |= {path: calls_of(path) for path in EXAMPLES}
+    return [line for path, code in codes.items()
+            for line in commands_of(code, str(path.relative_to(ROOT)))]
 
 
 def parse(lines: list[Line]) -> list[str]:
@@ -173,8 +184,13 @@ def specs() -> list[str]:
 
 def test_flags_of_our_commands():
     ours = [line for line in all_commands() if line.module.split(".")[0] in ("gpt_tf", "pipelines")]
-    assert len({line.module for line in ours}) == 13
+    assert len({line.module for line in ours}) == 14
     assert parse(ours) == []
+
+
+def test_examples_run_commands():
+    found = [line.module for path in EXAMPLES for line in commands_of(calls_of(path), path.name)]
+    assert {"gpt_tf.pretrain", "gpt_tf.finetune", "gpt_tf.export"} <= set(found)
 
 
 def test_flags_of_benchmarks():

@@ -328,7 +328,7 @@ def test_the_command(folder, tmp_path):
     """As users type it, and their mistakes."""
     flags = [f"--model_dir={folder}/classification", f"--output_dir={tmp_path}/out"]
     out, _ = run_process("gpt_tf.export", *flags)
-    assert f"{tmp_path}/out/1: update 9 of {folder}/classification" in out
+    assert f"{tmp_path}/out/1: {folder}/classification, update 9 (best validation)" in out
     assert "classify_text" in out and (tmp_path / "out" / "1" / "saved_model.pb").exists()
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()

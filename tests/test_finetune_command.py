@@ -41,8 +41,9 @@ def finetune(folder, name, *flags, code=0):
 
 def test_what_a_run_leaves(folder):
     names = {path.name for path in (folder / "run").iterdir()}
-    assert {"model.json", "task.json", "finetune.flags", "metrics.jsonl", "tensorboard",
-            "checkpoints", "best"} <= names
+    assert {"model.json", "task.json", "finetune.flags", "metrics.jsonl", "checkpoints",
+            "best"} <= names
+    assert any(name.startswith("events.out.tfevents.") for name in names)
     model = json.loads((folder / "run" / "model.json").read_text())
     before = json.loads((folder / "pretrained" / "model.json").read_text())
     assert model == before | {"num_special_tokens": 3}

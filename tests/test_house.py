@@ -12,7 +12,7 @@ from tests import house
 from tests.house import ROOT
 
 COMMANDS = {"pretrain", "finetune", "evaluate", "predict", "generate", "zero_shot", "convert",
-            "export"}
+            "export", "report"}
 PIPELINE_COMMANDS = {"train_bpe", "build_corpus", "build_task", "stories", "story_tasks"}
 _LEARNT = {"common", "config", "tokenizer", "tasks", "data", "model"}
 _TRAINED = _LEARNT | {"generation", "runs"}
@@ -38,7 +38,10 @@ PIPELINES_MAY_IMPORT = {
 WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", *COMMANDS)
 KNOWS_TENSORFLOW = {"gpt_tf.data.batches"}
 # Of the wings that need TensorFlow: what commands check with before they import it.
-CHECKS = {"gpt_tf.interop.targets", "gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
+CHECKS = {"gpt_tf.evaluation.report_page", "gpt_tf.interop.targets", "gpt_tf.runs.metrics_log",
+          "gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
+# What draws without it.
+DRAW = {"gpt_tf.evaluation.report_courses", "gpt_tf.evaluation.report_data"}
 
 
 def ours(path, package):
@@ -117,7 +120,7 @@ def test_what_needs_no_tensorflow_imports_none():
              house.room(name) in WITHOUT_TENSORFLOW and name not in KNOWS_TENSORFLOW]
     assert {house.room(name) for name in names} == set(WITHOUT_TENSORFLOW)
     slow = {"tensorflow", "keras", "keras_nlp", "keras_hub", "scipy.stats", "sklearn"}
-    assert not loaded_by(*names, *CHECKS) & slow
+    assert not loaded_by(*names, *CHECKS, *DRAW) & slow
 
 
 def test_who_reads_weights_and_predicts_loads_nothing_that_trains():

@@ -204,9 +204,9 @@ def begun_fixture(tmp_path, data_dir):
     run = tmp_path / "run"
     run.mkdir()
     begin(run, data_dir, "--a=1\n")
-    for name in ("metrics.jsonl", "notes.txt"):
+    for name in ("metrics.jsonl", "notes.txt", "events.out.tfevents.17.here.1.0.v2"):
         (run / name).write_text("{}\n")
-    for name in ("tensorboard", "evaluations", "checkpoints"):
+    for name in ("tensorboard", "plugins", "evaluations", "checkpoints"):
         (run / name).mkdir()
     return run
 
@@ -219,7 +219,8 @@ def test_a_run_that_has_saved_nothing_binds_nobody(begun, data_dir):
     begin(begun, data_dir, "--a=2\n")
     assert "--a=2" in (begun / "pretrain.flags").read_text()
     assert (begun / "notes.txt").exists() and not (begun / "metrics.jsonl").exists()
-    assert not (begun / "tensorboard").exists()
+    assert not {"tensorboard", "plugins"} & {path.name for path in begun.iterdir()}
+    assert not list(begun.glob("events.*"))
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "best"])
@@ -233,7 +234,8 @@ def test_a_run_that_has_saved_is_kept_unless_it_is_overwritten(begun, data_dir, 
     assert "--a=2" in (begun / "pretrain.flags").read_text()
     found = {path.name for path in begun.iterdir()}
     assert "notes.txt" in found and not found & {
-        "checkpoints", "best", "metrics.jsonl", "tensorboard", "evaluations"}
+        "checkpoints", "best", "metrics.jsonl", "tensorboard", "plugins", "evaluations"}
+    assert not list(begun.glob("events.*"))
 
 
 def test_a_kill_while_a_run_is_removed_leaves_one_that_binds_nobody(begun, data_dir, monkeypatch):

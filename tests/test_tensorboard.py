@@ -1,6 +1,5 @@
 """What TensorBoard's own readers find in the folders of small runs."""
 
-import dataclasses
 import io
 import json
 import re
@@ -16,52 +15,12 @@ from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK
-from gpt_tf.runs import run_folder
-from gpt_tf.training import distribution, finetuning, pretraining
 from gpt_tf.training.evaluator import Evaluator
-from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
-from tests import fuzz_seeds, task_data
+from tests.trained import finetune, pretrain
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "html5lib's sanitizer is deprecated", DeprecationWarning)
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
-
-TOTAL = 6
-MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
-                    num_heads=2, hidden_dim=8, intermediate_dim=16, max_sequence_length=32)
-TRAINING = TrainingConfig(batch_size=4, num_steps=TOTAL, jit_compile=False, strategy="one_device",
-                          log_every=2, evaluate_every=2, save_every=3, profile_step=5)
-
-
-def pretrain(folder, **training):
-    """Takes the run in `folder` to its end, on the data beside it."""
-    data_dir = folder.parent / "data"
-    if not data_dir.exists():
-        data_dir.mkdir()
-        fuzz_seeds.corpus_data(data_dir)
-    cluster = distribution.join("one_device")
-    with cluster.owning(str(folder)):
-        pretraining.pretrain(
-            RunConfig(TrainingData.load(str(data_dir), LANGUAGE_MODEL), str(folder),
-                      run_folder.FROM_SCRATCH, MODEL, OptimizerConfig(learning_rate=0.01),
-                      dataclasses.replace(TRAINING, **training), "--seed=0\n", frozenset()),
-            cluster)
-    return folder
-
-
-def finetune(folder, task, lm_coef):
-    data_dir = str(folder.parent / f"{folder.name}-data")
-    task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS[task])
-    cluster = distribution.join("one_device")
-    with cluster.owning(str(folder)):
-        finetuning.finetune(FineTuningRunConfig(
-            TrainingData.load(data_dir, TASK), str(folder), run_folder.FROM_SCRATCH,
-            dataclasses.replace(MODEL, num_special_tokens=3), OptimizerConfig(),
-            dataclasses.replace(TRAINING, profile_step=0), "--seed=0\n", frozenset(),
-            FineTuningConfig(lm_coef=lm_coef)), cluster)
-    return folder
 
 
 class Board:
@@ -75,10 +34,10 @@ class Board:
         self._context = TBContext(logdir=str(folder), data_provider=MultiplexerDataProvider(
             self.events, str(folder)))
 
-    def tags(self, run="tensorboard", plugin="scalars"):
+    def tags(self, run="run", plugin="scalars"):
         return set(self.events.GetAccumulator(run).PluginTagToContent(plugin))
 
-    def values(self, tag, run="tensorboard"):
+    def values(self, tag, run="run"):
         """[(step, array of what was written)]."""
         return [(event.step, event.tensor_proto.string_val or event.tensor_proto.float_val)
                 for event in self.events.Tensors(run, tag)]
@@ -125,8 +84,13 @@ def finetuned_fixture(tmp_path_factory):
     return folder
 
 
+def test_a_run_has_its_own_name(pretrained, finetuned):
+    assert set(Board(pretrained.parent).events.Runs()) == {"run"}
+    assert set(Board(finetuned).events.Runs()) == {"feeling", "alike"}
+
+
 def test_samples_differ_among_themselves_and_from_update_to_update(pretrained):
-    board = Board(pretrained)
+    board = Board(pretrained.parent)
     assert board.tags(plugin="text") == {"samples", "settings/flags"}
     texts = dict(board.values("samples"))
     assert list(texts) == [2, 4, 6]
@@ -138,7 +102,7 @@ def test_samples_differ_among_themselves_and_from_update_to_update(pretrained):
 
 
 def test_hparams_have_the_settings_and_the_last_measures(pretrained):
-    row, = Board(pretrained).sessions()
+    row, = Board(pretrained.parent).sessions()
     settings = {name: getattr(value, value.WhichOneof("kind"))
                 for name, value in row.hparams.items()}
     expected = {"learning_rate": 0.01, "num_layers": 1.0, "jit_compile": False,
@@ -159,7 +123,7 @@ def test_runs_of_equal_settings_are_rows_of_their_own(finetuned):
 
 
 def test_train_and_validation_share_a_chart(pretrained):
-    board = Board(pretrained)
+    board = Board(pretrained.parent)
     assert {name: shown(chart, board.tags()) for name, chart in
             board.layout()["Pre-training"].items()} == {
         "loss": [["train/loss"], ["validation/loss"]],
@@ -169,12 +133,12 @@ def test_train_and_validation_share_a_chart(pretrained):
 def test_joint_and_lm_loss_have_charts_of_their_own(finetuned):
     board = Board(finetuned)
     layout = board.layout()
-    assert {name: shown(chart, board.tags("feeling/tensorboard")) for name, chart in
+    assert {name: shown(chart, board.tags("feeling")) for name, chart in
             layout["Fine-tuning: feeling"].items()} == {
         "task loss": [["train/task_loss"], ["validation/loss"]], "LM loss": [["train/lm_loss"]],
         "joint loss": [["train/loss"]], "accuracy": [["validation/accuracy"]],
         "f1": [["validation/f1"]]}
-    assert {name: shown(chart, board.tags("alike/tensorboard")) for name, chart in
+    assert {name: shown(chart, board.tags("alike")) for name, chart in
             layout["Fine-tuning: alike"].items()} == {
         "task loss": [["train/task_loss"], ["validation/loss"]],
         "pearson": [["validation/pearson"]], "spearman": [["validation/spearman"]]}
@@ -184,14 +148,14 @@ def test_joint_and_lm_loss_have_charts_of_their_own(finetuned):
     ("feeling", "validation/confusion_matrix", 640), ("alike", "validation/scatter", 800)])
 def test_pictures_are_named_by_what_they_show_and_large(finetuned, run, tag, size):
     board = Board(finetuned)
-    assert board.tags(f"{run}/tensorboard", "images") == {tag}
-    for _, (width, height, png) in board.values(tag, f"{run}/tensorboard"):
+    assert board.tags(run, "images") == {tag}
+    for _, (width, height, png) in board.values(tag, run):
         assert int(width) == int(height) == size == len(imread(io.BytesIO(png)))
 
 
 def profiled(folder):
     """The updates that the run's profile has marked."""
-    path, = (folder / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb")
+    path, = (folder / "plugins" / "profile").glob("*/*.xplane.pb")
     steps = []
     for plane in xplane_pb2.XSpace.FromString(path.read_bytes()).planes:
         marks = {key for key, kind in plane.event_metadata.items() if kind.name == "train"}
@@ -230,9 +194,9 @@ def test_a_run_that_was_killed_and_goes_on_shows_nothing_double(tmp_path, monkey
         patch.setattr(Evaluator, "__call__", die_at_the_second)
         pretrain(folder, profile_step=4)
     assert profiled(folder) == [4]  # what there was of it
-    assert Board(folder).sessions()[0].sessions[0].status != api_pb2.STATUS_SUCCESS
+    assert Board(tmp_path).sessions()[0].sessions[0].status != api_pb2.STATUS_SUCCESS
     pretrain(folder)  # from update 3 on
-    board, whole = Board(folder), Board(pretrained)
+    board, whole = Board(tmp_path), Board(pretrained.parent)
     row, = board.sessions()
     assert row.hparams["profile_step"].number_value == 4  # as it began
     assert row.sessions[0].status == api_pb2.STATUS_SUCCESS

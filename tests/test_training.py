@@ -1,6 +1,8 @@
 """The Trainer: the same updates however they are cut, placed, interrupted or resumed."""
 
+import dataclasses
 import functools
+import itertools
 import json
 import math
 import os
@@ -9,6 +11,7 @@ import types
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 import tensorflow as tf
 
 from gpt_tf.common.errors import Interrupted, UserError
@@ -78,14 +81,15 @@ class Run:
                            {"model": variables, **self.optimizer.moments()}, keep=2)
 
     def train(self, folder, feed=None, validate=lambda step, last: {"validation/loss": 1.0},
-              step_function=None):
+              step_function=None, **config):
         checkpoints = self.checkpoints(folder)
         start = checkpoints.restore_latest() or 0
         reporter = Reporter(str(folder), start)
         try:
-            Trainer(distribution.Cluster(self.strategy), step_function or self.step,
-                    self.optimizer, checkpoints, reporter, self.config).train(
-                        (feed or batches)(start), start, STEPS, validate, lambda step: False)
+            trainer = Trainer(distribution.Cluster(self.strategy), step_function or self.step,
+                              self.optimizer, checkpoints, reporter,
+                              dataclasses.replace(self.config, **config))
+            trainer.train((feed or batches)(start), start, STEPS, validate, lambda step: False)
         finally:
             reporter.close()
         return start
@@ -138,6 +142,43 @@ def test_micro_batches_give_the_full_batchs_gradient(full_batch, micro_batch_siz
 def _gradients(run):
     gradients, sums = run.step._gradients(next(batches()))
     return [g.numpy() for g in gradients], [float(x) for x in tf.nest.flatten(sums)]
+
+
+@pytest.fixture(scope="module")
+def second_update():
+    """What update 2 finds: weights by name, and their gradients, of a tape around the batch."""
+    run, (_, batch) = start(), itertools.islice(batches(), 2)
+    run.losses(1)
+    variables = run.model.trainable_variables
+    with tf.GradientTape() as tape:
+        sums = language_model_loss(run.model, 5)(batch)
+        mean = sums.loss / sums.weight
+    gradients = tape.gradient(mean, [variable.value for variable in variables])
+    return {f"{kind}/{variable.path}": tf.convert_to_tensor(array).numpy()
+            for kind, arrays in (("weights", variables), ("gradients", gradients))
+            for variable, array in zip(variables, arrays) if len(variable.shape) > 1}
+
+
+@pytest.mark.parametrize("change", [{}, {"micro_batch_size": 4},
+                                    {"strategy": "mirrored", "jit_compile": False}], ids=str)
+def test_histograms_are_of_what_an_update_finds_and_change_no_bit(second_update, tmp_path, capsys,
+                                                                  change):
+    run = start(**change)
+    run.losses()
+    without = run.weights()
+    start(**change).train(tmp_path, histograms_every=2)
+    np.testing.assert_array_equal(run.weights(), without)
+    assert capsys.readouterr().err.count("compiling ...") == 2  # an update, a gradient
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    assert {tag for tag in events.Tags()["tensors"] if tag.startswith(("weights", "gradients"))
+            } == second_update.keys()
+    for tag, array in second_update.items():
+        assert [event.step for event in events.Tensors(tag)] == [2, 4, 6]
+        left, right, counts = tf.make_ndarray(events.Tensors(tag)[0].tensor_proto).T
+        np.testing.assert_allclose([left[0], right[-1]], [array.min(), array.max()], rtol=1e-3)
+        # Rounding moves a value that stands on the border of two.
+        assert np.abs(np.histogram(array, len(counts))[0] - counts).sum() <= 4
 
 
 def test_the_loss_is_the_mean_over_predicted_tokens(reference):

@@ -279,11 +279,11 @@ def test_data_and_runs_that_do_not_fit(data, run, tmp_path, tokenizer):
     error("one data folder and one checkpoint", data["dpr"], checkpoints="all",
           predictions=str(tmp_path / "a.tsv"))
     error("No manifest.json", str(tmp_path))
-    error("No tokenizer in", data["dpr"], run=str(tmp_path))
+    error("it is not a run folder", data["dpr"], run=str(tmp_path))
     short = runs.make_run(tmp_path / "short", tokenizer, {
         1: runs.make_model(tokenizer.vocabulary_size, max_sequence_length=16)})
-    error("up to 64 tokens and the model takes 16: build it with --max_length=16", data["dpr"],
-          run=short)
+    error("up to 64 tokens and the model of .* takes 16: build it with --max_length=16",
+          data["dpr"], run=short)
     path = os.path.join(data["dpr"], "manifest.json")
     with open(path, encoding="utf-8") as stream:
         text = stream.read()
@@ -329,7 +329,7 @@ def test_rows_without_labels(run, tmp_path, tokenizer_dir, monkeypatch, capsys):
 @pytest.mark.parametrize("values, message", [
     ({"batch_size": 0}, "--batch_size=0"), ({"plot": "a.gif"}, "--plot=a.gif must end in .png"),
     ({"plot": "png"}, "--plot=png must end"),
-    ({"checkpoints": "last"}, "--checkpoints=last must be newest, all, or updates"),
+    ({"checkpoints": "last"}, "--checkpoints=last must be best, newest, all, or updates"),
     ({"checkpoints": "1,"}, "--checkpoints=1, must be"),
     ({"checkpoints": ""}, "--checkpoints= must be")])
 def test_options_that_do_not_fit(values, message):

@@ -9,6 +9,7 @@ import numpy as np
 
 # Of a picture for TensorBoard, which can show it in its full size.
 _TENSORBOARD_DPI = 160
+_MOST_CLASSES = 30  # of a confusion matrix that has room for numbers, and for every name
 
 
 def _axes(size: float, dpi: int = 100) -> tuple[Figure, Axes]:
@@ -20,25 +21,30 @@ def _axes(size: float, dpi: int = 100) -> tuple[Figure, Axes]:
 def confusion_matrix_figure(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
     """Which class was taken for which: counts, coloured by their share of the row.
 
+    Of many classes the colours alone, and some of the names.
+
     Args:
       matrix: int [C, C] of `metrics.confusion_matrix`; rows are the labels.
       labels: names of the C classes.
     """
     count = len(labels)
-    figure, axes = _axes(max(4.0, 1.5 + 0.7 * count), _TENSORBOARD_DPI)
+    shown = np.unique(np.linspace(0, count - 1, min(count, _MOST_CLASSES)).round().astype(int))
+    size = max(4.0, 1.5 + 0.7 * count) if len(shown) == count else 9.0
+    figure, axes = _axes(size, _TENSORBOARD_DPI)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    for row in range(count):
+    for row in range(count if len(shown) == count else 0):
         for column in range(count):
             axes.text(column, row, f"{matrix[row, column]:,}\n{shares[row, column]:.0%}",
                       ha="center", va="center", fontsize=9,
                       color="white" if shares[row, column] > 0.6 else "black")
-    axes.set_xticks(range(count), labels)
-    if max(map(len, labels)) > 8:
+    names = [labels[each] for each in shown]
+    axes.set_xticks(shown, names, parse_math=False)  # a name may hold two $
+    if max(map(len, labels)) > 8 or len(shown) < count:
         axes.tick_params("x", rotation=45)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), labels)
+    axes.set_yticks(shown, names, parse_math=False)
     axes.set_xlabel("prediction")
     axes.set_ylabel("label")
     return figure

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder, parse_json
+from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
+from gpt_tf.runs.metrics_log import METRICS, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
 
 
 class Reporter:
-    """Writes scalars, texts and pictures of a run, by step, and what TensorBoard compares runs by.
+    """Writes scalars, texts, pictures and histograms of a run, by step, and what TensorBoard
+    compares runs by.
 
     Attributes:
       writes: whether it does; ask before computing what is only reported.
 
     Args:
-      folder: the run folder; TensorBoard's files go to its `tensorboard` folder.
+      folder: the run folder; TensorBoard names a run by the folder that holds its files, so they
+        lie in it, too.
       resume_step: rows after it were written by updates that are about to be done again, and are
         dropped; 0 for a fresh run.
       writes: False on a worker that leaves writing to the chief: what it reports is dropped.
@@ -38,8 +41,7 @@ class Reporter:
         self.writes = writes
         self._folder = folder
         self._profiling = False
-        self._path = os.path.join(folder, "metrics.jsonl")
-        self._tensorboard = os.path.join(folder, "tensorboard")
+        self._path = os.path.join(folder, METRICS)
         if not writes:
             return
         make_folder(folder)
@@ -47,23 +49,12 @@ class Reporter:
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
         with self._explain_tensorboard_errors():
-            self._summaries = tf.summary.create_file_writer(self._tensorboard)
+            self._summaries = tf.summary.create_file_writer(folder)
 
     def _keep_rows_until(self, step: int) -> None:
         if not os.path.exists(self._path):
             return
-        kept = []
-        with open(self._path, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    continue  # cut short by a kill
-                try:
-                    keep = parse_json(line.decode())["step"] <= step
-                except (ValueError, TypeError, KeyError) as error:
-                    raise UserError(f"{self._path}, line {number} is no row of metrics: remove the "
-                                    "line, or move the file away.") from error
-                if keep:
-                    kept.append(line)
+        kept = [row.line for row in read_rows(self._path) if row.step <= step]
         with atomic_write(self._path) as stream:
             stream.write(b"".join(kept))
 
@@ -86,6 +77,13 @@ class Reporter:
             return
         with self._tensorboard_step(step):
             tf.summary.text(name, text)
+
+    def histogram(self, step: int, name: str, values: tf.Tensor) -> None:
+        """How values of any shape are distributed, in TensorBoard."""
+        if not self.writes:
+            return
+        with self._tensorboard_step(step):
+            tf.summary.histogram(name, values)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """A picture in TensorBoard."""
@@ -154,13 +152,14 @@ class Reporter:
             yield
         except tf.errors.OpError as error:
             reason = error.message.strip().split("\n", maxsplit=1)[0].rpartition("; ")[2]
-            raise UserError(f"Cannot write {self._tensorboard}: {reason}. The checkpoints are "
-                            "intact; make room, then run the same command again.") from error
+            raise UserError(f"Cannot write TensorBoard's files in {self._folder}: {reason}. The "
+                            "checkpoints are intact; make room, then run the same command again."
+                            ) from error
 
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
-            tf.profiler.experimental.start(self._tensorboard)
+            tf.profiler.experimental.start(self._folder)
             self._profiling = True
 
     def stop_profile(self) -> None:

@@ -5,7 +5,7 @@
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
-  metrics.jsonl, tensorboard/
+  metrics.jsonl, and TensorBoard's events.out.tfevents.* and plugins/
   checkpoints/      to go on from
   best/             the weights of its best validation
 
@@ -41,9 +41,10 @@ _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
 _WEIGHTS = ("checkpoints", "best")
 _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
-# What a run folder may hold beside its tokenizer, of all commands.
-RUN_FILES = frozenset({
-    *_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard", "evaluations"})
+_EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
+# What a run folder may hold beside its tokenizer and events, of all commands.
+RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
+                       "tensorboard", "evaluations"})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -146,7 +147,7 @@ def remove_run(model_dir: str) -> None:
     if not marks:
         return
     weights = [name for name in _WEIGHTS if name in names]
-    others = [name for name in names if is_tokenizer_file(name)
+    others = [name for name in names if is_tokenizer_file(name) or name.startswith(_EVENTS)
               or name in RUN_FILES.difference(weights, marks)]
     # In this order: what a kill leaves is a run that has saved nothing, which binds nobody.
     with explain_disk_errors(model_dir):
@@ -327,20 +328,35 @@ def load_task(model_dir: str) -> tuple[Task, int]:
     return Task.from_json(value.get("task"), path), length
 
 
-def check_task(model_dir: str, data_dir: str, manifest: Manifest) -> None:
-    """Sees that the run was fine-tuned on a task like the data's.
+def check_data(model_dir: str, data_dir: str, manifest: Manifest, weights: str = BEST) -> None:
+    """Sees that a run has weights, and that data was made for its tokenizer, task and length.
+
+    Args:
+      model_dir: the run folder.
+      data_dir: the data folder.
+      manifest: of the data.
+      weights: `config.BEST` or `config.NEWEST`, those that will be loaded.
 
     Raises:
-      UserError: it was not fine-tuned, or its task has another form, other labels or scores.
+      UserError: they do not fit together.
     """
+    limit = load_config(model_dir, weights).max_sequence_length
+    if Tokenizer.load(model_dir).fingerprint != manifest.tokenizer_fingerprint:
+        raise UserError(f"{data_dir} was made with another tokenizer than {model_dir}: build it "
+                        f"again with --tokenizer={model_dir}.")
+    if manifest.kind == TASK:
+        _check_task(model_dir, data_dir, manifest.task)
+    if manifest.sequence_length > limit:
+        flag = "sequence_length" if manifest.kind == LANGUAGE_MODEL else "max_length"
+        raise UserError(f"{data_dir} has sequences of up to {manifest.sequence_length} tokens and "
+                        f"the model of {model_dir} takes {limit}: build it with --{flag}={limit}.")
+
+
+def _check_task(model_dir: str, data_dir: str, theirs: Task) -> None:
+    """Raises UserError unless a run was fine-tuned on a task like that of the data."""
     task, _ = load_task(model_dir)
     for field in ("form", "num_sequences", "labels", "score_range"):
-        ours, theirs = getattr(task, field), getattr(manifest.task, field)
-        if ours != theirs:
+        if getattr(task, field) != getattr(theirs, field):
             raise UserError(f"{data_dir} holds another task than {model_dir} was fine-tuned on: "
-                            f"{manifest.task.name} with {field} {theirs}, where {task.name} has "
-                            f"{ours}; name data of that task.")
-    limit = load_config(model_dir).max_sequence_length
-    if manifest.sequence_length > limit:
-        raise UserError(f"{data_dir} has sequences of up to {manifest.sequence_length} tokens "
-                        f"and the model takes {limit}: build it with --max_length={limit}.")
+                            f"{theirs.name} with {field} {getattr(theirs, field)}, where "
+                            f"{task.name} has {getattr(task, field)}; name data of that task.")

@@ -52,6 +52,8 @@ class TrainStep:
         self._size = size
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=self._jit_compile)
         self._global_step = FunctionByShape(self._run_replicas)
+        self._global_gradients = FunctionByShape(
+            lambda batch: self._strategy.run(self._replica_gradients, args=(batch,)))
 
     def __call__(self, batch: dict[str, tf.Tensor], step: int,
                  flag: bool = False) -> dict[str, tf.Tensor]:
@@ -99,6 +101,21 @@ class TrainStep:
         self._cut(next(part for part in range(size // 2, 0, -1) if rows % part == 0))
         Progress.write(f"Memory was too short for {size} sequences at once: going on with "
                        f"micro-batches of {self._size}.")
+
+    def gradients(self, batch: dict[str, tf.Tensor]) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Each variable with the gradient that an update by `batch` starts from, before clipping.
+
+        Takes no update and leaves the compiled one as it is; all workers call it together.
+
+        Args:
+          batch: as for an update.
+        """
+        gradients = self._global_gradients(batch)
+        return list(zip(self._variables, replicas.first_replica(self._strategy, gradients)))
+
+    def _replica_gradients(self, batch):
+        gradients, sums = replicas.sum_over_replicas(self._gradients(replicas.replica_rows(batch)))
+        return [gradient / sums.weight for gradient in gradients]
 
     def _run_replicas(self, batch, rate, flag):
         return self._strategy.run(self._replica_step, args=(batch, rate, flag))

@@ -48,7 +48,7 @@ class Trainer:
         self._pending: list[dict[str, tf.Tensor]] = []
         self._waited = 0.0
         self._clock = time.perf_counter()
-        self._compiled: set[tuple[tf.TensorShape, ...]] = set()
+        self._compiled: set[tuple[bool, tuple[tf.TensorShape, ...]]] = set()
         self._untimed: set[int] = set()  # places in `_pending` of updates that compiled
         self._compiling_seconds = 0.0
 
@@ -73,7 +73,10 @@ class Trainer:
                                                    initial=start) as progress:
             self._clock = time.perf_counter()
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
-                with self._profiled(step, total), self._compiling(batch, progress):
+                histograms = _is_due(step, config.histograms_every)
+                with self._profiled(step, total), self._compiling(batch, histograms, progress):
+                    if histograms:
+                        self._report_histograms(step, batch)
                     self._pending.append(self._step_function(batch, step, bool(signals)))
                 stop = self._is_told_to_stop(signals)
                 last = step == total
@@ -100,14 +103,24 @@ class Trainer:
                                       f"Saved at update {step} of {total}; the same command goes "
                                       "on from there.")
 
+    def _report_histograms(self, step: int, batch: dict[str, tf.Tensor]) -> None:
+        """Of weight matrices and their gradients, as update `step` finds them."""
+        for variable, gradient in self._step_function.gradients(batch):
+            if len(variable.shape) > 1:
+                self._reporter.histogram(step, f"weights/{variable.path}", variable.value)
+                self._reporter.histogram(step, f"gradients/{variable.path}", gradient)
+
     @contextlib.contextmanager
-    def _compiling(self, batch: dict[str, tf.Tensor], progress: Progress) -> Iterator[None]:
-        """Around an update: `progress.compiling` if it is the first of this shape."""
+    def _compiling(self, batch: dict[str, tf.Tensor], histograms: bool,
+                   progress: Progress) -> Iterator[None]:
+        """Around an update: `progress.compiling` if it is the first of this shape, or the first
+        that needs the program of its histograms, too."""
         shapes = tuple(tensor.shape for tensor in tf.nest.flatten(batch))
-        if shapes in self._compiled:
+        programs = {(program, shapes) for program in {False, histograms}}
+        if programs <= self._compiled:
             yield
             return
-        self._compiled.add(shapes)
+        self._compiled |= programs
         begin = time.perf_counter()
         with progress.compiling():
             yield

@@ -220,11 +220,8 @@ def _make_served(folder):
 
 def _tidy(folder):
     """Leaves out what no command reads, and packs what is large."""
-    for path in [*folder.rglob("tensorboard"), *folder.rglob(".lock")]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    for path in [*folder.rglob("events.out.tfevents.*"), *folder.rglob(".lock")]:
+        path.unlink()
     with tarfile.open(folder / "models.tar.xz", "w:xz", preset=9) as archive:
         for name in PACKED:  # one after the other: the same weights are in all
             archive.add(folder / name, name, filter=_anonymous)
