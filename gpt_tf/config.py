@@ -171,7 +171,7 @@ class TrainingConfig(Options):
 
     batch_size: int = option(64, "Sequences per update, over all devices.", at_least=1)
     micro_batch_size: int = option(
-        0, "Sequences per device that are in memory at once; 0 takes the device's whole share.",
+        0, "Sequences per device that are in memory at once; 0: as many as fit.",
         resumable=True, at_least=0)
     num_epochs: float = option(100.0, "Passes over the training data.")
     num_steps: int = option(0, "Number of updates; when positive it stands for --num_epochs.",

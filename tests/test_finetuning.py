@@ -298,8 +298,9 @@ def test_what_does_not_fit(tmp_path, data, tokenizer):
 
 
 def test_a_folder_of_another_kind_of_run(tmp_path, data, tokenizer, whole):
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "pretrain.flags").write_text("")
+    (tmp_path / "run" / "checkpoints" / "ckpt-1.index").touch()  # it has saved
     with pytest.raises(UserError, match="gpt_tf.finetune did not make"):
         finetune(make_run_config(tmp_path / "run", data["scores"], tokenizer))
     with pytest.raises(UserError, match="not a fine-tuned run"):

@@ -22,7 +22,8 @@ from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
-from gpt_tf.training import distribution
+from gpt_tf.training import distribution, train_step
+from gpt_tf.training.by_shape import FunctionByShape
 from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.trainer import Trainer
 
@@ -308,3 +309,54 @@ def test_batch_must_divide():
         distribution.check_batch_size(mirrored, 7, 0)
     with pytest.raises(UserError, match="--micro_batch_size=3"):
         distribution.check_batch_size(mirrored, 8, 3)
+
+
+class FailsFirst(FunctionByShape):
+    """Fails as XLA does where there is too little memory, so many times."""
+
+    failures = 0
+
+    def __call__(self, *inputs):
+        if FailsFirst.failures:
+            FailsFirst.failures -= 1
+            raise tf.errors.ResourceExhaustedError(
+                None, None, "Out of memory while trying to allocate 45.47GiB.")
+        return super().__call__(*inputs)
+
+
+@pytest.fixture(name="failing")
+def failing_fixture(monkeypatch):
+    """Lets the next updates fail, as many as are given, with the flags of a run."""
+    def failing(count, **flags):
+        monkeypatch.setattr(train_step, "FunctionByShape", FailsFirst)
+        monkeypatch.setattr(FailsFirst, "failures", count)
+        return Run(**flags)
+    return failing
+
+
+def test_lowered_once(failing, capsys):
+    """The update that failed is taken, and all are those of micro-batches that were asked for."""
+    asked = start(micro_batch_size=4)
+    expected = asked.losses()
+    lowered = failing(1)
+    assert lowered.losses() == expected
+    np.testing.assert_array_equal(lowered.weights(), asked.weights())
+    assert capsys.readouterr().err == (
+        "Memory was too short for 8 sequences at once: going on with micro-batches of 4.\n")
+    FailsFirst.failures = 1  # not of the first update
+    with pytest.raises(UserError, match="below 4"):
+        lowered.losses(1)
+
+
+@pytest.mark.parametrize("count, flags, size", [
+    (2, {}, 4), (1, {"micro_batch_size": 4}, 4), (1, {"jit_compile": False}, 8),
+    (1, {"strategy": "mirrored"}, 4)], ids=str)
+def test_no_second_time(failing, count, flags, size):
+    with pytest.raises(UserError, match="^Out of memory: 45.5 GiB could not be had and this "
+                       f"machine has .* in all; give a --micro_batch_size below {size}[.]$"):
+        failing(count, **flags).losses(1)
+
+
+def test_no_size_below_one(failing):
+    with pytest.raises(UserError, match="; make the model smaller .*, or the data's windows"):
+        failing(1, micro_batch_size=1).losses(1)

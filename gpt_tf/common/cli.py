@@ -16,7 +16,7 @@ from typing import TextIO, TypeVar
 
 from absl import flags
 
-from gpt_tf.common import flagfiles
+from gpt_tf.common import flagfiles, memory
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.files import reader_may_leave
 from gpt_tf.common.names import nearest
@@ -26,6 +26,9 @@ Config = TypeVar("Config")
 _DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
            str: flags.DEFINE_string, int | None: flags.DEFINE_integer,
            str | None: flags.DEFINE_string}
+
+# Flags that decide how much memory a command takes; of an update, `TrainStep` names its own.
+_MEMORY_FLAGS = ("batch_size", "num_workers")
 
 # Flags made here belong to the command that asked for them, as its `--help` should say.
 flags.disclaim_key_flags()
@@ -208,8 +211,8 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
 
     Exit codes: 0; 1 user's error; 2 bad flags; 128 + n for signal n, with the work saved.
 
-    A `UserError` is printed as its one sentence; anything else is a defect of ours and keeps its
-    traceback.
+    A `UserError` is printed as its one sentence, and so is want of memory; anything else is a
+    defect of ours and keeps its traceback.
     """
     code = 0
     with reader_may_leave():
@@ -249,4 +252,18 @@ def _run(main: Callable[..., None], passes_on: str) -> int:
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        print(f"error: {memory.out_of_memory_message(error, _memory_remedy())}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _memory_remedy() -> str:
+    """Which flag of this command to lower when memory is short."""
+    values = {name: flags.FLAGS[name].value for name in _MEMORY_FLAGS if name in flags.FLAGS}
+    for name, value in values.items():
+        if value != 1:
+            return f"give --{name}=1" + (f", or less than {value}" if value > 2 else "")
+    return "take a machine with more memory, or a smaller model"

@@ -66,8 +66,9 @@ class Progress:
         print(tqdm.format_meter(self._count, elapsed=elapsed, initial=self._initial, ncols=0,
                                 postfix=postfix, **self._format), file=sys.stderr, flush=True)
 
-    def write(self, line: str) -> None:
-        """Prints a line without tearing the bar."""
+    @staticmethod
+    def write(line: str) -> None:
+        """Prints a line without tearing the bar, which may be another's."""
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 

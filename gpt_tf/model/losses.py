@@ -16,11 +16,16 @@ def _length(x: tf.Tensor):
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
+def chunk_length(vocabulary_rows: int) -> int:
+    """Tokens whose logits are in memory at once."""
+    return max(64, _CHUNK_FLOATS // vocabulary_rows)
+
+
 def _chunks(vocabulary_rows: int, *tensors):
     """Cuts tensors [N, ...] into [N / n, n, ...], n tokens a chunk, zeros filled up at the end."""
     total = _length(tensors[0])
     # Equal chunks: one that is mostly filling-up would cost as much as a full one.
-    count = -(-total // max(64, _CHUNK_FLOATS // vocabulary_rows))
+    count = -(-total // chunk_length(vocabulary_rows))
     size = -(-total // count)
     padding = -total % size
     return [tf.reshape(tf.pad(t, [[0, padding]] + [[0, 0]] * (len(t.shape) - 1)),

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, explain_disk_errors, lock_folder, tidy_folder
+from gpt_tf.common.memory import is_out_of_memory
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.serving.graph_tokenizer import LANGUAGE
@@ -102,6 +103,8 @@ def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
             with atomic_folder(target) as folder:
                 tf.saved_model.save(served.root, folder, signatures=served.signatures)
         except (tf.errors.OpError, OSError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
             raise UserError(f"Cannot write {target}: {reason}; make room or choose another folder, "
                             "then run the same command again.") from error

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import lock_folder
+from gpt_tf.common.memory import is_out_of_memory
 from gpt_tf.data.batches import BatchShare
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.training.cluster_environment import find_workers
@@ -142,7 +143,7 @@ class Cluster:
             try:
                 yield
             except tf.errors.OpError as error:
-                if self.share.count == 1:
+                if self.share.count == 1 or is_out_of_memory(error):
                     raise
                 raise UserError(
                     f"Another worker of this run was lost ({type(error).__name__}): run the same "

@@ -18,6 +18,7 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.reporting import Reporter
+from gpt_tf.training import memory
 from gpt_tf.training.distribution import Cluster, check_batch_size
 from gpt_tf.training.run_config import RunConfig
 from gpt_tf.training.train_step import TrainStep
@@ -51,6 +52,7 @@ class Run:
       checkpoints: where it is saved.
       best: where the weights of its best validation are kept.
       start: updates already done.
+      micro_batches: how its batches are cut.
     """
 
     config: RunConfig
@@ -60,6 +62,7 @@ class Run:
     checkpoints: Checkpoints
     best: BestCheckpoint
     start: int
+    micro_batches: memory.MicroBatches
 
     @property
     def is_finished(self) -> bool:
@@ -87,6 +90,8 @@ class Run:
         total, profile_step = self.config.total_steps, self.config.training.profile_step
         print(f"{what}; " + (f"going on at update {self.start} of {total}." if self.start
                              else f"{total} updates."), flush=True)
+        if self.micro_batches.size < self.micro_batches.rows:
+            print(self.micro_batches, flush=True)
         if self.start < profile_step <= total and not any(map(find_spec, _PROFILE_PLUGINS)):
             print("TensorBoard shows a profile where its plugin is installed: pip install xprof",
                   flush=True)
@@ -127,7 +132,7 @@ class Run:
         """
         config = self.config
         step = TrainStep(self.cluster.strategy, self.model.trainable_variables, loss,
-                         self.optimizer, config.training, loss_names)
+                         self.optimizer, config.training, loss_names, self.micro_batches.size)
         trainer = Trainer(self.cluster, step, self.optimizer, self.checkpoints, reporter,
                           config.training)
         trainer.train(batches, self.start, config.total_steps, validate, self.stops_early)
@@ -152,6 +157,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     config.check()
     training = config.training
     check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
+    micro_batches = memory.choose(config, cluster.strategy)
     with cluster.strategy.scope():
         model = build_model()
         optimizer = Adam(model.trainable_variables, config.optimizer, config.total_steps,
@@ -177,4 +183,4 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
                               config.lowest_is_best, writes=cluster.is_chief)
     if start == 0 and not config.is_from_scratch:
         take_over(model, weights.load_model(config.init_from)[0])
-    return Run(config, cluster, model, optimizer, checkpoints, best, start)
+    return Run(config, cluster, model, optimizer, checkpoints, best, start, micro_batches)

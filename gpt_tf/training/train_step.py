@@ -3,6 +3,9 @@
 import keras
 import tensorflow as tf
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.memory import is_out_of_memory, out_of_memory_message
+from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.objectives import LossFunction, LossSums
 from gpt_tf.model.optimizer import Adam
@@ -25,21 +28,32 @@ class TrainStep:
       optimizer: its Adam.
       config: micro-batch and compilation.
       part_names: names of `LossSums.parts`.
+      micro_batch_size: the micro-batch where `config` leaves it open: rows of a replica at once;
+        0: all. It is lowered once if memory is too short for the first update.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, variables: list[keras.Variable],
                  loss: LossFunction, optimizer: Adam, config: TrainingConfig,
-                 part_names: tuple[str, ...] = ()):
+                 part_names: tuple[str, ...] = (), micro_batch_size: int = 0):
         self._strategy = strategy
         self._variables = variables
         self._loss = loss
         self._part_names = part_names
         self._optimizer = optimizer
-        self._config = config
-        self._gradients = tf.function(self._sum_micro_batches, jit_compile=config.jit_compile)
+        self._jit_compile = config.jit_compile
+        # Without XLA an update is many operations, some of which may have run when one fails; and
+        # replicas wait for each other.
+        self._may_lower = (config.micro_batch_size == 0 and config.jit_compile
+                           and strategy.num_replicas_in_sync == 1)
+        self._cut(config.micro_batch_size or micro_batch_size)
+
+    def _cut(self, size: int) -> None:
+        """Takes micro-batches of `size` rows from now on; 0: all rows."""
+        self._size = size
+        self._gradients = tf.function(self._sum_micro_batches, jit_compile=self._jit_compile)
         self._global_step = FunctionByShape(self._run_replicas)
         self._global_gradients = FunctionByShape(
-            lambda batch: strategy.run(self._replica_gradients, args=(batch,)))
+            lambda batch: self._strategy.run(self._replica_gradients, args=(batch,)))
 
     def __call__(self, batch: dict[str, tf.Tensor], step: int,
                  flag: bool = False) -> dict[str, tf.Tensor]:
@@ -53,10 +67,40 @@ class TrainStep:
         Returns:
           Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
           had one. All workers get the same.
+
+        Raises:
+          UserError: there is too little memory.
         """
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
-        values = self._global_step(batch, rate, tf.constant(float(flag)))
+        try:
+            values = self._global_step(batch, rate, tf.constant(float(flag)))
+        except tf.errors.OpError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._lower(batch["batch_rows"].shape[0], error)
+            return self(batch, step, flag)
+        self._may_lower = False
         return replicas.first_replica(self._strategy, values)
+
+    def _lower(self, rows: int, error: tf.errors.OpError) -> None:
+        """Halves the micro-batch after `error`, before which no variable has changed.
+
+        Args:
+          rows: of this worker's share of a batch.
+          error: want of memory.
+
+        Raises:
+          UserError: it was lowered before, or may not be.
+        """
+        size = self._size or rows // len(self._strategy.extended.worker_devices)
+        if size == 1 or not self._may_lower:
+            remedy = (f"give a --micro_batch_size below {size}" if size > 1 else
+                      "make the model smaller (--num_layers, --hidden_dim), or the data's windows")
+            raise UserError(out_of_memory_message(error, remedy)) from error
+        self._may_lower = False
+        self._cut(next(part for part in range(size // 2, 0, -1) if rows % part == 0))
+        Progress.write(f"Memory was too short for {size} sequences at once: going on with "
+                       f"micro-batches of {self._size}.")
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Each variable with the gradient that an update by `batch` starts from, before clipping.
@@ -91,7 +135,7 @@ class TrainStep:
     def _sum_micro_batches(self, batch):
         """Gradients of the summed loss (dense, one for each variable), and the sums."""
         rows = batch["batch_rows"].shape[0]
-        size = self._config.micro_batch_size or rows
+        size = self._size or rows
         if size == rows:
             return self._sum_rows(batch)
 

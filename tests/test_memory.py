@@ -1,0 +1,275 @@
+"""Memory: what there is, what an update takes, and the sentence where it is not enough."""
+
+import contextlib
+import errno
+import os
+import resource
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt_tf.common import memory as machine
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.objectives import language_model_loss
+from gpt_tf.model.optimizer import Adam
+from gpt_tf.training import distribution, memory
+from gpt_tf.training.train_step import TrainStep
+from pipelines import build_task
+from pipelines.build_task import TaskConfig
+from pipelines.building import frame
+from tests import corpora, task_data
+from tests.commands import run_command
+from tests.runs import make_model, make_run
+from tests.task_files import write_files
+from tests.test_evaluate_task import make_run as make_task_run
+from tests.zero_shot_files import FILES
+
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+tokenizer_fixture = corpora.tokenizer_fixture
+GIB = 2**30
+
+
+@contextlib.contextmanager
+def no_more_than(size):
+    """A block in which this process gets `size` bytes of addresses beside those it has."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm", encoding="utf-8") as stream:
+        used = int(stream.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+# What the machine has.
+
+@pytest.mark.parametrize("files, limit", [
+    ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n",
+      "sys/fs/cgroup/a/memory.max": "5000\n", "sys/fs/cgroup/memory.max": "7000\n"}, 5000),
+    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "6000\n"}, 6000),
+    ({"proc/self/cgroup": "5:cpu:/x\n4:memory:/docker/1\n0::/\n",  # a container's, with its path
+      "sys/fs/cgroup/memory/memory.limit_in_bytes": "4000\n"}, 4000),
+    ({"proc/self/cgroup": "4:memory:/job\n",
+      "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "3000\n",
+      "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 3000),
+    ({"proc/self/cgroup": "4:memory:/\n",  # v1 writes this where there is no limit
+      "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+    ({}, None)], ids=str)
+def test_the_smaller_of_machine_and_cgroup(tmp_path, files, limit):
+    write_files(tmp_path, {name: text.encode() for name, text in files.items()})
+    with open("/proc/meminfo", encoding="utf-8") as stream:
+        total = int(stream.readline().split()[1]) * 1024
+    assert machine.machine_memory(tmp_path) == pytest.approx(limit or total, rel=0.01)
+
+
+def test_devices_share_the_machine():
+    one = memory.device_memory(distribution.make_strategy("one_device"))
+    assert one == machine.machine_memory() > GIB
+    assert memory.device_memory(distribution.make_strategy("mirrored")) == one // 2
+
+
+def test_what_tensorflow_says_of_its_devices():
+    """No GPU here: that the names it is asked by are there, and agree with the public list."""
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    assert memory._limits("CPU") == [d.memory_limit_bytes for d in session.list_devices()]
+    assert memory._limits("GPU") == []
+
+
+# What errors say.
+
+@pytest.mark.parametrize("fail, size", [
+    (lambda: np.ones([2**18, 2**17]), 256 * GIB), (lambda: bytearray(256 * GIB), None)],
+    ids=["numpy", "python"])
+def test_errors_that_say_so(fail, size):
+    with no_more_than(64 * GIB), pytest.raises(MemoryError) as raised:
+        fail()
+    assert machine.is_out_of_memory(raised.value)
+    assert machine.missing_bytes(raised.value) == size
+    has = f"this machine has {machine.size_text(machine.machine_memory())} in all; do this."
+    assert machine.out_of_memory_message(raised.value, "do this") == "Out of memory: " + (
+        "256.0 GiB could not be had and " if size else "") + has
+
+
+@pytest.mark.parametrize("error, size", [
+    (tf.errors.ResourceExhaustedError(  # an operation without XLA
+        None, None, "Graph execution error:\n\nOOM when allocating tensor with shape[1024,1024] "
+        "and type float on /job:localhost/replica:0/task:0/device:CPU:0"), 2**22),
+    (tf.errors.ResourceExhaustedError(
+        None, None, "Out of memory while trying to allocate 48818139136 bytes."), 48818139136),
+    (tf.errors.ResourceExhaustedError(
+        None, None, "OOM when allocating tensor with shape[8,4] and type bfloat16 on GPU:0"), 64),
+    (tf.errors.InternalError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"), None),
+    (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), None)], ids=str)
+def test_errors_of_other_machines(error, size):
+    assert machine.is_out_of_memory(error) and machine.missing_bytes(error) == size
+
+
+@pytest.mark.parametrize("error", [
+    tf.errors.ResourceExhaustedError(None, None, "data/run; No space left on device"),
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ValueError("out of memory")], ids=str)
+def test_errors_that_say_something_else(error):
+    assert not machine.is_out_of_memory(error)
+
+
+def test_sizes_as_they_are_read():
+    assert [machine.size_text(size) for size in (45.47 * GIB, 2.33 * 2**40, 5 * 2**20, 1000)] == [
+        "45.5 GiB", "2.3 TiB", "5.0 MiB", "0.0 MiB"]
+
+
+# What an update takes.
+
+def test_the_estimate_is_xlas_own():
+    """XLA says what it lacks of rows that no machine holds, and has compiled for them all the same:
+    of 1 TiB what the process takes beside is nothing."""
+    length = 64
+    config = ModelConfig(500, 0, 2, 4, 64, 256, length)
+    one, two = (memory.run_memory(config, length, n, n) for n in (1, 2))
+    rows = 2**40 // (two - one)
+    model = GPT(config)
+    step = TrainStep(distribution.make_strategy("one_device"), model.trainable_variables,
+                     language_model_loss(model, 0), Adam(model.trainable_variables,
+                                                         OptimizerConfig(), 1),
+                     TrainingConfig(micro_batch_size=rows))
+    batch = {"token_ids": tf.zeros([rows, length], tf.int32), "lengths": tf.fill([rows], length),
+             "batch_rows": tf.range(rows), "step": tf.constant(1)}
+    with no_more_than(64 * GIB), pytest.raises(UserError, match="^Out of memory: ") as raised:
+        step(batch, 1)
+    missing = machine.missing_bytes(raised.value.__cause__)
+    assert memory.run_memory(config, length, rows, rows) == pytest.approx(missing, rel=0.15)
+    assert f"{machine.size_text(missing)} could not be had" in str(raised.value)
+
+
+PAPER = ModelConfig()
+
+
+# With one row for each: vocabulary, blocks, heads, width, inner width; T; sequences of the share
+# and of a micro-batch; bytes.
+@pytest.mark.parametrize("shape, length, share, micro, buffers", [
+    ((40478, 12, 12, 768, 3072), 512, 8, 8, 8.087e9),
+    ((40478, 12, 12, 768, 3072), 512, 16, 16, 14.177e9),
+    ((40478, 12, 12, 768, 3072), 512, 8, 2, 3.678e9),
+    ((8478, 4, 4, 256, 1024), 256, 16, 16, 0.687e9),
+    ((8478, 4, 4, 128, 512), 256, 16, 16, 0.426e9),
+    ((8478, 2, 8, 1024, 4096), 64, 32, 32, 0.987e9),
+    ((8478, 6, 8, 256, 1024), 1024, 4, 4, 2.409e9),
+    ((1000, 24, 2, 128, 512), 128, 16, 16, 0.802e9),
+    ((8478, 4, 16, 256, 1024), 512, 8, 8, 1.643e9),
+    ((8478, 4, 1, 256, 256), 512, 8, 8, 0.395e9),
+    ((2000, 4, 4, 256, 8192), 128, 16, 16, 1.511e9),
+    ((8478, 4, 4, 256, 1024), 256, 32, 32, 1.255e9)])  # of a task: 8 rows of 4 choices
+def test_the_estimate_is_the_sum_of_xlas_buffers(shape, length, share, micro, buffers):
+    """Sums of its buffer assignment (--xla_dump_to), with parameters and moments."""
+    vocabulary, blocks, *rest = shape
+    model = ModelConfig(vocabulary, 0, blocks, *rest, length)
+    process = memory._PROCESS + memory._PROGRAMS + blocks * memory._PROGRAMS_OF_BLOCK
+    assert memory.run_memory(model, length, share, micro) - process == pytest.approx(
+        buffers, rel=0.05)
+
+
+@pytest.mark.parametrize("shape, length, share, micro, jit_compile, measured", [
+    ((40478, 12, 12, 768, 3072), 512, 2, 2, True, 5.21e9),
+    ((40478, 12, 12, 768, 3072), 512, 2, 1, True, 5.33e9),
+    ((40478, 4, 4, 256, 1024), 512, 16, 16, True, 3.06e9),  # all of pretrain
+    ((8478, 4, 4, 256, 1024), 256, 16, 16, True, 1.94e9),
+    ((1000, 24, 2, 128, 512), 128, 16, 16, True, 3.15e9),
+    ((8478, 4, 4, 256, 1024), 256, 16, 16, False, 2.27e9),
+    ((8478, 4, 16, 256, 1024), 512, 8, 8, False, 3.54e9),
+    ((2000, 4, 4, 256, 8192), 128, 16, 16, False, 3.88e9)])
+def test_the_estimate_is_a_process_s_peak(shape, length, share, micro, jit_compile, measured):
+    """Peaks (VmHWM) of processes that took two updates."""
+    vocabulary, blocks, *rest = shape
+    model = ModelConfig(vocabulary, 0, blocks, *rest, length)
+    assert memory.run_memory(model, length, share, micro, jit_compile) == pytest.approx(
+        measured, rel=0.2)
+
+
+# What is chosen.
+
+def choose(gib, batch_size=64, micro_batch_size=0, model=PAPER, length=512, task=None,
+           strategy="one_device"):
+    manifest = types.SimpleNamespace(sequence_length=length, task=task)
+    config = types.SimpleNamespace(
+        model=model, data=types.SimpleNamespace(manifest=manifest),
+        training=TrainingConfig(batch_size=batch_size, micro_batch_size=micro_batch_size))
+    return memory.choose(config, distribution.make_strategy(strategy), lambda _: int(gib * GIB))
+
+
+def test_the_largest_size_that_fits():
+    sizes = {gib: choose(gib).size for gib in (1000, 60, 34, 23.5, 12.5, 9, 7, 6, 5)}
+    assert sizes == {1000: 64, 60: 32, 34: 32, 23.5: 16, 12.5: 8, 9: 4, 7: 2, 6: 1, 5: 1}
+    assert choose(23.5, batch_size=60).size == 20
+    assert choose(23.5, strategy="mirrored").rows == 32
+    assert choose(23.5, task=task_data.TASKS["multiple_choice"]).size == 4  # of 3 sequences each
+    small = ModelConfig(8478, 0, 4, 4, 256, 1024, 256)
+    assert choose(4, batch_size=16, model=small, length=256).size == 16
+    assert str(choose(23.5)) == "Micro-batches of 16 of 64 sequences: about 15.4 GiB of 23.5 GiB."
+
+
+def test_what_is_asked_for_is_taken():
+    assert choose(23.5, micro_batch_size=2).size == 2
+    assert choose(16, micro_batch_size=16).size == 16  # more than the share that is chosen by
+
+
+@pytest.mark.parametrize("values, message", [
+    (dict(gib=23.5, micro_batch_size=64),
+     r"^--micro_batch_size=64 would take about 49.3 GiB of memory, and there are 23.5 GiB: leave "
+     r"the flag out, and it is 16 \(about 15.4 GiB\)\.$"),
+    (dict(gib=4), r"^One sequence of 512 tokens at a time would take about 4.8 GiB of memory, and "
+                  r"there are 4.0 GiB: choose a smaller model \(--num_layers, --hidden_dim\)"),
+    (dict(gib=4, micro_batch_size=8), "would take about 9.6 GiB .* choose a smaller model")])
+def test_what_does_not_fit(values, message):
+    with pytest.raises(UserError, match=message):
+        choose(**values)
+
+
+# What commands say.
+
+@pytest.fixture(name="folders", scope="module")
+def folders_fixture(tmp_path_factory, tokenizer_dir, tokenizer):
+    """run/, task_run/, zero_shot/, data/ and text.txt."""
+    folder = tmp_path_factory.mktemp("memory")
+    size = tokenizer.vocabulary_size
+    make_run(folder / "run", tokenizer, {1: make_model(size)})
+    task = task_data.TASKS["classification"]
+    make_task_run(str(folder / "task_run"), tokenizer, task)
+    task_data.write(str(folder / "task"), tokenizer, task)
+    (folder / "text.txt").write_text("the and in")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame, "Encoders", corpora.InProcess)
+        build_task.build(TaskConfig(
+            task="dpr", input=write_files(folder / "dpr", FILES["dpr"]), num_workers=1,
+            tokenizer=str(tokenizer_dir), output_dir=str(folder / "zero_shot"), zero_shot=True,
+            max_length=64))
+    return folder
+
+
+@pytest.mark.parametrize("module, values, remedy", [
+    ("evaluate", ["model_dir=run", "text=text.txt"], "give --batch_size=1, or less than 32."),
+    ("evaluate", ["model_dir=task_run", "data_dir=task", "batch_size=2"], "give --batch_size=1."),
+    ("generate", ["model_dir=run", "prompt=the"], "give --batch_size=1, or less than 8."),
+    ("predict", ["model_dir=task_run", "input=text.txt"],
+     "give --batch_size=1, or less than 32."),
+    ("zero_shot", ["model_dir=run", "data_dir=zero_shot", "batch_size=1"],
+     "take a machine with more memory, or a smaller model."),
+    ("export", ["model_dir=run", "output_dir=out"],
+     "take a machine with more memory, or a smaller model."),
+    ("convert", ["input=run", "to=huggingface", "output_dir=out"],
+     "take a machine with more memory, or a smaller model."),
+    ("finetune", ["model_dir=new", "data_dir=task", "init_from=none"],
+     "give --batch_size=1, or less than 32."),
+], ids=lambda value: value if isinstance(value, str) else None)
+def test_commands_say_it_in_a_sentence(folders, monkeypatch, module, values, remedy):
+    def build(self, input_shape=None):
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "Out of memory while trying to allocate 45.47GiB.")
+
+    monkeypatch.setattr(GPT, "build", build)
+    done = run_command(f"gpt_tf.{module}", *(f"--{value}" for value in values), cwd=folders)
+    assert done.code == 1
+    assert done.stderr == ("error: Out of memory: 45.5 GiB could not be had and this machine has "
+                           f"{machine.size_text(machine.machine_memory())} in all; {remedy}\n")
