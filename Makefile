@@ -53,12 +53,14 @@ export COMPARE
 
 environment: $(VENV)/.complete
 
-$(VENV)/.complete: requirements.txt
+$(VENV)/.complete: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 - 3.13 found: name one, as in make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "== An environment in $(VENV), of $$($(PYTHON) --version)"
 	$(PYTHON) -m venv $(VENV)
 	@echo "== The packages of requirements.txt: some 3 GB on disk, minutes"
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@echo "== gpt-tf, the script that runs every command of this checkout, from any folder"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 # What the sample task is fine-tuned from scratch with: the shape of quickstart.flags.
