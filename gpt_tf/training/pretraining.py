@@ -101,14 +101,15 @@ def opening(data: TrainingData) -> str:
     return " ".join(data.tokenizer.decode(tokens.tolist()).split()[:_OPENING_WORDS])
 
 
-def small_text_note(parameters: int, tokens: int) -> str:
+def small_text_note(parameters: int, tokens: int, early_stopping: int) -> str:
     """What is to be expected where a text has fewer tokens than the model parameters; else ""."""
     if tokens >= parameters:
         return ""
+    end = (f"the run ends after {early_stopping} validations without gain" if early_stopping else
+           "--early_stopping=3 would end the run in time")
     return (f"The text is small for this model, {tokens:,} training tokens for {parameters:,} "
-            "parameters: it will learn them by heart, and from then on validation gets worse; give "
-            "more text, a smaller model (as in small_text.flags), or let it end in time "
-            "(--early_stopping=3).")
+            "parameters: it will learn them by heart, and from then on validation gets worse. The "
+            f"best weights are kept, and {end}; more text or a smaller model is better.")
 
 
 def _announce(run: Run) -> None:
@@ -118,5 +119,5 @@ def _announce(run: Run) -> None:
     run.announce(f"{parameters:,} parameters; {tokens:,} training tokens; updates of {size} x "
                  f"{length} = {size * length:,} tokens on "
                  f"{run.cluster.strategy.num_replicas_in_sync} device(s)")
-    if note := small_text_note(parameters, tokens):
+    if note := small_text_note(parameters, tokens, config.training.early_stopping):
         print(note, flush=True)
