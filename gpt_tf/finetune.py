@@ -34,7 +34,8 @@ class FineTuningRuns(Options):
     init_from: str = option(None, "Run folder to start from; none: from scratch.", required=True)
     num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
                               "own in --model_dir.", at_least=1)
-    overwrite: bool = option(False, "Replace the run or runs that stand in --model_dir.")
+    overwrite: bool = option(False, "Replace other runs where these are to stand; the same runs go "
+                                   "on.")
 
 
 # Another flag stands for these: epochs are the measure of fine-tuning.

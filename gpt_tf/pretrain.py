@@ -27,7 +27,8 @@ class PreTrainingFolders(Options):
     data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
     init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
-    overwrite: bool = option(False, "Replace the run that stands in --model_dir.")
+    overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
+                                   "goes on.")
 
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.

@@ -23,7 +23,7 @@ import os
 import time
 
 from gpt_tf.common import cli
-from gpt_tf.config import option
+from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
@@ -106,9 +106,12 @@ def next_step(config: CorpusConfig, manifest: Manifest) -> str:
                 "line to cut it at; give more.")
     name = os.path.basename(os.path.normpath(config.output_dir))
 
+    longer = manifest.sequence_length > ModelConfig.max_sequence_length
+
     def pretrain(flagfile: str) -> str:
+        positions = {"max_sequence_length": 0} if flagfile == next_run.PAPER and longer else {}
         return cli.command_line("gpt_tf.pretrain", flagfile=flagfile, data_dir=config.output_dir,
-                                model_dir=f"runs/{name}")
+                                model_dir=f"runs/{name}", **positions)
 
     flagfile, lines = next_run.suitable(manifest.splits[TRAIN].tokens), []
     if flagfile == next_run.PAPER:

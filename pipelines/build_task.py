@@ -144,7 +144,8 @@ def _next_step(config: TaskConfig, manifest: Manifest) -> str:
         missing = VALIDATION if TRAIN in manifest.splits else TRAIN
         return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
                 "to --input, or for validation a --validation_fraction.")
-    runs = [config.tokenizer, *sorted(glob.glob("runs/*"), key=os.path.getmtime, reverse=True)]
+    found = filter(os.path.isdir, glob.glob("runs/*"))
+    runs = [config.tokenizer, *sorted(found, key=os.path.getmtime, reverse=True)]
     run = next((each for each in runs if _is_pretrained(each, manifest)), None)
     again = config.given | {"overwrite": True}
     if run is None:

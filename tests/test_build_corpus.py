@@ -143,14 +143,16 @@ def test_one_document_gives_its_last_part(build, tokenizer, tmp_path, capsys, co
 def test_one_line_has_no_last_part(build, capsys):
     manifest = build({"a.txt": "the end and the end"})
     assert manifest.splits["validation"].records == 0
-    assert "There is no validation: the text is too short" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "There is no validation, which training needs: the text is too short" in out
 
 
 def test_no_validation_when_none_is_asked_for(build, tmp_path, capsys):
     manifest = build({"a.txt": make_text(1, 5)}, validation_fraction=0)
     assert manifest.splits["validation"] == Split((), 0, 0, 0, 0, 0)
     assert not list((tmp_path / "data").glob("validation*"))
-    assert "There is no validation" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "There is no validation, which training needs. Next: python -m pipelines.build_c" in out
 
 
 def test_summary(build, capsys):
@@ -162,7 +164,7 @@ def test_summary(build, capsys):
     assert line == ["train", "1", "1", "7", "2.429", "14.2857%"]
     assert "Skipped as empty: 1 documents." in out
     assert "Skipped as not UTF-8: 1 documents." in out
-    assert "gpt_tf.pretrain" in out
+    assert "Next: python -m pipelines.build_corpus" in out
 
 
 def test_workers_import_no_tensorflow(tokenizer_dir):

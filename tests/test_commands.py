@@ -80,17 +80,18 @@ def pretrain(folder, name, *flags, code=0, data="data"):
     return run(*pretraining(folder, name, *flags, data=data), code=code)
 
 
-def saved_weights(folder, name):
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{folder}/{name}/checkpoints"))
+def saved_weights(folder, name, kind="checkpoints"):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{folder}/{name}/{kind}"))
     return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
             if "VARIABLE_VALUE" in key and not key.startswith("save_counter")}
 
 
 def assert_same_weights(folder, one, two):
-    first, second = saved_weights(folder, one), saved_weights(folder, two)
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
+    for kind in ("checkpoints", "best"):
+        first, second = saved_weights(folder, one, kind), saved_weights(folder, two, kind)
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, second[name], err_msg=f"{kind}: {name}")
 
 
 def test_what_a_run_leaves(folder):

@@ -162,7 +162,7 @@ PAPER = ModelConfig()
     ((8478, 4, 1, 256, 256), 512, 8, 8, 0.395e9),
     ((2000, 4, 4, 256, 8192), 128, 16, 16, 1.511e9),
     ((8478, 4, 4, 256, 1024), 256, 32, 32, 1.255e9)])  # of a task: 8 rows of 4 choices
-def test_the_estimate_is_the_sum_of_xlas_buffers(shape, length, share, micro, buffers):
+def test_the_estimate_is_what_xla_planned(shape, length, share, micro, buffers):
     """Sums of its buffer assignment (--xla_dump_to), with parameters and moments."""
     vocabulary, blocks, *rest = shape
     model = ModelConfig(vocabulary, 0, blocks, *rest, length)
@@ -180,7 +180,7 @@ def test_the_estimate_is_the_sum_of_xlas_buffers(shape, length, share, micro, bu
     ((8478, 4, 4, 256, 1024), 256, 16, 16, False, 2.27e9),
     ((8478, 4, 16, 256, 1024), 512, 8, 8, False, 3.54e9),
     ((2000, 4, 4, 256, 8192), 128, 16, 16, False, 3.88e9)])
-def test_the_estimate_is_a_process_s_peak(shape, length, share, micro, jit_compile, measured):
+def test_the_estimate_is_what_processes_took(shape, length, share, micro, jit_compile, measured):
     """Peaks (VmHWM) of processes that took two updates."""
     vocabulary, blocks, *rest = shape
     model = ModelConfig(vocabulary, 0, blocks, *rest, length)
@@ -191,12 +191,13 @@ def test_the_estimate_is_a_process_s_peak(shape, length, share, micro, jit_compi
 # What is chosen.
 
 def choose(gib, batch_size=64, micro_batch_size=0, model=PAPER, length=512, task=None,
-           strategy="one_device"):
+           strategy="one_device", before=0):
     manifest = types.SimpleNamespace(sequence_length=length, task=task)
     config = types.SimpleNamespace(
         model=model, data=types.SimpleNamespace(manifest=manifest),
         training=TrainingConfig(batch_size=batch_size, micro_batch_size=micro_batch_size))
-    return memory.choose(config, distribution.make_strategy(strategy), lambda _: int(gib * GIB))
+    return memory.choose(config, distribution.make_strategy(strategy), before,
+                         lambda _: int(gib * GIB))
 
 
 def test_the_largest_size_that_fits():
@@ -208,6 +209,17 @@ def test_the_largest_size_that_fits():
     small = ModelConfig(8478, 0, 4, 4, 256, 1024, 256)
     assert choose(4, batch_size=16, model=small, length=256).size == 16
     assert str(choose(23.5)) == "Micro-batches of 16 of 64 sequences: about 15.4 GiB of 23.5 GiB."
+
+
+def test_smaller_than_what_takes_least_is_no_use():
+    # Validation of 256 sequences at once takes more than the update of any 8.
+    assert choose(12, batch_size=256).size == 8
+
+
+def test_a_run_goes_on_as_it_began_where_that_fits():
+    assert choose(60, before=16).size == 16 and choose(9, before=16).size == 4
+    assert choose(60, before=7).size == 32  # of another batch
+    assert choose(60, before=16, micro_batch_size=2).size == 2
 
 
 def test_what_is_asked_for_is_taken():
@@ -261,7 +273,7 @@ def folders_fixture(tmp_path_factory, tokenizer_dir, tokenizer):
     ("convert", ["input=run", "to=huggingface", "output_dir=out"],
      "take a machine with more memory, or a smaller model."),
     ("finetune", ["model_dir=new", "data_dir=task", "init_from=none"],
-     "give --batch_size=1, or less than 32."),
+     "take a machine with more memory, or a smaller model."),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_commands_say_it_in_a_sentence(folders, monkeypatch, module, values, remedy):
     def build(self, input_shape=None):

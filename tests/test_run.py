@@ -25,7 +25,7 @@ from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.pictures import scatter_figure
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.training import distribution, finetuning, pretraining
+from gpt_tf.training import distribution, finetuning, memory, pretraining
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.replicas import one_device
 from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
@@ -178,14 +178,16 @@ def test_the_best_is_chosen_on_the_same_batches_each_time(tmp_path, data_dir):
 def test_a_run_stops_early_and_may_go_on(tmp_path, whole, capfd):
     data_dir, run, _ = whole
     stopped, losses = str(tmp_path / "stopped"), validations(run)
-    best = min(losses, key=losses.get)
-    assert best <= 6
-    outcome = pretrain(data_dir, stopped, early_stopping=2, **COARSE)
-    assert (outcome.steps, outcome.best_step) == (best + 4, best)
-    assert f"update {best + 4}: no gain in 2 validations" in capfd.readouterr().err
-    assert validations(stopped) == {step: loss for step, loss in losses.items()
-                                    if step <= best + 4}
-    assert pretrain(data_dir, stopped, early_stopping=2, **COARSE) == outcome  # it is finished
+    # The first validation that is no better than one before it.
+    end = next(step for step, loss in losses.items()
+               if any(loss >= before for other, before in losses.items() if other < step))
+    best = min((step for step in losses if step < end), key=losses.get)
+    assert end < 12
+    outcome = pretrain(data_dir, stopped, early_stopping=1, **COARSE)
+    assert (outcome.steps, outcome.best_step) == (end, best)
+    assert f"update {end}: no gain in 1 validations" in capfd.readouterr().err
+    assert validations(stopped) == {step: loss for step, loss in losses.items() if step <= end}
+    assert pretrain(data_dir, stopped, early_stopping=1, **COARSE) == outcome  # it is finished
     assert pretrain(data_dir, stopped, **COARSE).steps == 12
     theirs = arrays(weights.load_model(run, weights=NEWEST)[0])
     for name, value in arrays(weights.load_model(stopped, weights=NEWEST)[0]).items():
@@ -224,18 +226,25 @@ def test_a_run_that_has_saved_nothing_binds_nobody(begun, data_dir):
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "best"])
-def test_a_run_that_has_saved_is_kept_unless_it_is_overwritten(begun, data_dir, folder):
+def test_a_run_that_has_saved_is_kept_unless_another_overwrites_it(begun, data_dir, folder):
     save(begun, folder)
     with pytest.raises(UserError, match="holds a run with --a=1 .* says --a=2.* --overwrite"):
         begin(begun, data_dir, "--a=2\n")
-    begin(begun, data_dir, "--a=1\n")
-    assert (begun / folder / "ckpt-7.index").exists() and (begun / "metrics.jsonl").exists()
+    for overwrite in (False, True):  # a requeued job, an arrow key: the same run goes on
+        begin(begun, data_dir, "--a=1\n", overwrite=overwrite)
+        assert (begun / folder / "ckpt-7.index").exists() and (begun / "metrics.jsonl").exists()
     begin(begun, data_dir, "--a=2\n", overwrite=True)
     assert "--a=2" in (begun / "pretrain.flags").read_text()
     found = {path.name for path in begun.iterdir()}
     assert "notes.txt" in found and not found & {
-        "checkpoints", "best", "metrics.jsonl", "tensorboard", "plugins", "evaluations"}
-    assert not list(begun.glob("events.*"))
+        "checkpoints", "best", "metrics.jsonl", "tensorboard", "evaluations"}
+
+
+def test_a_run_that_lost_an_index_has_saved(begun, data_dir):
+    save(begun)
+    (begun / "checkpoints" / "ckpt-7.index").unlink()
+    begin(begun, data_dir, "--a=1\n")
+    assert list((begun / "checkpoints").glob("ckpt-7.data*"))
 
 
 def test_a_kill_while_a_run_is_removed_leaves_one_that_binds_nobody(begun, data_dir, monkeypatch):
@@ -261,8 +270,20 @@ def test_a_folder_that_is_no_run_is_not_emptied(tmp_path, data_dir):
 
 @pytest.mark.parametrize("change, message", [
     (dict(early_stopping=1, evaluate_every=0), "ask for some with --evaluate_every"),
-    (dict(init_from="run"), "--init_from and --model_dir are one folder")])
+    (dict(init_from="run"), "--init_from and --model_dir are one folder"),
+    (dict(model_dir="data"), "--model_dir=data is a data folder")])
 def test_runs_that_cannot_be(tmp_path, data_dir, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        pretrain(data_dir, "run", **change)
+        pretrain(data_dir, **dict(model_dir="run") | change)
+
+
+def test_a_run_that_goes_on_cuts_its_batches_as_before(tmp_path, data_dir, monkeypatch):
+    run = str(tmp_path / "run")
+    machine = {"bytes": 0}
+    monkeypatch.setattr(memory, "run_memory", lambda model, length, share, micro, jit: micro)
+    monkeypatch.setattr(memory.choose, "__defaults__", (0, lambda strategy: machine["bytes"]))
+    for size, expected in ((3, 2), (100, 2), (1, 1)):  # 80% of 3; as before; as many as fit
+        machine["bytes"] = size
+        pretrain(data_dir, run, num_steps=2)
+        assert run_folder.micro_batch_size(run) == expected

@@ -279,7 +279,7 @@ def test_the_folder_describes_itself(build, tmp_path, capsys):
         manifest = build(task, overwrite=True)
         assert Manifest.load(tmp_path / "data") == manifest
         assert manifest.kind == "zero_shot" and manifest.flags["zero_shot"]
-        assert "python -m gpt_tf.zero_shot --data_dir=" in capsys.readouterr().out
+        assert "Next, text to pre-train a run on: python -m pipelines.bu" in capsys.readouterr().out
 
 
 def test_no_rows_are_taken_for_validation(build):

@@ -262,7 +262,9 @@ def _run(main: Callable[..., None], passes_on: str) -> int:
 
 def _memory_remedy() -> str:
     """Which flag of this command to lower when memory is short."""
-    values = {name: flags.FLAGS[name].value for name in _MEMORY_FLAGS if name in flags.FLAGS}
+    # Of a run that trains, the batch decides the numbers.
+    names = [] if "micro_batch_size" in flags.FLAGS else _MEMORY_FLAGS
+    values = {name: flags.FLAGS[name].value for name in names if name in flags.FLAGS}
     for name, value in values.items():
         if value != 1:
             return f"give --{name}=1" + (f", or less than {value}" if value > 2 else "")

@@ -52,13 +52,13 @@ def positions_picture(models: Models, batches: Batches, split: str, limit: int) 
         model, step = weights.load_model(run, weights=models.weights)
         found[name_weights(run, step, models.weights)] = position_losses(
             model, _watched(batches, f"perplexity of {run}", limit), models.jit_compile)
-    tokens = int(next(iter(found.values())).counts.sum())
+    tokens, total = int(next(iter(found.values())).counts.sum()), len(batches.dataset)
     return Picture(
         "positions", f"Perplexity by position, {split} split of {batches.reader.folder}",
         f"How well a token is predicted by how much of its window stands before it: {tokens:,} "
-        f"tokens of {'all' if not limit else f'the first {limit:,}'} batches of the split. A dot "
-        "for each position, a line through the means of 1, 2, 3 - 4, 5 - 8, ... tokens; dotted: "
-        "over all.", pictures.positions_figure(found))
+        f"tokens of {f'the first {limit:,}' if 0 < limit < total else 'all'} batches of the "
+        "split. A dot for each position, a line through the means of 1, 2, 3 - 4, 5 - 8, ... "
+        "tokens; dotted: over all.", pictures.positions_figure(found))
 
 
 def task_pictures(models: Models, batches: Batches, split: str) -> list[Picture]:

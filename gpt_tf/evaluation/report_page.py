@@ -6,6 +6,7 @@ import dataclasses
 import html
 import io
 import os
+import re
 import textwrap
 import warnings
 
@@ -15,6 +16,9 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, explain_disk_errors
 
 PAGE = "report.html"
+# Names of pictures; of several runs they end in a number.
+_PICTURES = (r"(loss|finetuning|progress|lengths|words|labels|positions|scatter|confusion|"
+             r"reliability|attention)(-\d+)?\.png")
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -73,7 +77,8 @@ def check_target(folder: str, overwrite: bool) -> None:
     if not os.path.isdir(folder) or os.path.islink(folder):
         raise UserError(f"--output_dir={folder} is no folder of its own: name another.")
     names = os.listdir(folder)
-    others = sorted(name for name in names if name != PAGE and not name.endswith(".png"))
+    others = sorted(name for name in names
+                    if name != PAGE and not re.fullmatch(_PICTURES, name))
     if names and (others or PAGE not in names):
         raise UserError(f"--output_dir={folder} holds other files, such as "
                         f"{(others or sorted(names))[0]}: name a new or empty folder.")

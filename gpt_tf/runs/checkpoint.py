@@ -5,18 +5,17 @@ import contextlib
 import glob
 import math
 import os
-import re
 import shutil
 
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, make_folder, sync_folder
+from gpt_tf.runs import checkpoint_files
+from gpt_tf.runs.checkpoint_files import UNFINISHED, step_of
 
 # What TensorFlow raises about a checkpoint that is not whole: it keeps a checksum of every tensor.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError)
-_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
-_UNFINISHED = "part"
 
 
 class Checkpoints:
@@ -34,11 +33,14 @@ class Checkpoints:
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
       writes: False on a worker that leaves writing to the chief: nothing is saved or deleted.
+      remedy: what to do where none can be read.
     """
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
-                 writes: bool = True):
+                 writes: bool = True,
+                 remedy: str = "Restore them from a copy or start a new run folder"):
         self._folder = folder
+        self._remedy = remedy
         self._groups = groups
         self._keep = keep
         self._writes = writes
@@ -52,24 +54,8 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """The updates of the checkpoints that are kept, whole or damaged, oldest first.
-
-        Data whose index has not taken its name yet is none: a save is, or was cut off, between its
-        two renames.
-        """
-        names = self._files()
-        found = {_step_of(name) for name in names}
-        if [os.path.basename(path) for path in self._unfinished()] == [f"{_UNFINISHED}.index"]:
-            found = {_step_of(name) for name in names if name.endswith(".index")}
-        return sorted(found)
-
-    def _files(self) -> list[str]:
-        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-        return [name for name in names if _FILE.fullmatch(name)]
-
-    def _unfinished(self) -> list[str]:
-        """Files of a save on its way, in the order in which they take their names."""
-        return sorted(glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}.*")))
+        """The updates of the checkpoints that are kept, whole or damaged, oldest first."""
+        return checkpoint_files.steps(self._folder)
 
     def _prefix(self, step: int) -> str:
         return os.path.join(self._folder, f"ckpt-{step}")
@@ -111,19 +97,19 @@ class Checkpoints:
                 "room and run the same command again to go on from there.") from error
 
     def _write(self, step: int) -> None:
-        self._checkpoint.write(os.path.join(self._folder, _UNFINISHED))
-        for path in self._unfinished():
+        self._checkpoint.write(os.path.join(self._folder, UNFINISHED))
+        for path in checkpoint_files.unfinished(self._folder):
             with open(path, "rb") as stream:  # "data-..." before "index"
                 os.fsync(stream.fileno())
-            os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(_UNFINISHED))
+            os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(UNFINISHED))
         sync_folder(self._folder)
         with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
             stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
 
     def _delete(self, step: int) -> None:
         # The index first: a part that a kill leaves is damaged, and the next save deletes it.
-        for name in sorted(self._files(), reverse=True):
-            if _step_of(name) == step:
+        for name in sorted(checkpoint_files.names(self._folder), reverse=True):
+            if step_of(name) == step:
                 os.remove(os.path.join(self._folder, name))
 
     def restore_latest(self) -> int | None:
@@ -132,19 +118,22 @@ class Checkpoints:
         Raises:
           UserError: none of those there is whole, or they hold a model of another shape.
         """
-        damaged = []
-        for step in reversed(self.steps):
+        damaged: list[int] = []
+        # Listed anew each time: a run in training replaces its checkpoints while they are read.
+        while left := [step for step in self.steps if step not in damaged]:
+            step = left[-1]
             try:
                 self._read(self._prefix(step))
             except _DAMAGE as error:
-                print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
-                      "trying the one before it.")
-                damaged.append(self._prefix(step))
+                damaged.append(step)
+                if step in self.steps:
+                    print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
+                          "trying the one before it.")
                 continue
             return step
-        if damaged:
+        if damaged := [self._prefix(step) for step in damaged if step in self.steps]:
             raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
-                            "are damaged. Restore them from a copy or start a new run folder.")
+                            f"are damaged. {self._remedy}.")
         return None
 
     def _read(self, prefix: str) -> None:
@@ -172,9 +161,10 @@ class Checkpoints:
         """Deletes what a save that was cut off has left; on the worker that saves alone."""
         if not self._writes:
             return
-        for step in {_step_of(name) for name in self._files()} - set(self.steps):
+        written = {step_of(name) for name in checkpoint_files.names(self._folder)}
+        for step in written.difference(self.steps):
             self._delete(step)  # before the unfinished index, which tells what it is
-        for path in glob.glob(os.path.join(glob.escape(self._folder), f"{_UNFINISHED}[._]*")):
+        for path in glob.glob(os.path.join(glob.escape(self._folder), f"{UNFINISHED}[._]*")):
             if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
                 shutil.rmtree(path)
             else:
@@ -207,7 +197,9 @@ class BestCheckpoint:
                                           trainable=False) for name in score_names}
         self._deciding = next(iter(self._scores))
         # The scores alone: the weights in memory are the run's newest.
-        self._step = Checkpoints(folder, {"scores": self._scores}).restore_latest()
+        self._step = Checkpoints(folder, {"scores": self._scores}, remedy=(
+            f"Restore them from a copy, or remove {folder}: the best is chosen anew, then"
+        )).restore_latest()
         self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
                                         writes=writes)
         self._checkpoints.remove_unfinished()
@@ -230,10 +222,6 @@ class BestCheckpoint:
                 value.assign(scores[name])
             self._checkpoints.save(step)
             self._step = step
-
-
-def _step_of(name: str) -> int:
-    return int(_FILE.fullmatch(name)[1])
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
+  micro_batches.json, how batches were cut to fit into memory
   metrics.jsonl, and TensorBoard's events.out.tfevents.* and plugins/
   checkpoints/      to go on from
   best/             the weights of its best validation
@@ -15,7 +16,6 @@
 from collections.abc import Collection
 import contextlib
 import dataclasses
-import glob
 import os
 import shutil
 
@@ -30,6 +30,7 @@ from gpt_tf.common.files import (
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
+from gpt_tf.runs import checkpoint_files
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
@@ -39,12 +40,13 @@ _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
+_MICRO_BATCHES = "micro_batches.json"
 _WEIGHTS = ("checkpoints", "best")
 _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
 _EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
 RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
-                       "tensorboard", "evaluations"})
+                       "tensorboard", "evaluations", _MICRO_BATCHES})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -72,7 +74,8 @@ def weights_folder(model_dir: str, weights: str = BEST) -> str:
       model_dir: the run folder.
       weights: `config.BEST` or `config.NEWEST`.
     """
-    if weights == BEST and (is_fine_tuned(model_dir) or _has_checkpoint(best_folder(model_dir))):
+    if weights == BEST and (is_fine_tuned(model_dir)
+                            or checkpoint_files.steps(best_folder(model_dir))):
         return best_folder(model_dir)
     return checkpoint_folder(model_dir)
 
@@ -89,10 +92,6 @@ def name_weights(model_dir: str, step: int, weights: str = BEST) -> str:
     return f"{model_dir}, update {step:,}{' (best validation)' if is_best else ''}"
 
 
-def _has_checkpoint(folder: str) -> bool:
-    return bool(glob.glob(os.path.join(glob.escape(folder), "ckpt-*.index")))
-
-
 def _parse_flags(text: str) -> dict[str, str]:
     """Flag -> value; a boolean flag's two values are two names, without a value."""
     parts = (line.partition("=") for line in text.splitlines())
@@ -100,15 +99,17 @@ def _parse_flags(text: str) -> dict[str, str]:
 
 
 def _has_saved(model_dir: str) -> bool:
-    """Whether there are weights of a run."""
-    return any(map(_has_checkpoint, (checkpoint_folder(model_dir), best_folder(model_dir))))
+    """Whether there are weights of a run, whole or damaged."""
+    return bool(checkpoint_files.steps(checkpoint_folder(model_dir))
+                or checkpoint_files.steps(best_folder(model_dir)))
 
 
 def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
           manifest: Manifest, tokenizer: Tokenizer, overwrite: bool = False) -> None:
     """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
 
-    A run that has saved nothing binds nobody: what is left of it is removed.
+    A run that has saved nothing binds nobody: what is left of it is removed. So is with `overwrite`
+    another run; the same one goes on, as it would end with the same numbers.
 
     Args:
       model_dir: the run folder, owned by this process.
@@ -117,14 +118,19 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
       model: shape of the model.
       manifest: of the data folder.
       tokenizer: of the data folder; it is copied.
-      overwrite: whether a run that stands there is removed, too.
+      overwrite: whether another run that stands there is removed.
 
     Raises:
       UserError: the folder holds another run: other flags, another shape or other data.
     """
-    if overwrite or not _has_saved(model_dir):
+    if not _has_saved(model_dir):
         remove_run(model_dir)
-    check_same(model_dir, flags_text, resumable, model, manifest)
+    try:
+        check_same(model_dir, flags_text, resumable, model, manifest)
+    except UserError:
+        if not overwrite:
+            raise
+        remove_run(model_dir)
     path = os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags")
     if os.path.exists(path):
         return
@@ -157,6 +163,23 @@ def remove_run(model_dir: str) -> None:
                 shutil.rmtree(path)
             else:
                 os.remove(path)
+
+
+def micro_batch_size(model_dir: str) -> int:
+    """Sequences in memory at once that the run began with; 0 where that was a device's share."""
+    path = os.path.join(model_dir, _MICRO_BATCHES)
+    if not os.path.exists(path):
+        return 0
+    size = read_json(path, "how the run's batches were cut")
+    if type(size) is not int or size < 1:
+        raise UserError(f"{path} does not say how many sequences are in memory at once: remove "
+                        "it, and as many as fit are.")
+    return size
+
+
+def keep_micro_batch_size(model_dir: str, size: int) -> None:
+    """Writes what `micro_batch_size` reads: a run that goes on ends with the same bits so."""
+    write_json(os.path.join(model_dir, _MICRO_BATCHES), size)
 
 
 def _with_data(flags_text: str, manifest: Manifest) -> str:

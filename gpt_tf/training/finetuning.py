@@ -52,7 +52,7 @@ class TaskValidation:
             for name in validation_splits(data.manifest)}
         self._predict = Predictor(run.model, cluster.strategy, training.jit_compile)
         self._reporter = reporter
-        self._best = run.best
+        self._best, self._together = run.best, cluster.together
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """The task's metrics and the loss, on whole splits, `last` or not."""
@@ -65,7 +65,8 @@ class TaskValidation:
             if self._reporter.writes:
                 shows, figure = picture(self._task, predictions)
                 self._reporter.figure(step, f"{split}/{shows}", figure)
-        self._best.offer(step, scores)
+        with self._together():
+            self._best.offer(step, scores)
         return scores
 
 
@@ -105,16 +106,18 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                     functools.partial(TaskModel, config.model, data.manifest.task,
                                       options.classifier_dropout, training.seed, training.dtype),
                     take_over)
-    if not run.is_finished:
-        _announce(run)
-        names = loss_names(options.lm_coef)
-        with run.reporting(f"Fine-tuning: {data.manifest.task.name}",
-                           _charts(data.manifest, names)) as reporter:
-            run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
-                      task_batches(data.folder, training.batch_size, training.seed,
-                                   config.total_steps, run.start, cluster.share, data.manifest),
-                      TaskValidation(run, reporter), names)
-    return run.outcome
+    if run.is_finished:
+        return run.outcome(run.start)
+    _announce(run)
+    names = loss_names(options.lm_coef)
+    with run.reporting(f"Fine-tuning: {data.manifest.task.name}",
+                       _charts(data.manifest, names)) as reporter:
+        steps = run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
+                          task_batches(data.folder, training.batch_size, training.seed,
+                                       config.total_steps, run.start, cluster.share,
+                                       data.manifest),
+                          TaskValidation(run, reporter), names)
+    return run.outcome(steps)
 
 
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:

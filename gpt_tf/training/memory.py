@@ -109,12 +109,19 @@ def _limits(kind: str) -> list[int]:
             if pywrap_tf_session.TF_DeviceListType(devices, index) == kind]
 
 
-def choose(config: RunConfig, strategy: tf.distribute.Strategy,
+def choose(config: RunConfig, strategy: tf.distribute.Strategy, before: int = 0,
            memory: Callable[[tf.distribute.Strategy], int] = device_memory) -> MicroBatches:
-    """The micro-batches of --micro_batch_size; where it is 0, the largest that fit.
+    """The micro-batches of --micro_batch_size; where it is 0, those before or the largest that fit.
+
+    Args:
+      config: the run.
+      strategy: whose replicas share a batch.
+      before: sequences at once with which the run was begun; 0: it is a new one.
+      memory: strategy -> bytes for each replica.
 
     Raises:
-      UserError: what it says does not fit, or no size does.
+      UserError: what it says does not fit, or no size does. Not on GPUs, where the estimate was
+        never measured, and want of memory is an error and no kill.
     """
     training, manifest = config.training, config.data.manifest
     rows = training.batch_size // strategy.num_replicas_in_sync
@@ -127,9 +134,15 @@ def choose(config: RunConfig, strategy: tf.distribute.Strategy,
         return MicroBatches(rows, size, needed, available)
 
     cuts = [cut(size) for size in range(rows, 0, -1) if rows % size == 0]
-    best = next((c for c in cuts if c.needed <= _SHARE * available), cuts[-1])
-    chosen = cut(training.micro_batch_size) if training.micro_batch_size else best
-    if chosen.needed > available:
+    # Smaller ones may take as much: validation has the whole share at once.
+    best = next((c for c in cuts if c.needed <= _SHARE * available),
+                min(cuts, key=lambda c: c.needed))
+    chosen = best
+    if training.micro_batch_size:
+        chosen = cut(training.micro_batch_size)
+    elif before and rows % before == 0 and cut(before).needed <= available:
+        chosen = cut(before)
+    if chosen.needed > available and not tf.config.list_logical_devices("GPU"):
         raise UserError(_too_much(chosen, best, manifest.sequence_length))
     return chosen
 

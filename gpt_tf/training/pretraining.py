@@ -39,7 +39,7 @@ class LanguageModelValidation:
         self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._tokenizer = data.tokenizer
         self._reporter = reporter
-        self._best = run.best
+        self._best, self._together = run.best, cluster.together
         windows = next(iter(self._batches))["token_ids"][:_SAMPLE_PROMPTS]
         self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, data.manifest.sequence_length // 2)]
         self._generate = Generator(run.model, SamplingConfig(top_p=0.9),
@@ -51,7 +51,8 @@ class LanguageModelValidation:
             self._report_samples(step)
         scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
         # Of the same batches each time: which weights are best must not hang on what is measured.
-        self._best.offer(step, {"validation/loss": scores["loss"]})
+        with self._together():
+            self._best.offer(step, {"validation/loss": scores["loss"]})
         if last and self._limit:
             scores = self._evaluate(self._batches, self._split)
         return {f"validation/{name}": scores[name]
@@ -82,14 +83,15 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
         config, cluster,
         functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype),
         take_over=lambda model, other: model.assign(other))
-    if not run.is_finished:
-        _announce(run)
-        with run.reporting("Pre-training", _CHARTS) as reporter:
-            run.train(reporter, language_model_loss(run.model, training.seed),
-                      train_batches(data.folder, training.batch_size, training.seed, run.start,
-                                    cluster.share, data.manifest),
-                      LanguageModelValidation(run, reporter))
-    return run.outcome
+    if run.is_finished:
+        return run.outcome(run.start)
+    _announce(run)
+    with run.reporting("Pre-training", _CHARTS) as reporter:
+        steps = run.train(reporter, language_model_loss(run.model, training.seed),
+                          train_batches(data.folder, training.batch_size, training.seed,
+                                        run.start, cluster.share, data.manifest),
+                          LanguageModelValidation(run, reporter))
+    return run.outcome(steps)
 
 
 def opening(data: TrainingData) -> str:

@@ -80,10 +80,9 @@ class Run:
             return False
         return step // every - self.best.step // every >= patience
 
-    @property
-    def outcome(self) -> Outcome:
-        """What has become of it, once it is finished."""
-        return Outcome(self.checkpoints.steps[-1], self.best.step, self.best.scores)
+    def outcome(self, steps: int) -> Outcome:
+        """What has become of it, finished with so many updates."""
+        return Outcome(steps, self.best.step, self.best.scores)
 
     def announce(self, what: str) -> None:
         """Prints `what` is trained, how far the run is, and what it takes to see its profile."""
@@ -116,8 +115,8 @@ class Run:
 
     def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
               validate: Callable[[int, bool], dict[str, float]],
-              loss_names: tuple[str, ...] = ()) -> None:
-        """Takes the updates that are left.
+              loss_names: tuple[str, ...] = ()) -> int:
+        """Takes the updates that are left; returns the last.
 
         Args:
           reporter: of `reporting`.
@@ -135,7 +134,7 @@ class Run:
                          self.optimizer, config.training, loss_names, self.micro_batches.size)
         trainer = Trainer(self.cluster, step, self.optimizer, self.checkpoints, reporter,
                           config.training)
-        trainer.train(batches, self.start, config.total_steps, validate, self.stops_early)
+        return trainer.train(batches, self.start, config.total_steps, validate, self.stops_early)
 
 
 def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT | TaskModel],
@@ -154,16 +153,21 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     Raises:
       UserError: data, flags and folders do not fit together, or a checkpoint is damaged.
     """
-    config.check()
-    training = config.training
-    check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
-    micro_batches = memory.choose(config, cluster.strategy)
+    training, folder = config.training, config.model_dir
+    with cluster.together():
+        config.check()
+        check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
+        if cluster.is_chief:
+            run_folder.begin(folder, config.flags_text, config.resumable, config.model,
+                             config.data.manifest, config.data.tokenizer, config.overwrite)
+    with cluster.together():
+        micro_batches = _cut_batches(config, cluster)
     with cluster.strategy.scope():
         model = build_model()
         optimizer = Adam(model.trainable_variables, config.optimizer, config.total_steps,
                          training.jit_compile)
     checkpoints = Checkpoints(
-        run_folder.checkpoint_folder(config.model_dir),
+        run_folder.checkpoint_folder(folder),
         {"model": weights.model_variables(model), **optimizer.moments()},
         training.keep_checkpoints, writes=cluster.is_chief)
 
@@ -172,15 +176,26 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     # 2. from another run: what the recipe takes over of its weights, the rest by the seed, and
     #    new moments;
     # 3. from scratch: the seed decides all initial weights.
-    with cluster.together():
-        if cluster.is_chief:
-            run_folder.begin(config.model_dir, config.flags_text, config.resumable, config.model,
-                             config.data.manifest, config.data.tokenizer, config.overwrite)
     start = cluster.restore_latest(checkpoints)
     with cluster.together():
-        best = BestCheckpoint(run_folder.best_folder(config.model_dir),
-                              weights.model_variables(model), config.score_names,
-                              config.lowest_is_best, writes=cluster.is_chief)
+        best = BestCheckpoint(run_folder.best_folder(folder), weights.model_variables(model),
+                              config.score_names, config.lowest_is_best, writes=cluster.is_chief)
     if start == 0 and not config.is_from_scratch:
-        take_over(model, weights.load_model(config.init_from)[0])
+        other, step = weights.load_model(config.init_from)
+        print(f"Starting from {run_folder.name_weights(config.init_from, step)}.", flush=True)
+        take_over(model, other)
     return Run(config, cluster, model, optimizer, checkpoints, best, start, micro_batches)
+
+
+def _cut_batches(config: RunConfig, cluster: Cluster) -> memory.MicroBatches:
+    """How many sequences are in memory at once; what was chosen is kept for when the run goes on.
+
+    Raises:
+      UserError: see `memory.choose`.
+    """
+    before = run_folder.micro_batch_size(config.model_dir)
+    chosen = memory.choose(config, cluster.strategy, before)
+    is_asked_for = config.training.micro_batch_size > 0
+    if cluster.is_chief and not is_asked_for and chosen.size < chosen.rows:
+        run_folder.keep_micro_batch_size(config.model_dir, chosen.size)
+    return chosen

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, Options, TrainingConfig
-from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
+from gpt_tf.data.manifest import LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
 
@@ -72,7 +72,7 @@ class RunConfig:
     training: TrainingConfig
     flags_text: str  # the resolved flagfile
     resumable: frozenset[str]  # flags that may change when the run goes on
-    overwrite: bool = dataclasses.field(default=False, kw_only=True)  # the run that stands there
+    overwrite: bool = dataclasses.field(default=False, kw_only=True)  # another run that is there
 
     # Whether the first of `score_names` is a loss.
     lowest_is_best: ClassVar[bool] = True
@@ -117,6 +117,8 @@ class RunConfig:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
         self._check_length()
+        if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
+            raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
             run_folder.check_same(self.model_dir, self.flags_text, self.resumable, self.model,
                                   self.data.manifest)

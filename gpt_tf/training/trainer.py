@@ -54,8 +54,8 @@ class Trainer:
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
               validate: Callable[[int, bool], dict[str, Any]],
-              stops_early: Callable[[int], bool]) -> None:
-        """Takes updates start + 1 .. total.
+              stops_early: Callable[[int], bool]) -> int:
+        """Takes updates start + 1 .. total; returns the last that was taken.
 
         Args:
           batches: element k is this worker's share of the batch of update start + k + 1.
@@ -97,11 +97,12 @@ class Trainer:
                 if ends:
                     progress.write(f"update {step}: no gain in {config.early_stopping} "
                                    "validations, so the run ends here (--early_stopping).")
-                    break
+                    return step
                 if stop:
                     raise Interrupted(next(iter(signals), signal.SIGTERM),
                                       f"Saved at update {step} of {total}; the same command goes "
                                       "on from there.")
+        return total
 
     def _report_histograms(self, step: int, batch: dict[str, tf.Tensor]) -> None:
         """Of weight matrices and their gradients, as update `step` finds them."""
