@@ -33,6 +33,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.run_config import validation_splits
@@ -208,7 +209,7 @@ def _describe_labels(task: Task, labels: collections.Counter) -> str:
         mean = sum(label * count for label, count in labels.items()) / total
         return f"{min(labels):g} to {max(labels):g}, mean {mean:.2f}"
     return ", ".join(f"{name}: {labels[label] / total:.1%}"
-                     for label, name in enumerate(task.labels))
+                     for label, name in enumerate(class_names(task)))
 
 
 def main(beam_options: list[str]) -> None:

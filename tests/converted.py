@@ -44,7 +44,7 @@ def make_run(folder, tokenizer, shape=SHAPES[1], task=None, **values):
     folder.mkdir(parents=True)
     write_json(folder / "model.json", dataclasses.asdict(config))
     if task:
-        write_json(folder / "task.json", {"task": dataclasses.asdict(task),
+        write_json(folder / "task.json", {"task": task.to_json(),
                                           "max_length": min(20, config.max_sequence_length)})
     tokenizer.save(folder)
     save = run_folder.best_folder if task else run_folder.checkpoint_folder

@@ -114,7 +114,7 @@ def fine_tuned_run(folder: pathlib.Path) -> None:
     task = task_data.TASKS["classification"]
     model = TaskModel(_config(num_special_tokens=3), task, seed=1)
     write_json(folder / "model.json", dataclasses.asdict(model.gpt.config))
-    write_json(folder / "task.json", {"task": dataclasses.asdict(task), "max_length": LENGTH})
+    write_json(folder / "task.json", {"task": task.to_json(), "max_length": LENGTH})
     tokenizer().save(folder)
     Checkpoints(run_folder.best_folder(str(folder)),
                 {"model": weights.model_variables(model)}).save(6)

@@ -13,8 +13,8 @@ from pipelines.building.shard_writer import ShardWriter
 
 MAX_LENGTH = 24
 TASKS = {
-    "classification": Task("feeling", "classification", 1, ("sad", "glad"), (),
-                           ("accuracy", "f1")),
+    "classification": Task("feeling", "classification", 1, ("0", "1"), (),
+                           ("accuracy", "f1"), label_names=("sad", "glad")),
     "scores": Task("alike", "similarity", 2, (), (0, 5), ("pearson", "spearman")),
     "multiple_choice": Task("ending", "multiple_choice", 3, ("1", "2", "3"), (), ("accuracy",)),
 }

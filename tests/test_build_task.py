@@ -80,8 +80,8 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
     manifest = build("sst2", {"train.tsv": sst2(train), "dev.tsv": sst2(train[:5])})
     assert Manifest.load(tmp_path / "data") == manifest
     assert manifest.kind == "task" and manifest.sequence_length == 512
-    assert manifest.task == Task("sst2", "classification", 1, ("0", "1"), (),
-                                         ("accuracy",))
+    assert manifest.task == Task("sst2", "classification", 1, ("0", "1"), (), ("accuracy",),
+                                 label_names=("negative", "positive"))
     assert manifest.vocabulary_size == tokenizer.vocabulary_size
     assert manifest.tokenizer_fingerprint == tokenizer.fingerprint
     assert Tokenizer.load(tmp_path / "data").fingerprint == tokenizer.fingerprint
@@ -319,8 +319,8 @@ def test_summary(build, capsys):
     assert "(sst2: classification) from 5 rows" in out
     # the and in: 3 tokens; then: the-n, 2; in: 1; start and extract for each.
     line = next(line.split() for line in out.splitlines() if line.startswith("  train"))
-    assert line == ["train", "4", "4", "0", str(3 + 3 + 3 + 1 + 8), "5", "0", "0:", "25.0%,",
-                    "1:", "75.0%"]
+    assert line == ["train", "4", "4", "0", str(3 + 3 + 3 + 1 + 8), "5", "0", "negative:",
+                    "25.0%,", "positive:", "75.0%"]
     assert "\nNext" in out
 
 

@@ -15,12 +15,15 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import TASK, Manifest, TaskSplit
+from gpt_tf.evaluation import task_scores
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import weights
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.lines import read_texts
 from gpt_tf.tasks.task import Task
+from gpt_tf.training.predictor import Predictions
 from pipelines.building.shard_writer import ShardWriter
+from pipelines.tasks import table
 from tests import corpora, task_data
 from tests.commands import run_command
 from tests.test_evaluate_task import make_run
@@ -30,7 +33,8 @@ tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
 MAX_LENGTH = 24
 TASKS = {
-    "classification": Task("feeling", "classification", 1, ("sad", "glad"), (), ("accuracy",)),
+    "classification": Task("feeling", "classification", 1, ("0", "1"), (), ("accuracy",),
+                           label_names=("sad", "glad")),
     "entailment": Task("follows", "entailment", 1, ("yes", "no", "maybe"), (), ("accuracy",)),
     "similarity": Task("alike", "similarity", 2, (), (0, 5), ("pearson",)),
     "multiple_choice": Task("ending", "multiple_choice", 3, ("A", "B", "C"), (), ("accuracy",)),
@@ -108,7 +112,8 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     if task.is_score:
         np.testing.assert_allclose(answers, expected.predictions, rtol=1e-4)
     else:
-        assert answers == [task.labels[each] for each in expected.predictions]
+        names = ["sad", "glad"] if form == "classification" else task.labels
+        assert answers == [names[each] for each in expected.predictions]
     assert 0 < shortened < 11 or form == "classification"
     assert (f"{shortened} of 11 rows were too long" in capsys.readouterr().err) == (shortened > 0)
 
@@ -121,6 +126,23 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
                                expected.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize("output_format, lines", [
+    ("tsv", ["positive\t0.250000\t0.750000\n", "negative\t0.875000\t0.125000\n"]),
+    ("jsonl", [
+        '{"prediction": "positive", "probabilities": {"negative": 0.25, "positive": 0.75}}\n',
+        '{"prediction": "negative", "probabilities": {"negative": 0.875, "positive": 0.125}}\n'])])
+def test_published_numbers_are_shown_by_their_names(tmp_path, output_format, lines):
+    found = Predictions(np.array([1, 0]), np.array([1, 1]),
+                        np.array([[0.25, 0.75], [0.875, 0.125]], np.float32), np.array([1, 0]), 0.0)
+    task = table.TASKS["sst2"].task()
+    config = PredictionConfig("run", output_format=output_format, probabilities=True)
+    assert list(command.lines_of(task, found, config)) == lines
+    task_scores.write_predictions(tmp_path / "SST-2.tsv", task, found, True)
+    assert (tmp_path / "SST-2.tsv").read_text() == (
+        "index\tprediction\t0\t1\n0\t0\t0.875000\t0.125000\n1\t1\t0.250000\t0.750000\n")
+    assert "".join(command.lines_of(task.published, found, PredictionConfig("run"))) == "1\n0\n"
 
 
 BLANKS = "\n the end.\n\n \n\nand then\nin\n\n"

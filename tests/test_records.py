@@ -13,6 +13,7 @@ from gpt_tf.data import records
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest, TaskSplit
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.data.wire import frame
+from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.task import Task
 from pipelines.building import shard_writer
 from pipelines.corpus.windows import ShardTotals, WindowWriter, make_split
@@ -237,6 +238,21 @@ def test_fingerprint_is_of_what_training_sees(tmp_path):
     assert dataclasses.replace(manifest, flags={"a": 1}).fingerprint == manifest.fingerprint
     other = dataclasses.replace(manifest, task=dataclasses.replace(PAIRS, labels=("yes", "no")))
     assert other.fingerprint != manifest.fingerprint
+    # A run that began before labels had names goes on with the same data, built again.
+    named = dataclasses.replace(PAIRS, label_names=("other", "alike"))
+    assert dataclasses.replace(manifest, task=named).fingerprint == manifest.fingerprint
+
+
+def test_names_of_labels_may_be_missing(tmp_path):
+    manifest = Manifest.load(make_task_folder(tmp_path))
+    path = tmp_path / "manifest.json"
+    assert "label_names" not in path.read_text()
+    assert class_names(manifest.task) == ("no", "yes")
+    named = dataclasses.replace(
+        manifest, task=dataclasses.replace(PAIRS, label_names=("other", "alike")))
+    named.save(tmp_path)
+    assert json.loads(path.read_text())["task"]["label_names"] == ["other", "alike"]
+    assert Manifest.load(tmp_path) == named and class_names(named.task) == ("other", "alike")
 
 
 def test_folder_without_manifest_is_refused(tmp_path):
@@ -279,6 +295,11 @@ def test_altered_manifest_is_refused(tmp_path, change, message):
     (lambda m: m["task"].update(labels=[], score_range=[5, 5]), "describes no task"),
     (lambda m: m["task"].update(metrics=[]), "describes no task"),
     (lambda m: m["task"].update(num_sequences=0), "describes no task"),
+    (lambda m: m["task"].update(label_names="ab"), "label_names cannot be 'ab'"),
+    (lambda m: m["task"].update(label_names=["other"]),
+     "no task: its 2 labels need as many label_names, all different, or none; make it again.$"),
+    (lambda m: m["task"].update(label_names=["other", "other"]), "its 2 labels need as many"),
+    (lambda m: m["task"].update(label_names=["other", "a\nb"]), "its 2 labels need as many"),
     (lambda m: m["splits"]["train"].update(labelled=1), "labelled cannot be 1"),
     (lambda m: m["splits"]["train"].pop("shortened"), "shortened missing"),
 ])

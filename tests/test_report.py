@@ -13,10 +13,13 @@ import pytest
 
 from gpt_tf.common import cli
 from gpt_tf.data.batches import evaluation_batches
-from gpt_tf.evaluation import report_courses, report_page
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.evaluation import report_courses, report_data, report_model, report_page
 from gpt_tf.evaluation.pictures import courses_figure
 from gpt_tf.runs import metrics_log, weights
 from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training import finetuning
+from gpt_tf.training.predictor import Predictions
 from tests import fuzz_seeds, runs, task_data
 from tests.commands import run_command
 from tests.conftest import REPOSITORY
@@ -154,6 +157,20 @@ def test_of_a_task(folder):
     found = task_data.predict(model, evaluation_batches(folder / "tuned-data", "validation", 24))
     accuracy = np.mean(found.labels == found.predictions)
     assert f"accuracy {accuracy:.4f}, f1" in page and "of 24 rows" in page
+
+
+def test_classes_are_drawn_by_their_names(folder):
+    """On both axes of a confusion matrix, here and in TensorBoard, and below the bars."""
+    data = str(folder / "tuned-data")
+    found = Predictions(np.arange(3), np.array([0, 1, 1]), np.full((3, 2), 0.5, np.float32),
+                        np.array([0, 1, 0]), 0.0)
+    figures = [finetuning.picture(CLASSIFICATION, found)[1],
+               report_model._answers_picture(CLASSIFICATION, found, "", "", "").figure]
+    for axis in [axis for figure in figures
+                 for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis)]:
+        assert [label.get_text() for label in axis.get_ticklabels()] == ["sad", "glad"]
+    bars = report_data.pictures(data, Manifest.load(data))[-1].figure.axes[0]
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["sad", "glad"]
 
 
 def test_of_two_runs_on_scores(folder):

@@ -40,6 +40,15 @@ def test_metrics_of_the_paper():
         "stsb": ("pearson", "spearman")}
 
 
+def test_numbers_have_names():
+    """GLUE's own words, in the order of the published numbers."""
+    assert {name: task.label_names for name, task in TASKS.items() if task.label_names} == {
+        "cola": ("unacceptable", "acceptable"), "sst2": ("negative", "positive"),
+        "mrpc": ("not_equivalent", "equivalent"), "qqp": ("not_duplicate", "duplicate")}
+    for task in (TASKS["sst2"].task(), TASKS["sst2"].zero_shot_task()):
+        assert task.labels == ("0", "1") and task.label_names == ("negative", "positive")
+
+
 def test_metrics_exist():
     assert {*spec.CLASS_METRICS, *spec.SCORE_METRICS} == set(METRICS)
     for task in TASKS.values():
@@ -68,7 +77,7 @@ def test_columns_and_classes_are_the_catalogues(name, theirs, tmp_path):
             assert flattened.get(column, column) in features
         assert source.index is None or source.index in features
     if "label" in features and isinstance(features["label"], tfds.features.ClassLabel):
-        assert features["label"].names == list(task.catalogue_labels or task.labels)
+        assert features["label"].names == list(task.label_names or task.labels)
 
 
 @pytest.mark.parametrize("rows, held_out", [(1871, 374), (1571, 314), (5, 1)])

@@ -127,7 +127,8 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """Hex SHA-256 of what training sees: the records, whatever command made them."""
-        seen = dataclasses.asdict(dataclasses.replace(self, flags={}))
+        task = self.task and self.task.published
+        seen = dataclasses.replace(self, flags={}, task=task)._to_json()
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
     def check_split(self, data_dir: str | os.PathLike, name: str) -> None:
@@ -147,7 +148,10 @@ class Manifest:
 
     def save(self, data_dir: str | os.PathLike) -> None:
         """Writes the manifest, which declares the folder finished: call it last."""
-        write_json(os.path.join(data_dir, MANIFEST_NAME), dataclasses.asdict(self))
+        write_json(os.path.join(data_dir, MANIFEST_NAME), self._to_json())
+
+    def _to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"task": self.task and self.task.to_json()}
 
 
 def rebuild(kind: str | None) -> str:

@@ -9,6 +9,7 @@ from gpt_tf.data.manifest import Manifest
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.evaluation import data_pictures
 from gpt_tf.evaluation.report_page import Picture
+from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 
@@ -94,5 +95,5 @@ def _labels(data_dir: str, task: Task, readers: Mapping[str, SplitReader]) -> Pi
             text += f" The {_MOST_CLASSES} commonest of {task.num_classes:,} classes."
         figure = data_pictures.classes_figure(
             {name: count[order] for name, count in counts.items()},
-            [task.labels[each] for each in order])
+            [class_names(task)[each] for each in order])
     return Picture("labels", f"Labels of {data_dir}", text, figure)

@@ -14,6 +14,7 @@ from gpt_tf.evaluation.report_page import Picture
 from gpt_tf.runs import weights
 from gpt_tf.runs.pictures import confusion_matrix_figure, scatter_figure
 from gpt_tf.runs.run_folder import name_weights
+from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.metrics import METRICS, confusion_matrix
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.predictor import Predictions, Predictor
@@ -99,7 +100,7 @@ def _answers_picture(task, answers: Predictions, suffix: str, where: str, scores
     matrix = confusion_matrix(answers.labels, answers.predictions, task.num_classes)
     return Picture(f"confusion{suffix}", f"Confusion matrix of {where}",
                    f"Which class was taken for which, in rows and % of the label's: {scores}.",
-                   confusion_matrix_figure(matrix, task.labels))
+                   confusion_matrix_figure(matrix, class_names(task)))
 
 
 def attention_pictures(models: Models, prompts: Mapping[str, list[int]],

@@ -85,12 +85,15 @@ def save(model_dir: str, manifest: Manifest, split: str, values: dict) -> str:
 def write_predictions(path: str, task: Task, found: Predictions, probabilities: bool) -> None:
     """A TSV with a header, in the order of the source: index, prediction, and the classes.
 
+    Labels are the published ones, not their names: GLUE's site takes no others.
+
     Args:
       path: the file.
-      task: the model's.
+      task: that of the data.
       found: what the model says.
       probabilities: whether the classes have columns.
     """
+    task = task.published
     header = ["index", "prediction", *(class_names(task) if probabilities else ())]
     given = answers(task, found.predictions)
     with atomic_write(path) as stream:

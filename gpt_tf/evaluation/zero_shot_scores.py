@@ -193,7 +193,7 @@ def relative(value: float, random: float) -> float:
 
 
 def write_answers(path: str, task: ZeroShotTask, answers: Answers) -> None:
-    """A TSV with a header, in the order of the source: index, prediction, and the scores."""
+    """A TSV with a header, in the order of the source: index, published label, and the scores."""
     names = ["score"] if task.decision == THRESHOLD else [f"score_{name}" for name in task.labels]
     with atomic_write(path) as stream:
         stream.write(("\t".join(["index", "prediction", *names]) + "\n").encode("utf-8"))

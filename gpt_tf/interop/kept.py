@@ -44,7 +44,7 @@ class Kept:
           UserError: the disk is full or the place cannot be written.
         """
         values = {"layout": self.layout, "settings": self.settings, "step": self.step,
-                  "task": self.task and dataclasses.asdict(self.task),
+                  "task": self.task and self.task.to_json(),
                   "max_length": self.max_length}
         tensors.write(os.path.join(folder, KEPT), self.arrays, {_KEY: json.dumps(values)})
 

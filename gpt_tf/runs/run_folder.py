@@ -226,7 +226,7 @@ def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: 
     write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
     if task:
         write_json(os.path.join(model_dir, _TASK), {
-            "task": dataclasses.asdict(task), "max_length": max_length})
+            "task": task.to_json(), "max_length": max_length})
     tokenizer.save(model_dir)
 
 

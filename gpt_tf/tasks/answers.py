@@ -9,18 +9,19 @@ from gpt_tf.tasks.task import Task
 
 
 def class_names(task: Task) -> tuple[str, ...]:
-    """The outputs of the softmax: the labels, or the whole numbers of a score's range."""
+    """The outputs of the softmax: the labels' names, or the whole numbers of a score's range."""
     if task.is_score:
         low, high = task.score_range
         return tuple(map(str, range(low, high + 1)))
-    return task.labels
+    return task.label_names or task.labels
 
 
 def answers(task: Task, predictions: np.ndarray) -> list[str] | list[float]:
-    """The label of each predicted class [N]; or each predicted score [N], inside its range."""
+    """The name of each predicted class [N]; or each predicted score [N], inside its range."""
     if task.is_score:
         return [float(f"{score:.6g}") for score in np.clip(predictions, *task.score_range)]
-    return [task.labels[prediction] for prediction in predictions]
+    names = class_names(task)
+    return [names[prediction] for prediction in predictions]
 
 
 def tsv_line(answer: str | float, probabilities: Sequence[float]) -> str:

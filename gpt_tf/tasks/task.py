@@ -24,9 +24,10 @@ class Task:
 
     form: one of `forms.FORMS`.
     num_sequences: K, sequences of a record.
-    labels: names of the classes, in the order of their ids; of scores, ().
+    labels: the classes as the data's source spells them, in the order of their ids; of scores, ().
     score_range: (low, high), whole numbers, of scores; of classes, ().
     metrics: names in `metrics.METRICS`; the first chooses the best checkpoint.
+    label_names: what people are shown for `labels`; empty: the labels themselves.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task:
     labels: tuple[str, ...]
     score_range: tuple[int, ...]
     metrics: tuple[str, ...]
+    label_names: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
     def is_score(self) -> bool:
@@ -49,13 +51,27 @@ class Task:
             return high - low + 1
         return len(self.labels)
 
+    @property
+    def published(self) -> "Task":
+        """The task without names: what decides the bytes of its records."""
+        return dataclasses.replace(self, label_names=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The task's fields, as in the files of before there were names where it has none."""
+        value = dataclasses.asdict(self)
+        if not self.label_names:
+            del value["label_names"]
+        return value
+
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Task":
-        """The task that `dataclasses.asdict` made `value` of; `where` names it in errors.
+        """The task that `to_json` made `value` of; `where` names it in errors.
 
         Raises:
           UserError: `value` describes no task.
         """
+        if isinstance(value, dict):
+            value = {"label_names": []} | value
         task = fields.from_json(cls, value, where, "make it again")
         if (not task.metrics or not set(task.metrics) <= set(METRICS)
                 or len(task.score_range) not in (0, 2) or task.labels and task.score_range
@@ -64,6 +80,11 @@ class Task:
                 or not all(map(is_name, (task.name, *task.labels)))):
             raise UserError(f"{where} describes no task: a name, two classes or more, or a score's "
                             "range, and a metric are expected; make it again.")
+        names = task.label_names
+        if names and not (len(names) == len(set(names)) == len(task.labels)
+                          and all(map(is_name, names))):
+            raise UserError(f"{where} describes no task: its {len(task.labels)} labels need as "
+                            "many label_names, all different, or none; make it again.")
         if not task._has_known_form():
             raise UserError(f"{where} describes no task: the form {task.form!r:.40} has other "
                             f"sequences than {task.num_sequences}, or is not known; make it "

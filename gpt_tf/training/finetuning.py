@@ -14,6 +14,7 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import pictures
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
+from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.forms import SpecialTokens, texts_of
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.distribution import Cluster
@@ -31,7 +32,7 @@ def picture(task: Task, predictions: Predictions):
                                                   task.score_range)
     matrix = metrics.confusion_matrix(predictions.labels, predictions.predictions,
                                       task.num_classes)
-    return "confusion_matrix", pictures.confusion_matrix_figure(matrix, task.labels)
+    return "confusion_matrix", pictures.confusion_matrix_figure(matrix, class_names(task))
 
 
 class TaskValidation:

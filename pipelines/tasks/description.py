@@ -121,13 +121,14 @@ class TaskDescription:
 
     form: one of `forms.FORMS`; or `heuristics.PRONOUN`, for a sentence, its pronoun and the
       candidates, on which nothing is fine-tuned.
-    labels: names of the classes as the files and GLUE's site spell them, in the order of their
-      ids; of multiple choice one for each answer; of scores ().
+    labels: the classes as the files and GLUE's site spell them, in the order of their ids; of
+      multiple choice one for each answer; of scores ().
     score_range: (low, high), whole numbers, of scores; of classes ().
     metrics: names in `gpt_tf.tasks.metrics.METRICS`; the first chooses the best checkpoint.
     layouts: the published ways to lay its files out in a folder.
     catalogue: tensorflow-datasets' name -> where it keeps what.
-    catalogue_labels: its names of the classes, in our order; empty: the same as `labels`.
+    label_names: its names of the classes, which people are shown, in our order; empty: the same
+      as `labels`.
     no_label: what a published file writes for the label of a row without one.
     defects: reasons of bad rows that the published files are known to have; left out and counted.
     own: the columns of a user's own files, of whatever kind; None in the table.
@@ -141,7 +142,7 @@ class TaskDescription:
     score_range: tuple[int, ...] = ()
     layouts: tuple[Layout, ...] = ()
     catalogue: Mapping[str, Layout] = dataclasses.field(default_factory=dict)
-    catalogue_labels: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     no_label: str = ""
     defects: tuple[str, ...] = ()
     own: Source | None = None
@@ -157,11 +158,13 @@ class TaskDescription:
     def task(self) -> Task:
         """What the manifest says of the task."""
         sequences = forms.num_sequences(self.form, len(self.labels))
-        return Task(self.name, self.form, sequences, self.labels, self.score_range, self.metrics)
+        return Task(self.name, self.form, sequences, self.labels, self.score_range, self.metrics,
+                    label_names=self.label_names)
 
     def zero_shot_task(self) -> ZeroShotTask:
         """What the manifest of zero-shot data says of the task, which must have a heuristic."""
         is_threshold = self.zero_shot.decision == THRESHOLD
         return ZeroShotTask(
             self.name, self.form, 1 if is_threshold else len(self.labels), self.labels,
-            self.score_range, self.metrics, **dataclasses.asdict(self.zero_shot))
+            self.score_range, self.metrics, **dataclasses.asdict(self.zero_shot),
+            label_names=self.label_names)

@@ -241,4 +241,4 @@ def _class_names(task: TaskDescription, builder, source: Source) -> list[str]:
     """Our names of the classes, by the ids of tensorflow-datasets; empty: it has no ids."""
     features = builder.info.features
     theirs = getattr(features[source.label], "names", []) if source.label in features else []
-    return [task.labels[(task.catalogue_labels or task.labels).index(name)] for name in theirs]
+    return [task.labels[(task.label_names or task.labels).index(name)] for name in theirs]

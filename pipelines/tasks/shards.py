@@ -93,7 +93,7 @@ class RecordMaker(ShardMaker):
     def unit(self, name: str, digest: str, tokenizer: Tokenizer) -> notes.Unit:
         """See `ShardMaker.unit`."""
         return notes.Unit.of(
-            name, task=dataclasses.asdict(self.encoding.task), rows=digest,
+            name, task=self.encoding.task.published.to_json(), rows=digest,
             tokenizer=tokenizer.fingerprint, max_length=self.encoding.max_length,
             on_bad_row=self.encoding.on_bad_row)
 

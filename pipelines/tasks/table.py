@@ -103,13 +103,13 @@ _DESCRIPTIONS = (
              "validation": dataclasses.replace(
                  _COLA, paths=("in_domain_dev.tsv", "out_of_domain_dev.tsv"))}),
         catalogue={"glue/cola": _numbered(_catalogue("sentence"))},
-        catalogue_labels=("unacceptable", "acceptable"),
+        label_names=("unacceptable", "acceptable"),
         zero_shot=ZeroShot(heuristics.ACCEPTABILITY, decision=THRESHOLD)),
     TaskDescription(
         "sst2", CLASSIFICATION, labels=("0", "1"), metrics=("accuracy",),
         layouts=(_glue("label", "sentence"),),
         catalogue={"glue/sst2": _numbered(_catalogue("sentence"))},
-        catalogue_labels=("negative", "positive"),
+        label_names=("negative", "positive"),
         # Of a word that is several tokens the probability is their product: the sum of the logs.
         zero_shot=ZeroShot(heuristics.NEXT_WORD, score=SUM, prompt="very",
                            words=("negative", "positive"))),
@@ -154,12 +154,12 @@ _DESCRIPTIONS = (
              "validation": dataclasses.replace(_MSR_TRAIN, part=_MSR_DEV_IDS), "test": _MSR_TEST},
             {"train": _MSR_TRAIN, "test": _MSR_TEST}),
         catalogue={"glue/mrpc": _numbered(_catalogue("sentence1", "sentence2"))},
-        catalogue_labels=("not_equivalent", "equivalent")),
+        label_names=("not_equivalent", "equivalent")),
     TaskDescription(
         "qqp", SIMILARITY, labels=("0", "1"), metrics=("f1", "accuracy"),
         layouts=(_glue("is_duplicate", "question1", "question2"),),
         catalogue={"glue/qqp": _numbered(_catalogue("question1", "question2"))},
-        catalogue_labels=("not_duplicate", "duplicate"),
+        label_names=("not_duplicate", "duplicate"),
         # Some questions have a line break inside, and a few have no text.
         defects=(description.COLUMNS, description.EMPTY)),
     TaskDescription(
