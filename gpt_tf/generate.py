@@ -16,6 +16,7 @@ token_ids and log_probabilities of the new tokens.
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 import itertools
 import json
 import sys
@@ -84,6 +85,20 @@ def _show(text: str) -> None:
     print(text, end="", flush=True)
 
 
+def _load_writer(config: WritingConfig, generation: GenerationConfig, sampling: SamplingConfig,
+                 tokenizer: Tokenizer):
+    """The `writer.Writer` of the run; says whose weights it has."""
+    cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
+    from gpt_tf.generation.generator import Generator
+    from gpt_tf.generation.writer import Writer
+    from gpt_tf.runs import weights
+
+    model, step = weights.load_model(config.model_dir, weights=config.weights)
+    print(run_folder.name_weights(config.model_dir, step, config.weights), file=sys.stderr)
+    return Writer(Generator(model, sampling, generation), tokenizer, generation.max_new_tokens,
+                  flags.FLAGS.stop)
+
+
 def main() -> None:
     """Continues the prompt, or those of a file or of standard input."""
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
@@ -91,17 +106,10 @@ def main() -> None:
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
     run_folder.load_config(config.model_dir, config.weights)
-    tokenizer = Tokenizer.load(config.model_dir)
-    cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
-    from gpt_tf.generation.generator import Generator
-    from gpt_tf.generation.writer import Writer
-    from gpt_tf.runs import weights
-
-    model, step = weights.load_model(config.model_dir, weights=config.weights)
-    print(run_folder.name_weights(config.model_dir, step, config.weights), file=sys.stderr)
-    writer = Writer(Generator(model, sampling, generation), tokenizer,
-                    generation.max_new_tokens, flags.FLAGS.stop)
+    load = functools.partial(_load_writer, config, generation, sampling,
+                             Tokenizer.load(config.model_dir))
     if cli.is_given("prompt"):
+        writer = load()
         if config.num_samples == 1 and not config.log_probabilities:
             writer.stream(writer.encode(config.prompt, "--prompt"), _show)
             print()
@@ -109,6 +117,7 @@ def main() -> None:
             _write_all(writer, iter([(config.prompt, "--prompt")]), config)
         return
     with open_input(config.prompts_file) as stream:
+        writer = load()
         if stream.isatty():
             print("Give a prompt a line; Ctrl-D ends.", file=sys.stderr)
         where = "standard input" if config.prompts_file == STANDARD else config.prompts_file

@@ -227,6 +227,8 @@ def test_help_is_quick_and_says_what(module):
     ("finetune", ["--data_dir=data", "--model_dir=x", "--init_from=run"], "fine-tuning needs"),
     ("generate", ["--model_dir=rum", "--prompt=a"], "did you mean run?"),
     ("generate", ["--model_dir=bpe", "--prompt=a"], "it is not a run folder"),
+    ("generate", ["--model_dir=run", "--prompts_file=none"], "Cannot read none"),
+    ("generate", ["--model_dir=run", "--prompt=a", "--top_p=2"], "--top_p=2.0 must be"),
     ("evaluate", ["--model_dir=rum", "--data_dir=data"], "did you mean run?"),
     ("evaluate", ["--model_dir=run", "--data_dir=data", "--split=tset"],
      "no records for split 'tset'"),

@@ -103,6 +103,7 @@ def _limits(kind: str) -> list[int]:
     from tensorflow.python.client import pywrap_tf_session
     from tensorflow.python.eager import context
 
+    context.ensure_initialized()
     devices = pywrap_tfe.TFE_ContextListDevices(context.context()._handle)
     return [pywrap_tf_session.TF_DeviceListMemoryBytes(devices, index)
             for index in range(pywrap_tf_session.TF_DeviceListCount(devices))
