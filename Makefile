@@ -136,7 +136,7 @@ quickstart-export: quickstart-finetune
 # out in tests/conftest.py's order, not by their number of tests, of which the slowest have few.
 test: $(VENV)/.complete
 	$(RUN) -m ruff check
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/peers
 
 # Beam stands beside the peers: all of its pins suit theirs, and protobuf's release is Beam's then.
 $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt
