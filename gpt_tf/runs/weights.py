@@ -61,10 +61,10 @@ def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
 
 def _restore(model_dir: str, model: GPT | TaskModel, weights: str) -> int:
     folder = run_folder.weights_folder(model_dir, weights)
-    remedy = "Restore them from a copy or start a new run folder"
+    other = {}
     if folder == run_folder.best_folder(model_dir):
-        remedy = "Restore them from a copy, or take the run's newest with --weights=newest"
-    step = Checkpoints(folder, {"model": model_variables(model)}, remedy=remedy).restore_latest()
+        other["remedy"] = "Restore them from a copy, or take the run's newest with --weights=newest"
+    step = Checkpoints(folder, {"model": model_variables(model)}, **other).restore_latest()
     if step is None:
         raise run_folder.no_checkpoint(folder)
     return step
