@@ -23,6 +23,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from gpt_tf.data.manifest import Manifest, rebuild
+from gpt_tf.data.order import permutation, stream
 from gpt_tf.data.padding import batch_width
 from gpt_tf.data.reader import SplitReader
 from gpt_tf.tasks.task import ZeroShotTask
@@ -32,27 +33,6 @@ _BATCHES_AHEAD = 2
 
 # The orders of the pools' batches are numbered from here on, those of the epochs from 0.
 _POOL_ORDERS = 1 << 63
-_GOLDEN = np.uint64(0x9e3779b97f4a7c15)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """uint64 -> uint64, a bijection that scatters (SplitMix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
-    return values ^ (values >> np.uint64(31))
-
-
-def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `size` records in `epoch`, a pure function of the arguments.
-
-    Sorting by distinct 64-bit hashes needs no generator whose stream a new numpy might change.
-
-    Returns:
-      int64 [size]; entry i is the record at place i.
-    """
-    key = _mix(_mix(np.array([seed % (1 << 64)], np.uint64) + _GOLDEN)
-               ^ np.array([epoch], np.uint64) * _GOLDEN)
-    return np.argsort(_mix(_mix(np.arange(size, dtype=np.uint64) * _GOLDEN + key) ^ key))
 
 
 class BatchShare(NamedTuple):
@@ -188,19 +168,6 @@ def _filler(manifest: Manifest) -> bytes:
                                   -1, task.is_score, [0] * task.num_sequences * is_zero_shot)
 
 
-def _stream(size: int, seed: int):
-    """(start, stop) -> int64 [stop - start], the records at these places of the endless stream."""
-    # A batch may run over the end of an epoch, so two orders are kept.
-    order = functools.lru_cache(maxsize=2)(functools.partial(permutation, size, seed))
-
-    def positions(start: int, stop: int) -> np.ndarray:
-        epochs, places = np.divmod(np.arange(start, stop), size)
-        return np.concatenate([order(epoch)[places[epochs == epoch]]
-                               for epoch in range(epochs[0], epochs[-1] + 1)])
-
-    return positions
-
-
 def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
                   start_step: int = 0, share: BatchShare = WHOLE_BATCH,
                   manifest: Manifest | None = None) -> Batches:
@@ -218,10 +185,10 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
       UserError: see `reader.SplitReader`.
     """
     reader = SplitReader(data_dir, "train", manifest)
-    stream = _stream(len(reader), seed)
+    records_at = stream(len(reader), seed)
 
     def positions(step: int) -> np.ndarray:
-        return stream(step * batch_size, (step + 1) * batch_size)
+        return records_at(step * batch_size, (step + 1) * batch_size)
 
     return Batches(reader, share.rows(batch_size), positions,
                    range(start_step, np.iinfo(np.int64).max))
@@ -249,12 +216,12 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
         raise UserError(f"The training split of {os.fspath(data_dir)} has rows without a label, "
                         "and nothing can be learnt from those: build it from labelled rows.")
     size = len(reader)
-    stream = _stream(size, seed)
+    records_at = stream(size, seed)
 
     @functools.lru_cache(maxsize=1)
     def pool(first: int, last: int) -> np.ndarray:
         """int64 [last - first, B], the records of updates first + 1 .. last."""
-        found = stream(first * batch_size, last * batch_size)
+        found = records_at(first * batch_size, last * batch_size)
         by_length = found[np.argsort(reader.lengths[found], kind="stable")]
         order = permutation(last - first, seed, _POOL_ORDERS + first)
         return by_length.reshape(-1, batch_size)[order]

@@ -24,8 +24,8 @@ Radford et al. 2018, "Improving Language Understanding by Generative Pre-Trainin
                  dropout                            `model.dropout.dropout`
                  N(0, 0.02)                         `config.ModelConfig.initializer_range`
                  Adam with decoupled L2             `model.optimizer.update`
-                 warm-up, then a cosine             `model.optimizer.warmup_cosine`
-                 warm-up, then a line               `model.optimizer.warmup_linear`
+                 warm-up, then a cosine             `model.schedules.warmup_cosine`
+                 warm-up, then a line               `model.schedules.warmup_linear`
                  byte pair encoding, ftfy, spaCy    `tokenizer.Tokenizer`
   section 5      zero-shot heuristics               `tasks.heuristics.prompts`
                                                     `tasks.heuristics.scored_sequences`

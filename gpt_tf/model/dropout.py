@@ -50,12 +50,32 @@ def random_bits(keys: tf.Tensor, site: int, row_shape: tf.Tensor) -> tf.Tensor:
     Returns:
       uint32 [B, *row_shape].
     """
-    ones = tf.ones_like(row_shape)
-    first, second = (
-        tf.reshape(_mix(keys[:, word] + tf.constant(site, tf.uint32)),
-                   tf.concat([tf.shape(keys)[:1], ones], axis=0)) for word in (0, 1))
-    element = tf.reshape(tf.range(tf.reduce_prod(row_shape)), row_shape)
-    hashed = tf.cast(element, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32) + first
+    places, stride = [], 1
+    for axis, length in reversed(list(enumerate(tf.unstack(row_shape)))):
+        place = tf.range(length) * stride
+        places.append(tf.reshape(place, [-1] + [1] * (row_shape.shape[0] - axis - 1)))
+        stride = stride * length
+    return element_bits(keys, site, *reversed(places))
+
+
+def element_bits(keys: tf.Tensor, site: int, *places: tf.Tensor) -> tf.Tensor:
+    """`random_bits` of some elements of a row alone.
+
+    Args:
+      keys, site: as there.
+      *places: int32, together of the shape [*E]; their sum is an element's place in a row that is
+        laid out flat. One for each axis: what has the shape of all elements and hangs on nothing
+        would become a constant of the program, of megabytes.
+
+    Returns:
+      uint32 [B, *E].
+    """
+    rank = max(len(place.shape) for place in places)
+    hashed, second = (
+        tf.reshape(_mix(keys[:, word] + tf.constant(site, tf.uint32)), [-1] + [1] * rank)
+        for word in (0, 1))
+    for place in places:
+        hashed += tf.cast(place, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32)
     hashed = tf.bitwise.bitwise_xor(_mix(hashed), second) * tf.constant(0x2C1B3C6D, tf.uint32)
     return tf.bitwise.bitwise_xor(
         hashed, tf.bitwise.right_shift(hashed, tf.constant(15, tf.uint32)))
@@ -75,5 +95,10 @@ def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.
     """
     if keys is None or rate == 0.0:
         return x
-    keep = random_bits(keys, site, tf.shape(x)[1:]) >= tf.constant(int(rate * 2**32), tf.uint32)
+    return drop(x, rate, random_bits(keys, site, tf.shape(x)[1:]))
+
+
+def drop(x: tf.Tensor, rate: float, bits: tf.Tensor) -> tf.Tensor:
+    """Zero where `bits`, uint32 like `x`, are below `rate` of their range; else x / (1 - rate)."""
+    keep = bits >= tf.constant(int(rate * 2**32), tf.uint32)
     return tf.where(keep, x * tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros([], x.dtype))

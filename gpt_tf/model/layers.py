@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
+from gpt_tf.model.attention import MASKED, causal_attention, recomputed
 from gpt_tf.model.dropout import dropout
 
 
@@ -93,26 +94,29 @@ class CausalSelfAttention(keras.layers.Layer):
 
     def call(self, x, dropout_keys=None, cache: Cache | None = None):
         """[B, T, D] -> [B, T, D]; with a cache, also the cache grown by these T tokens."""
-        b, t, width = tf.shape(x)[0], tf.shape(x)[1], x.shape[-1]
+        width = x.shape[-1]
         query = self._split_heads(self.query(x)) * (width // self._num_heads) ** -0.5
         key, value = self._split_heads(self.key(x)), self._split_heads(self.value(x))
-        start = 0
-        if cache is not None:
-            start = cache.length
-            key = _write(cache.keys, key, start)
-            value = _write(cache.values, value, start)
-            cache = Cache(key, value, start + t, cache.starts)
-        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)  # [B, H, T, S]
-        visible = (tf.range(tf.shape(key)[2])[None, :]
-                   <= start + tf.range(t)[:, None])  # [T, S]
-        if cache is not None:
-            visible &= (tf.range(tf.shape(key)[2])
-                        >= cache.starts[:, None])[:, None, None, :]  # [B, 1, T, S]
-        weights = tf.nn.softmax(tf.where(visible, scores, -1e9))
-        weights = dropout(tf.cast(weights, x.dtype), self._rate, dropout_keys, self._site)
-        x = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, C]
-        x = self.output_projection(tf.reshape(x, [b, t, width]))
+        if cache is None:
+            x = causal_attention(query, key, value, self._rate, dropout_keys, self._site)
+        else:
+            x, cache = _attend_to_cache(query, key, value, cache)
+        x = tf.transpose(x, [0, 2, 1, 3])  # [B, T, H, C]
+        x = self.output_projection(tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], width]))
         return x if cache is None else (x, cache)
+
+
+def _attend_to_cache(query, key, value, cache: Cache) -> tuple[tf.Tensor, Cache]:
+    """Attention of T further tokens, [B, H, T, C] each, and the cache grown by them."""
+    length = tf.shape(query)[2]
+    cache = Cache(_write(cache.keys, key, cache.length), _write(cache.values, value, cache.length),
+                  cache.length + length, cache.starts)
+    scores = tf.cast(tf.matmul(query, cache.keys, transpose_b=True), tf.float32)  # [B, H, T, S]
+    columns = tf.range(tf.shape(cache.keys)[2])
+    visible = columns <= (cache.length - length + tf.range(length))[:, None]  # [T, S]
+    visible &= (columns >= cache.starts[:, None])[:, None, None, :]  # [B, 1, T, S]
+    weights = tf.nn.softmax(tf.where(visible, scores, MASKED))
+    return tf.matmul(tf.cast(weights, value.dtype), cache.values), cache
 
 
 def _write(buffer: tf.Tensor, new: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
@@ -142,8 +146,26 @@ class FeedForward(keras.layers.Layer):
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the form of the released program."""
-    return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the form of the released program.
+
+    Its gradient keeps x alone and computes the rest again, which is cheaper than to fetch it.
+    """
+    scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
+
+    def tanh(x):
+        return tf.tanh(scale * (x + cubic * x * x * x))
+
+    @tf.custom_gradient
+    def apply(x):
+        def gradient(upstream):
+            again = recomputed(x, upstream)
+            t = tanh(again)
+            slope = 0.5 * again * (1.0 - t * t) * scale * (1.0 + 3.0 * cubic * again * again)
+            return upstream * (0.5 * (1.0 + t) + slope)
+
+        return 0.5 * x * (1.0 + tanh(x)), gradient
+
+    return apply(x)
 
 
 class DecoderBlock(keras.layers.Layer):

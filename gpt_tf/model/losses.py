@@ -1,9 +1,17 @@
 """The language-model loss, computed without ever holding all logits. Letters as in `layers.py`."""
 
+import math
+
 import tensorflow as tf
 
-# Logits in memory at once, in floats: 2**23 are 32 MB, and large enough for a full-speed matmul.
+# Logits in memory at once, in floats: 2**23 are 32 MB, and large enough for a full-speed matmul of
+# a processor. On a GPU 1 GB: it wants thousands of rows, and each chunk costs a pass over the
+# gradient of the whole table.
 _CHUNK_FLOATS = 2**23
+_GPU_FACTOR = 32
+# Rows of the table in a matmul are a multiple of this: of the paper's 40,478, which only 2 divides,
+# a GPU makes products at half its rate.
+_ROWS_MULTIPLE = 64
 
 
 def flatten_rows(x: tf.Tensor) -> tf.Tensor:
@@ -16,9 +24,14 @@ def _length(x: tf.Tensor):
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
+def on_gpu() -> bool:
+    """Whether chunks are made for a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
 def chunk_length(vocabulary_rows: int) -> int:
     """Tokens whose logits are in memory at once."""
-    return max(64, _CHUNK_FLOATS // vocabulary_rows)
+    return max(64, _CHUNK_FLOATS * (_GPU_FACTOR if on_gpu() else 1) // vocabulary_rows)
 
 
 def _chunks(vocabulary_rows: int, *tensors):
@@ -35,6 +48,10 @@ def _chunks(vocabulary_rows: int, *tensors):
 def _log_likelihoods(hidden, table, targets):
     """Log-probability of each target: ([n], and the softmax's log-normaliser and logits)."""
     logits = tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)  # [n, V]
+    return _of_targets(logits, targets)
+
+
+def _of_targets(logits, targets):
     normaliser = tf.reduce_logsumexp(logits, axis=-1)
     target_logits = tf.gather(logits, targets, batch_dims=1)
     return target_logits - normaliser, normaliser, logits
@@ -135,27 +152,32 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 @tf.custom_gradient
 def _lm_loss(hidden, table, targets, weights, num_tokens):
     """`weighted_lm_loss` of the first `num_tokens` tokens; the others weigh nothing."""
-    total, width = _length(hidden), hidden.shape[1]
-    compute_table = tf.cast(table, hidden.dtype)
-    chunks = _chunks(table.shape[0], hidden, targets, weights)
+    total, width, rows = _length(hidden), hidden.shape[1], table.shape[0]
+    filling = [[0, -rows % _ROWS_MULTIPLE], [0, 0]]
+    compute_table = tf.pad(tf.cast(table, hidden.dtype), filling)
+    columns = tf.range(compute_table.shape[0])[None, :]
+    chunks = _chunks(rows, hidden, targets, weights)
     count, size = _length(chunks[0]), _length(chunks[0][0])
     used = -(-num_tokens // size)
 
     def body(i, loss, d_table, d_hidden):
         h, t, w = (chunk[i] for chunk in chunks)
-        likelihoods, normaliser, logits = _log_likelihoods(h, compute_table, t)
+        logits = tf.cast(tf.matmul(h, compute_table, transpose_b=True), tf.float32)
+        likelihoods, normaliser, logits = _of_targets(
+            tf.where(columns < rows, logits, -math.inf), t)
         # d loss / d logits = w (softmax - one_hot(target)); a comparison fuses, a scatter does not.
-        one_hot = tf.range(table.shape[0])[None, :] == t[:, None]
+        one_hot = columns == t[:, None]
         d_logits = tf.exp(logits - normaliser[:, None]) - tf.cast(one_hot, tf.float32)
         d_logits = tf.cast(d_logits * w[:, None], hidden.dtype)
         d_table += tf.cast(tf.matmul(d_logits, h, transpose_a=True), tf.float32)
         d_hidden = d_hidden.write(i, tf.matmul(d_logits, compute_table))
         return i + 1, loss - tf.reduce_sum(w * likelihoods), d_table, d_hidden
 
-    state = (0, 0.0, tf.zeros_like(table),
+    state = (0, 0.0, tf.zeros(compute_table.shape),
              tf.TensorArray(hidden.dtype, size=count, element_shape=chunks[0].shape[1:]))
     _, loss, d_table, d_hidden = tf.while_loop(lambda i, *_: i < used, body, state,
                                                maximum_iterations=count)
+    d_table = d_table[:rows]
     d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
 
     def gradient(upstream):

@@ -51,7 +51,7 @@ class TrainStep:
         """Takes micro-batches of `size` rows from now on; 0: all rows."""
         self._size = size
         self._gradients = tf.function(self._sum_micro_batches, jit_compile=self._jit_compile)
-        self._global_step = FunctionByShape(self._run_replicas)
+        self._global_step = FunctionByShape(self.run)
         self._global_gradients = FunctionByShape(
             lambda batch: self._strategy.run(self._replica_gradients, args=(batch,)))
 
@@ -117,7 +117,17 @@ class TrainStep:
         gradients, sums = replicas.sum_over_replicas(self._gradients(replicas.replica_rows(batch)))
         return [gradient / sums.weight for gradient in gradients]
 
-    def _run_replicas(self, batch, rate, flag):
+    def run(self, batch: dict[str, tf.Tensor], rate: tf.Tensor, flag: tf.Tensor):
+        """The update as a function to be traced, by whoever compiles it otherwise than here.
+
+        Args:
+          batch: as for an update.
+          rate: float32 scalar, the optimizer's `corrected_rate`.
+          flag: float32 scalar.
+
+        Returns:
+          The scalars of an update, on each replica.
+        """
         return self._strategy.run(self._replica_step, args=(batch, rate, flag))
 
     def _replica_step(self, batch, rate, flag):

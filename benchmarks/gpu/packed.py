@@ -1,0 +1,79 @@
+"""Training tokens in few files: written with `gpt_tf` at hand, read with numpy alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+import glob
+import lzma
+import os
+
+import numpy as np
+
+_PRESET = 1  # 6 packs 5 % smaller and takes six times as long
+
+
+def write(folder: str, data_dir: str, manifest, split: str, parts: int) -> dict:
+    """Packs the windows of a split, in its order, without their padding.
+
+    Args:
+      folder: where the files `tokens-<part>.xz` and `lengths.xz` go.
+      data_dir, manifest: a data folder of a language model, of at most 65,536 entries.
+      split: of it.
+      parts: files of about equal size, of whole windows.
+
+    Returns:
+      What `read` needs to know.
+    """
+    from gpt_tf.data.batches import evaluation_batches
+
+    tokens, lengths = [], []
+    for batch in evaluation_batches(data_dir, split, 512, manifest=manifest):
+        length = batch["lengths"].numpy()
+        ids = batch["token_ids"].numpy()
+        tokens.append(ids[np.arange(ids.shape[1]) < length[:, None]].astype(np.uint16))
+        lengths.append(length[length > 0].astype(np.uint16))
+    lengths = np.concatenate(lengths)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    cuts = ends[np.linspace(0, len(ends), parts + 1).astype(int)[1:-1] - 1]
+    pieces = np.split(np.concatenate(tokens), cuts)
+    _pack(os.path.join(folder, "lengths.xz"), lengths)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_pack, [os.path.join(folder, f"tokens-{part}.xz") for part in range(parts)],
+                      pieces))
+    return {"windows": len(lengths), "tokens": int(ends[-1]), "parts": parts,
+            "sequence_length": manifest.sequence_length}
+
+
+def _pack(path: str, values: np.ndarray) -> None:
+    # The two bytes of a number apart: the upper one says little, and packs well.
+    planes = values.view(np.uint8).reshape(-1, 2).T
+    with open(path, "wb") as stream:
+        stream.write(lzma.compress(np.ascontiguousarray(planes).tobytes(), preset=_PRESET))
+
+
+def _unpack(path: str) -> np.ndarray:
+    with open(path, "rb") as stream:
+        planes = np.frombuffer(lzma.decompress(stream.read()), np.uint8)
+    return np.ascontiguousarray(planes.reshape(2, -1).T).view(np.uint16)[:, 0]
+
+
+def read(folders: list[str], described: dict) -> tuple[np.ndarray, np.ndarray]:
+    """What `write` packed; the parts may stand in different folders.
+
+    Returns:
+      Token ids uint16 [N, T] padded with 0, and lengths int32 [N].
+
+    Raises:
+      FileNotFoundError: a part is in none of the folders.
+    """
+    def find(name: str) -> str:
+        found = [path for folder in folders for path in glob.glob(os.path.join(folder, name))]
+        if not found:
+            raise FileNotFoundError(f"{name} is in none of {', '.join(folders)}")
+        return found[0]
+
+    lengths = _unpack(find("lengths.xz")).astype(np.int32)
+    with ThreadPoolExecutor() as pool:
+        flat = np.concatenate(list(pool.map(
+            _unpack, [find(f"tokens-{part}.xz") for part in range(described["parts"])])))
+    token_ids = np.zeros([len(lengths), described["sequence_length"]], np.uint16)
+    token_ids[np.arange(token_ids.shape[1]) < lengths[:, None]] = flat
+    return token_ids, lengths
