@@ -8,6 +8,13 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
+# make environment GPU=1: CUDA's libraries, too, which from then on everything here uses; without
+# them, what runs here runs on the CPU and need not be told so.
+GPU ?= $(wildcard $(VENV)/.gpu)
+ifndef GPU
+export CUDA_VISIBLE_DEVICES = -1
+endif
+
 # Text of your own: make quickstart CORPUS='books/*.txt', and MERGES=max where it is short.
 CORPUS ?=
 QUICKSTART ?= quickstart$(if $(CORPUS),-own)
@@ -51,7 +58,7 @@ export COMPARE
 .PHONY: environment quickstart quickstart-pretrain quickstart-finetune quickstart-export test test-peers \
   test-installed clean
 
-environment: $(VENV)/.complete
+environment: $(VENV)/.complete $(if $(GPU),$(VENV)/.gpu)
 
 $(VENV)/.complete: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 - 3.13 found: name one, as in make PYTHON=/path/to/python3.12"; exit 1; }
@@ -61,6 +68,12 @@ $(VENV)/.complete: requirements.txt pyproject.toml
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	@echo "== gpt-tf, the script that runs every command of this checkout, from any folder"
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+	@$(if $(GPU),,test ! -e /dev/nvidia0 || echo "Here is an NVIDIA GPU: make environment GPU=1 gives TensorFlow what it needs for it")
+
+$(VENV)/.gpu: $(VENV)/.complete
+	@echo "== CUDA's libraries for TensorFlow of requirements.txt: some 3 GB to fetch"
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt --editable '.[gpu]'
 	@touch $@
 
 # What the sample task is fine-tuned from scratch with: the shape of quickstart.flags.
@@ -78,7 +91,7 @@ quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
 	@$(if $(CORPUS),,echo "  $(VENV)/bin/saved_model_cli show --dir $(QUICKSTART)/exported/1 --all")
 	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
 
-quickstart-pretrain: $(VENV)/.complete
+quickstart-pretrain: environment
 	@mkdir -p $(QUICKSTART)
 	@echo "== 1. Text"
 	$(if $(CORPUS),@echo "your own: $(CORPUS)",$(RUN) -m pipelines.stories --output=$(TEXT) --megabytes=3 --overwrite)

@@ -177,9 +177,14 @@ class TrainingConfig(Options):
     num_steps: int = option(0, "Number of updates; when positive it stands for --num_epochs.",
                             at_least=0)
     seed: int = option(0, "Decides initial weights, order of the data and dropout.", at_least=0)
-    dtype: str = option("float32", "Numbers of the forward and backward pass.",
-                        choices=("float32", "mixed_bfloat16"))
+    dtype: str = option(
+        "float32", "Numbers of the forward and backward pass: float32; tf32, float32 of whose "
+        "factors GPUs multiply the first 10 bits; or mixed_bfloat16.",
+        choices=("float32", "tf32", "mixed_bfloat16"))
     jit_compile: bool = option(True, "Compile the step with XLA.", resumable=True)
+    device: str = option(
+        "auto", "Processors: auto, GPUs where there are any; or cpu.", choices=("auto", "cpu"),
+        resumable=True)
     strategy: str = option(
         "auto", "Devices: one_device; mirrored (all GPUs of the machine); multi_worker (those of "
         "all processes that TF_CONFIG or Slurm name); or auto: multi_worker where TF_CONFIG is "
@@ -210,6 +215,11 @@ class TrainingConfig(Options):
         super().__post_init__()
         _require(self.num_steps > 0 or self.num_epochs > 0,
                  "--num_epochs or --num_steps must be positive.")
+
+    @property
+    def dtype_policy(self) -> str:
+        """Keras's name of `dtype`: TF32 is a matter of the device (`training/devices.py`)."""
+        return "float32" if self.dtype == "tf32" else self.dtype
 
     def total_steps(self, num_records: int) -> int:
         """Updates of a run on so many records: epochs become updates here and nowhere else."""

@@ -207,6 +207,14 @@ def _refuse(config: EvaluationConfig, names: tuple[str, ...], what: str) -> None
             raise UserError(f"--{name} is not for {what}: leave it out.")
 
 
+def _start_tensorflow() -> None:
+    """Call after the checks, so that nobody waits to be told of a mistake."""
+    cli.import_tensorflow()
+    from gpt_tf.training import devices
+
+    devices.warn_of_unseen()
+
+
 def main() -> None:
     """Evaluates by the kind of the data."""
     folders, config = cli.from_flags(EvaluatedRun), cli.from_flags(EvaluationConfig)
@@ -219,7 +227,7 @@ def main() -> None:
             raise UserError("--split is of a data folder and not for --text: leave it out.")
         paths = find_files("text", config.text)
         run_folder.load_config(model_dir, config.weights)
-        cli.import_tensorflow()  # here and below, so that nobody waits to be told of a mistake
+        _start_tensorflow()
         evaluate_text(config, model_dir, paths)
         return
     manifest = Manifest.load(data_dir)
@@ -232,7 +240,7 @@ def main() -> None:
     for run in (model_dir, *config.other_runs):
         run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)
-    cli.import_tensorflow()
+    _start_tensorflow()
     (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 
 

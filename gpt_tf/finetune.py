@@ -88,10 +88,12 @@ def main() -> None:
     for config in configs.values():
         config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
-    from gpt_tf.training import distribution, finetuning
+    from gpt_tf.training import devices, distribution, finetuning
 
+    devices.choose(training.device, training.dtype)
     cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
+        print(devices.describe(cluster, training.dtype), flush=True)
         if count > 1:
             print(finetuning.finetune_all(configs, cluster, model_dir))
         else:

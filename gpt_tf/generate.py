@@ -92,7 +92,9 @@ def _load_writer(config: WritingConfig, generation: GenerationConfig, sampling: 
     from gpt_tf.generation.generator import Generator
     from gpt_tf.generation.writer import Writer
     from gpt_tf.runs import weights
+    from gpt_tf.training import devices
 
+    devices.warn_of_unseen()
     model, step = weights.load_model(config.model_dir, weights=config.weights)
     print(run_folder.name_weights(config.model_dir, step, config.weights), file=sys.stderr)
     return Writer(Generator(model, sampling, generation), tokenizer, generation.max_new_tokens,

@@ -134,7 +134,9 @@ def predict(config: PredictionConfig) -> None:
     with open_input(config.input) as source, _open_output(config.output) as target:
         cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
         from gpt_tf.evaluation.answering import Answerer
+        from gpt_tf.training import devices
 
+        devices.warn_of_unseen()
         # Somebody who types expects an answer to each line; a file is answered in batches, of
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()

@@ -63,10 +63,12 @@ def main() -> None:
                        overwrite=folders.overwrite)
     config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
-    from gpt_tf.training import distribution, pretraining
+    from gpt_tf.training import devices, distribution, pretraining
 
+    devices.choose(training.device, training.dtype)
     cluster = distribution.join(training.strategy, training.worker_timeout)
     with cluster.owning(model_dir):
+        print(devices.describe(cluster, training.dtype), flush=True)
         outcome = pretraining.pretrain(config, cluster)
         generate = cli.command_line("gpt_tf.generate", model_dir=model_dir,
                                     prompt=pretraining.opening(data))

@@ -135,7 +135,9 @@ def draw_models(config: ReportConfig, manifest: Manifest | None,
     cli.import_tensorflow()
     from gpt_tf.data.batches import evaluation_batches
     from gpt_tf.evaluation import report_model
+    from gpt_tf.training import devices
 
+    devices.warn_of_unseen()
     pictures = []
     models = report_model.Models(config.runs, config.weights, config.jit_compile)
     if manifest:

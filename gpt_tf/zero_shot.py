@@ -142,7 +142,9 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.evaluation.scoring import Scorer
     from gpt_tf.evaluation.zero_shot_scores import write_answers
+    from gpt_tf.training import devices
 
+    devices.warn_of_unseen()
     data = open_data(config, data_dirs)
     course = Course(model_dir, config)
     if config.predictions and len(data) * len(course.steps) > 1:

@@ -1,5 +1,6 @@
 """What all tests share: the development data, and other golden files given by hand."""
 
+import os
 import pathlib
 
 import pytest
@@ -37,7 +38,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure():
     """TensorFlow as the commands import it, with two logical CPU devices, so that `mirrored` can be
-    tried without GPUs."""
+    tried without GPUs; those of the machine are hidden, here and from processes."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     cli.import_tensorflow()
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]

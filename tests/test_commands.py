@@ -66,6 +66,7 @@ def folder(tmp_path_factory):
                 f"--tokenizer={folder}/bpe", f"--output_dir={folder}/data", "--sequence_length=32")
     out, _ = run_process(*pretraining(folder, "run"))
     assert "is finished: 12 updates" in out
+    assert re.match(r"CPU, \d+ cores?, float32\.\n[\d,]+ parameters", out)
     # The prompt is the data's own text.
     assert re.search(r"Next: python -m gpt_tf.generate --model_dir=\S+ --prompt='?(\w+ )*\w+", out)
     return folder
@@ -250,6 +251,7 @@ def test_a_mistake_is_told_before_tensorflow_is_imported(folder, monkeypatch, mo
 @pytest.mark.parametrize("flags, message", [
     (["--learning_rate=2e-2"], "holds a run with --learning_rate=0.01"),
     (["--seed=3"], "holds a run with --seed=0"),
+    (["--dtype=tf32"], "holds a run with --dtype=float32"),
     (["--hidden_dim=64"], "holds a run with --hidden_dim=32"),
     (["--max_sequence_length=16"], "windows of 32 tokens and --max_sequence_length=16: leave that"),
     (["--max_sequence_length=-1"], "--max_sequence_length=-1 must be at least 1"),

@@ -3,6 +3,7 @@
 That a wheel holds it all is tried by tests/installed.sh.
 """
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -152,6 +153,24 @@ def test_pins_lie_in_the_ranges_of_the_package():
             assert each.specifier.contains(pinned[each.name]), each
             assert not any(one.operator == "==" for one in each.specifier), each
     assert not {"pytest", "hypothesis", "pytest-xdist", "ruff"} & {each.name for each in needed}
+
+
+def test_gpus_get_the_libraries_of_the_pinned_tensorflow(tmp_path):
+    (gpu,) = map(Requirement, PROJECT["optional-dependencies"]["gpu"])
+    needed = {each.name: each for each in map(Requirement, PROJECT["dependencies"])}
+    assert (gpu.name, gpu.extras) == ("tensorflow", {"and-cuda"})
+    assert gpu.specifier == needed["tensorflow"].specifier
+    assert "and-cuda" in importlib.metadata.metadata("tensorflow").get_all("Provides-Extra")
+
+    def lines(*given):
+        return subprocess.run(["make", "-n", "environment", f"VENV={tmp_path}", *given], cwd=ROOT,
+                              check=True, capture_output=True, text=True).stdout
+
+    # The pins and the extra in one call of pip, which takes one release for both.
+    assert "-r requirements.txt --editable '.[gpu]'\n" in lines("GPU=1")
+    assert "[gpu]" not in lines()
+    (tmp_path / ".gpu").touch()
+    assert "[gpu]" in lines()  # what was asked for once
 
 
 def test_one_version():

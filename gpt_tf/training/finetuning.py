@@ -104,7 +104,8 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
 
     run = start_run(config, cluster,
                     functools.partial(TaskModel, config.model, data.manifest.task,
-                                      options.classifier_dropout, training.seed, training.dtype),
+                                      options.classifier_dropout, training.seed,
+                                      training.dtype_policy),
                     take_over)
     if run.is_finished:
         return run.outcome(run.start)

@@ -81,7 +81,7 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
     data, training = config.data, config.training
     run = start_run(
         config, cluster,
-        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype),
+        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype_policy),
         take_over=lambda model, other: model.assign(other))
     if run.is_finished:
         return run.outcome(run.start)
