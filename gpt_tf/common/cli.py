@@ -168,10 +168,11 @@ def notices_held() -> Iterator[TextIO]:
 def import_tensorflow() -> None:
     """Imports TensorFlow without its start-up notices; call before anything that needs it.
 
-    It writes them straight to file descriptor 2, whatever the log level.
+    It writes them straight to file descriptor 2, whatever the log level. Whoever asks for more than
+    errors with TF_CPP_MIN_LOG_LEVEL sees them.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with notices_held():
+    is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
+    with notices_held() if is_quiet else contextlib.nullcontext():
         import tensorflow  # noqa: F401
 
 

@@ -45,7 +45,7 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
     def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
         self._rate = config.embedding_dropout
-        self.token = keras.layers.Embedding(
+        self.token = keras.layers.ReversibleEmbedding(
             config.num_token_rows, config.hidden_dim, name="token", dtype=self.dtype_policy,
             embeddings_initializer=_normal(config, seed))
         self.position = keras.layers.Embedding(

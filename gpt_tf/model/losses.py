@@ -45,7 +45,7 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
 
     Returns:
@@ -65,7 +65,7 @@ def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
       mask: float32 [N] of ones and zeros.
 
@@ -103,7 +103,7 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
       weights: float32 [N]; 0 leaves a token out. They get no gradient.
 
@@ -119,7 +119,7 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [B, T, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [B, T].
       weights: float32 [B, T].
     """
@@ -152,14 +152,15 @@ def _lm_loss(hidden, table, targets, weights, num_tokens):
         d_hidden = d_hidden.write(i, tf.matmul(d_logits, compute_table))
         return i + 1, loss - tf.reduce_sum(w * likelihoods), d_table, d_hidden
 
-    state = (0, 0.0, tf.zeros_like(table),
+    state = (0, 0.0, tf.zeros_like(table, tf.float32),
              tf.TensorArray(hidden.dtype, size=count, element_shape=chunks[0].shape[1:]))
     _, loss, d_table, d_hidden = tf.while_loop(lambda i, *_: i < used, body, state,
                                                maximum_iterations=count)
     d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
 
     def gradient(upstream):
-        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, None, None, None
+        return (tf.cast(upstream, hidden.dtype) * d_hidden, tf.cast(upstream * d_table, table.dtype),
+                None, None, None)
 
     return loss, gradient
 

@@ -1,0 +1,56 @@
+"""What both tasks do with the arguments of `from_preset`, and of their constructors."""
+
+import inspect
+
+from gpt_tf.keras_models.backbone import ARGUMENTS, GPTBackbone, is_run_folder
+
+# What each task takes beside its own arguments.
+_OF_EVERY_TASK = {"name", "trainable", "compile"}
+
+
+def check_arguments(task: type, kwargs: dict) -> None:
+    """Sees that a constructor's further arguments are those of every task: Keras ignores others.
+
+    Raises:
+      ValueError: one is not.
+    """
+    for name in kwargs.keys() - _OF_EVERY_TASK:
+        raise ValueError(f"{task.__name__} has no argument {name!r}.")
+
+
+def give_parts(task: type, preset: str, load_weights: bool, kwargs: dict) -> dict:
+    """Arguments of `task.from_preset`, where what is the backbone's or preprocessor's is in them.
+
+    Of a run folder both parts are made; of a preset those that an argument changes, and KerasHub
+    makes the others.
+
+    Args:
+      task: the class, whose constructor's own arguments stay.
+      preset: a preset or a run folder.
+      load_weights: whether a backbone has the preset's.
+      kwargs: as they were given.
+
+    Raises:
+      ValueError: an argument is nobody's, or of a part that is given itself.
+      UserError: see `GPTBackbone.from_preset`.
+    """
+    is_run = is_run_folder(preset)
+    own, of_texts = (inspect.signature(each.__init__).parameters.keys() - {"self", "kwargs"}
+                     for each in (task, task.preprocessor_cls))
+    for part, make, names in (
+            ("backbone", lambda values: GPTBackbone.from_preset(preset, load_weights, **values),
+             ARGUMENTS - own | ({"weights"} if is_run else set())),
+            ("preprocessor", lambda values: task.preprocessor_cls.from_preset(preset, **values),
+             of_texts)):
+        values = {name: kwargs[name] for name in names & kwargs.keys()}
+        kwargs = {name: value for name, value in kwargs.items()
+                  if name not in values or name in own}
+        if not values and not is_run:
+            continue
+        if part in kwargs and values.keys() - own:
+            raise ValueError(f"{min(values.keys() - own)} is an argument of the {part}, which is "
+                             "given: give it there.")
+        if part not in kwargs:
+            kwargs[part] = make(values)
+    check_arguments(task, {name: value for name, value in kwargs.items() if name not in own})
+    return kwargs
