@@ -10,9 +10,9 @@ from gpt_tf.common.files import read_json, write_json
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.keras_models.decoder import GPT, register
 from gpt_tf.keras_models.preset import explain
+from gpt_tf.model import gpt
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS
-
 
 # Arguments of a backbone, and those of them that its weights decide.
 ARGUMENTS = {"seed", "dtype", *(field.name for field in dataclasses.fields(ModelConfig))}
@@ -154,6 +154,19 @@ class GPTBackbone(keras_nlp.models.Backbone):
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:
                 layer.bias.trainable = False
+
+    def in_float32(self) -> gpt.GPT:
+        """The decoder alone, a copy as runs have it.
+
+        Raises:
+          ValueError: LoRA's matrices or quantized ones are in its layers.
+        """
+        plain = gpt.GPT(self.config)
+        if len(plain.weights) != len(self.gpt.weights):
+            raise ValueError("The weights have LoRA's matrices beside them or are quantized: take "
+                             "those of a model before enable_lora() or quantize().")
+        plain.assign(self.gpt)
+        return plain
 
     def with_special_tokens(self) -> "GPTBackbone":
         """This backbone, if it has rows for the special tokens; or a copy that has, new."""

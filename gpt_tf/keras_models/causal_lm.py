@@ -1,11 +1,14 @@
 """GPT-1 as a language model, as KerasNLP's users know one."""
 
-import keras
+import os
+
 import keras_nlp
 import tensorflow as tf
 
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.interop import conversion
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
-from gpt_tf.keras_models.loading import check_arguments, give_parts
+from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining
 from gpt_tf.keras_models.preprocessing import GPTCausalLMPreprocessor
 from gpt_tf.keras_models.preset import explain
@@ -170,6 +173,26 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         return tf.nn.sparse_softmax_cross_entropy_with_logits(
             tf.convert_to_tensor(target_ids, tf.int32), logits)
 
+    def export_to_transformers(self, path):
+        """Writes the folder of `gpt_tf.convert --to=huggingface`, which transformers reads.
+
+        Args:
+          path: folder to make.
+
+        Raises:
+          ValueError: something stands there, the model has no preprocessor, or its weights are
+            not plain.
+          UserError: the layout cannot hold the model, or the place cannot be written.
+        """
+        if self.preprocessor is None:
+            raise ValueError("The tokenizer of the preprocessor is exported, too: give one.")
+        if os.path.exists(path):
+            raise ValueError(f"{path} exists: name a folder that is not there yet.")
+        decoder = self.backbone.in_float32()
+        with atomic_folder(path) as folder:
+            conversion.write_files("huggingface", folder, decoder,
+                                   self.preprocessor.tokenizer.tokenizer)
+
     def get_quantization_layer_structure(self, mode):
         """What GPTQ and AWQ calibrate (see `keras.Model`): None in other modes."""
         if mode not in ("gptq", "awq"):
@@ -187,7 +210,7 @@ def _before_stop(token_ids, prompt_mask, stop_token_ids):
     return tf.cumsum(stops, axis=-1, exclusive=True) == 0
 
 
-class _OutputHead(keras.layers.Layer):
+class _OutputHead(HeadOfTask):
     """Hidden states to logits by the backbone's own token rows; it has no weights."""
 
     def __init__(self, backbone: GPTBackbone, **kwargs):

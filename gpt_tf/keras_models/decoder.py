@@ -113,7 +113,7 @@ class GPT(_DrawsDropout, gpt.GPT):
         return super().call(token_ids, self._keys(token_ids, dropout_keys, training))
 
     def nodes(self, token_ids):
-        """As `call`, but each part is a node of the functional model that `token_ids` belongs to."""
+        """As `call`, of a `keras.Input`: each part is a node of its functional model."""
         embedding = self.embedding
         x = AddPositions(embedding.position, self.config.embedding_dropout, self.seed,
                          dtype=self.dtype_policy, name="add_positions")(embedding.token(token_ids))

@@ -1,11 +1,28 @@
-"""What both tasks do with the arguments of `from_preset`, and of their constructors."""
+"""What both tasks share as Keras's objects: arguments, the parts of presets, the head's node."""
 
 import inspect
+
+import keras
 
 from gpt_tf.keras_models.backbone import ARGUMENTS, GPTBackbone, is_run_folder
 
 # What each task takes beside its own arguments.
 _OF_EVERY_TASK = {"name", "trainable", "compile"}
+
+
+class HeadOfTask(keras.layers.Layer):
+    """The last node of a task's graph, whose weights are the backbone's or the task's."""
+
+    def get_config(self):
+        """A node that shares weights cannot be made anew from a config.
+
+        Raises:
+          NotImplementedError: always; it says what can.
+        """
+        raise NotImplementedError(
+            "The head of a task shares the backbone's weights and cannot be cloned or saved "
+            "without them: copy the whole with type(model).from_config(model.get_config()), or "
+            "clone its backbone.")
 
 
 def check_arguments(task: type, kwargs: dict) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import BEST
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
-from gpt_tf.keras_models.loading import check_arguments, give_parts
+from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining
 from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor
 from gpt_tf.keras_models.preset import explain, is_saved
@@ -48,8 +48,8 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         if not 1 < num_classes <= MOST_CLASSES:
             raise ValueError(f"num_classes={num_classes} must be 2 to {MOST_CLASSES:,}.")
         if preprocessor is not None and preprocessor.form != form:
-            raise ValueError(f"The preprocessor makes inputs of form={preprocessor.form!r}, and the "
-                             f"classifier has form={form!r}: give both the same.")
+            raise ValueError(f"The preprocessor has form={preprocessor.form!r} and the classifier "
+                             f"form={form!r}: give both the same.")
         check_arguments(GPTTextClassifier, kwargs)
         self.backbone = backbone = backbone.with_special_tokens()
         self.preprocessor = preprocessor
@@ -93,13 +93,13 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2, sequence_length=64)
         ```
         """
-        is_run, is_new = is_run_folder(preset), "num_classes" in kwargs
+        is_run, is_new = is_run_folder(preset), bool({"num_classes", "class_names"} & kwargs.keys())
         which = kwargs.get("weights", BEST)
         if is_run and not is_new:
             task, _ = run_folder.load_task(preset)
             kwargs = {"form": task.form, "num_classes": task.num_classes} | kwargs
         elif not is_run and not is_new and not is_saved(cls, preset):
-            raise UserError(f"{preset} is no classifier's: give num_classes for a new linear layer.")
+            raise UserError(f"{preset} is no classifier's: give num_classes for a new one.")
         kwargs = give_parts(cls, preset, load_weights, kwargs)
         if not is_run:
             with explain(preset):
@@ -139,7 +139,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             "dropout": self.dropout}
 
 
-class _TaskLogits(keras.layers.Layer):
+class _TaskLogits(HeadOfTask):
     """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's."""
 
     def __init__(self, model: TaskModel, **kwargs):

@@ -159,8 +159,8 @@ def _lm_loss(hidden, table, targets, weights, num_tokens):
     d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
 
     def gradient(upstream):
-        return (tf.cast(upstream, hidden.dtype) * d_hidden, tf.cast(upstream * d_table, table.dtype),
-                None, None, None)
+        return (tf.cast(upstream, hidden.dtype) * d_hidden,
+                tf.cast(upstream * d_table, table.dtype), None, None, None)
 
     return loss, gradient
 
