@@ -9,7 +9,7 @@ import keras_nlp
 from gpt_tf.common.files import read_json, write_json
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.keras_models.decoder import GPT, register
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preset import explain, quantized_dtype
 from gpt_tf.model import gpt
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS
@@ -131,6 +131,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
                              "none of them with load_weights=False.")
         if which is None:
             with explain(preset):
+                kwargs.setdefault("dtype", quantized_dtype(preset))
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         config = run_folder.load_config(preset, which)
         backbone = cls(**dataclasses.asdict(config) | kwargs)

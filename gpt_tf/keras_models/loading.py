@@ -1,10 +1,12 @@
 """What both tasks share as Keras's objects: arguments, the parts of presets, the head's node."""
 
 import inspect
+import os
 
 import keras
 
 from gpt_tf.keras_models.backbone import ARGUMENTS, GPTBackbone, is_run_folder
+from gpt_tf.keras_models.preset import is_saved
 
 # What each task takes beside its own arguments.
 _OF_EVERY_TASK = {"name", "trainable", "compile"}
@@ -38,8 +40,8 @@ def check_arguments(task: type, kwargs: dict) -> None:
 def give_parts(task: type, preset: str, load_weights: bool, kwargs: dict) -> dict:
     """Arguments of `task.from_preset`, where what is the backbone's or preprocessor's is in them.
 
-    Of a run folder both parts are made; of a preset those that an argument changes, and KerasHub
-    makes the others.
+    Both parts are made, but for a preset's preprocessor that no argument changes: KerasHub knows
+    whether there is one.
 
     Args:
       task: the class, whose constructor's own arguments stay.
@@ -62,12 +64,13 @@ def give_parts(task: type, preset: str, load_weights: bool, kwargs: dict) -> dic
         values = {name: kwargs[name] for name in names & kwargs.keys()}
         kwargs = {name: value for name, value in kwargs.items()
                   if name not in values or name in own}
-        if not values and not is_run:
-            continue
         if part in kwargs and values.keys() - own:
             raise ValueError(f"{min(values.keys() - own)} is an argument of the {part}, which is "
                              "given: give it there.")
-        if part not in kwargs:
+        if part not in kwargs and (values or is_run or part == "backbone"):
             kwargs[part] = make(values)
     check_arguments(task, {name: value for name, value in kwargs.items() if name not in own})
+    if not is_run and os.path.isdir(preset) and is_saved(task, preset):
+        # KerasHub takes a saved mixed policy for no policy, if it is told none.
+        kwargs["dtype"] = kwargs["backbone"].dtype_policy
     return kwargs

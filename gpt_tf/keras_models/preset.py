@@ -64,6 +64,16 @@ def is_saved(task: type, preset: str) -> bool:
         "registered_name") == keras.saving.get_registered_name(task)
 
 
+def quantized_dtype(preset: str) -> dict[str, Any] | None:
+    """The dtypes of a local preset's quantized layers, as Keras serialises them; None of others."""
+    path = os.path.join(preset, _BACKBONE)
+    if not os.path.exists(path):
+        return None
+    dtype = read_json(path, "a part of the preset")["config"].get("dtype")
+    is_map = isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicyMap"
+    return dtype if is_map else None
+
+
 def _check_part(value: Any, name: str, path: str, size: int) -> None:
     values = value.get("config") if isinstance(value, dict) else None
     if not isinstance(values, dict) or value.get("registered_name") not in _CLASSES[name]:

@@ -29,7 +29,7 @@ class GPT(keras.layers.Layer):
       logits = model.logits(model(token_ids))     # int32 [B, T] -> float32 [B, T, V]
     """
 
-    block_class = DecoderBlock
+    block_class = DecoderBlock  # a subclass may bring one that does more
 
     def __init__(self, config: ModelConfig, seed: int = 0, dtype="float32", name="gpt"):
         super().__init__(name=name, dtype=dtype)

@@ -221,6 +221,27 @@ class CausalLMTest(TestCase):
             self.assertIsInstance(base.from_preset(folder), ours)
         self.assertIn("CausalLM", preset_utils.load_json(folder, "metadata.json")["tasks"])
 
+    @parameterized.parameters("mixed_bfloat16", "int8")
+    def test_presets_of_other_dtypes(self, change):
+        """KerasHub itself loads neither of these of GPT-2 without being told a dtype."""
+        model, same = GPT1.causal_lm(GPT1.make_backbone(dtype=change.replace("int8", "float32"))), {}
+        if change == "int8":
+            model.quantize(change)
+        else:
+            same = {"dtype": change}
+            self.assertRaises(ValueError, self._load_mixed_gpt2, change)
+        folder = os.path.join(self.get_temp_dir(), change)
+        model.save_to_preset(folder)
+        self.assertAllEqual(GPTCausalLM.from_preset(folder, **same)(ids()), model(ids()))
+        self.assertAllEqual(GPTBackbone.from_preset(folder, **same)(ids()), model.backbone(ids()))
+        self.assertEqual(GPTCausalLM.from_preset(folder, dropout=0.5).backbone.dropout, 0.5)
+        self.assertEqual(GPTCausalLM.from_preset(folder).compute_dtype, "float32")
+
+    def _load_mixed_gpt2(self, policy):
+        folder = os.path.join(self.get_temp_dir(), "gpt2")
+        GPT2.causal_lm(GPT2.make_backbone(dtype=policy)).save_to_preset(folder)
+        models.CausalLM.from_preset(folder)
+
     @both
     def test_upload_but_for_the_network(self, family):
         folder = os.path.join(self.get_temp_dir(), "preset")
