@@ -177,12 +177,12 @@ class BackboneTest(TestCase):
 
 
 class CausalLMTest(TestCase):
-    @both
-    def test_basics(self, family):
-        tokenizer = family.make_tokenizer()
-        preprocessor = family.causal_lm_preprocessor(tokenizer, sequence_length=LENGTH)
+    def test_basics(self):
+        """GPT-2 passes, too; its tokenizer's graphs take 20 seconds to trace."""
+        tokenizer = GPT1.make_tokenizer()
+        preprocessor = GPTCausalLMPreprocessor(tokenizer, sequence_length=LENGTH)
         self.run_task_test(
-            family.causal_lm, {"backbone": family.make_backbone(), "preprocessor": preprocessor},
+            GPTCausalLM, {"backbone": GPT1.make_backbone(), "preprocessor": preprocessor},
             train_data=(TEXTS,), compile_kwargs={"jit_compile": False},
             expected_output_shape=(2, LENGTH, tokenizer.vocabulary_size()))
 
@@ -224,11 +224,11 @@ class CausalLMTest(TestCase):
     @parameterized.parameters("mixed_bfloat16", "int8")
     def test_presets_of_other_dtypes(self, change):
         """KerasHub itself loads neither of these of GPT-2 without being told a dtype."""
-        model, same = GPT1.causal_lm(GPT1.make_backbone(dtype=change.replace("int8", "float32"))), {}
+        same = {} if change == "int8" else {"dtype": change}
+        model = GPTCausalLM(GPT1.make_backbone(**same))
         if change == "int8":
             model.quantize(change)
         else:
-            same = {"dtype": change}
             self.assertRaises(ValueError, self._load_mixed_gpt2, change)
         folder = os.path.join(self.get_temp_dir(), change)
         model.save_to_preset(folder)
