@@ -95,7 +95,11 @@ class GPTBackbone(keras_nlp.models.Backbone):
                 self.gpt]
 
     def get_layer(self, name=None, index=None):
-        """See `keras.Model`; by name also parts of the decoder: "token", "block_0", ...
+        """A layer, or by its name a part of the decoder: "token", "add_positions", "block_0", ...
+
+        Args:
+          name: of the layer.
+          index: of the layer in `layers`, where no name is given.
 
         Raises:
           ValueError: there is no such layer.
@@ -140,7 +144,12 @@ class GPTBackbone(keras_nlp.models.Backbone):
         return backbone
 
     def save_to_preset(self, preset_dir, max_shard_size=10):
-        """See `keras_nlp.models.Backbone`."""
+        """Writes the configuration and the weights as a preset.
+
+        Args:
+          preset_dir: folder to make or to write into.
+          max_shard_size: the most GB of a file of weights; None: one file.
+        """
         super().save_to_preset(preset_dir, max_shard_size)
         path = os.path.join(preset_dir, "metadata.json")
         # KerasHub calls a task by the first of its bases, whosoever that is.
@@ -150,7 +159,12 @@ class GPTBackbone(keras_nlp.models.Backbone):
         write_json(path, read_json(path, "a part of the preset") | {"tasks": sorted(tasks)})
 
     def enable_lora(self, rank, target_layer_names=None):
-        """Like `keras_nlp`'s, but the biases are frozen, too: only LoRA's matrices train."""
+        """Freezes all weights, and puts trainable low-rank matrices beside kernels (Hu et al. 2021).
+
+        Args:
+          rank: of the matrices.
+          target_layer_names: of Dense layers; None: "query" and "value".
+        """
         super().enable_lora(rank, target_layer_names)
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:
