@@ -159,7 +159,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
         write_json(path, read_json(path, "a part of the preset") | {"tasks": sorted(tasks)})
 
     def enable_lora(self, rank, target_layer_names=None):
-        """Freezes all weights and puts low-rank matrices that train beside kernels (Hu et al. 2021).
+        """Freezes all weights and trains low-rank matrices beside kernels (Hu et al. 2021).
 
         Args:
           rank: of the matrices.
