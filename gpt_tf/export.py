@@ -2,9 +2,11 @@
 
   python -m gpt_tf.export --model_dir=runs/sst2 --output_dir=exported/sst2
   saved_model_cli show --dir exported/sst2/1 --all
+  python -m gpt_tf.export --format=preset --model_dir=runs/sst2 --output_dir=presets/sst2
 
 Signatures of every run: logits, score, generate; of a fine-tuned one also classify. With _text
-behind their names the last three take strings: the tokenizer is in the graph.
+behind their names the last three take strings: the tokenizer is in the graph. A preset is what
+KerasHub's classes read once gpt_tf.keras_models is imported.
 """
 
 import dataclasses
@@ -18,12 +20,15 @@ from gpt_tf.tokenizer import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig(LoadingConfig):
-    """Which run, and where its SavedModel goes."""
+    """Which run, and what is made of it where."""
 
     model_dir: str = option(None, "Run folder.", required=True)
-    output_dir: str = option(None, "Folder of the versions.", required=True)
-    version: int = option(0, "Number of the version; 0: the next free one.", at_least=0)
-    overwrite: bool = option(False, "Replace the version that stands there.")
+    output_dir: str = option(None, "Folder of the versions, or of the preset.", required=True)
+    format: str = option("saved_model", "What is made: a SavedModel, or a preset of KerasHub.",
+                         choices=("saved_model", "preset"))
+    version: int = option(0, "Number of the SavedModel's version; 0: the next free one.",
+                          at_least=0)
+    overwrite: bool = option(False, "Replace the version or preset that stands there.")
 
 
 def main() -> None:
@@ -32,6 +37,9 @@ def main() -> None:
     run_folder.load_config(config.model_dir, config.weights)
     Tokenizer.load(config.model_dir)
     cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
+    if config.format == "preset":
+        _export_preset(config)
+        return
     from gpt_tf.serving import saved_model
 
     version = config.version or saved_model.next_version(config.output_dir)
@@ -46,6 +54,17 @@ def main() -> None:
     if not any(name.endswith("_text") for name in served.signatures):
         print("The tokenizer is not of English: there are no signatures that take strings.")
     print(f"What they take and give: saved_model_cli show --dir {target} --all")
+
+
+def _export_preset(config: ExportConfig) -> None:
+    from gpt_tf.keras_models import export
+    export.check_free(config.output_dir, config.overwrite)
+    model = export.write(config.model_dir, config.output_dir, config.weights)
+    base = type(model).__name__.removeprefix("GPT")
+    print(f"{config.output_dir}: a preset of {config.model_dir}, "
+          f"{model.count_params():,} parameters.")
+    print(f"import gpt_tf.keras_models, keras_hub; model = keras_hub.models.{base}.from_preset("
+          f"{config.output_dir!r})")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,19 @@ from pipelines.building import frame
 LENGTH = 16
 
 
-@pytest.fixture(name="tokenizer_dir", scope="session")
-def tokenizer_dir_fixture(tmp_path_factory):
+def make_tokenizer() -> Tokenizer:
     """Letters and a few merges."""
     symbols = [*string.ascii_lowercase, *string.digits, *".,;'\"-<&"]
     merges = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("i", "n</w>")]
     tokens = ["<unk>", *symbols, *(symbol + "</w>" for symbol in symbols),
               *("".join(pair) for pair in merges), "\n</w>"]
+    return Tokenizer({token: index for index, token in enumerate(tokens)}, merges)
+
+
+@pytest.fixture(name="tokenizer_dir", scope="session")
+def tokenizer_dir_fixture(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    Tokenizer({token: index for index, token in enumerate(tokens)}, merges).save(folder)
+    make_tokenizer().save(folder)
     return folder
 
 

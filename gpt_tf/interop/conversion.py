@@ -1,5 +1,6 @@
 """Run folders <-> other programs' folders, whole or absent, with nothing lost on the way."""
 
+from collections.abc import Sequence
 import os
 from types import ModuleType
 
@@ -11,10 +12,11 @@ from gpt_tf.common.names import check_folder
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import huggingface, openai, targets
 from gpt_tf.interop.kept import Kept
-from gpt_tf.interop.mapping import Found, fill
+from gpt_tf.interop.mapping import Entry, Found, Leftover, fill
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
+from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
@@ -90,17 +92,40 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
     tokenizer = Tokenizer.load(source)
     _check_vocabulary(gpt.config, tokenizer, source, source)
     with atomic_folder(target) as folder:
-        left = LAYOUTS[layout].write(folder, gpt)
-        arrays = left.arrays | {entry.name: entry.join([v.numpy() for v in entry.variables])
-                                for entry in head}
-        Kept(layout, left.settings, step, task, max_length, arrays).save(folder)
-        tokenizer.save(folder, layout)
+        left = write_files(layout, folder, gpt, tokenizer, step, task, max_length, head)
     beside = [*(f"rows of {len(left.arrays[name])} special tokens" for name in left.arrays),
               *([f"the head of {task.name} and its task.json"] if task else ()),
               *(name for name in left.settings), f"the update, {step:,}"]
     return [f"{target}: the weights of {source} in {layout}'s layout.",
             f"What it has no place for is kept in {targets.KEPT} there: {', '.join(beside)}.",
             f"The moments of Adam, the metrics and the flagfile stay in {source} alone."]
+
+
+def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: int = 0,
+                task: Task | None = None, max_length: int = 0,
+                head: Sequence[Entry] = ()) -> Leftover:
+    """Writes a model in another program's layout, and `targets.KEPT` beside it.
+
+    Args:
+      layout: one of `LAYOUTS`.
+      folder: to write into.
+      gpt: the decoder, in float32.
+      tokenizer: the model's.
+      step: the update that the weights are of, as far as it is known.
+      task, max_length, head: of a fine-tuned run, see `Kept`; the variables of its head.
+
+    Returns:
+      What the layout has no place for.
+
+    Raises:
+      UserError: the layout cannot hold the model, or the place cannot be written.
+    """
+    left = LAYOUTS[layout].write(folder, gpt)
+    arrays = left.arrays | {entry.name: entry.join([v.numpy() for v in entry.variables])
+                            for entry in head}
+    Kept(layout, left.settings, step, task, max_length, arrays).save(folder)
+    tokenizer.save(folder, layout)
+    return left
 
 
 def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str, folder: str) -> None:

@@ -3,6 +3,10 @@
 Importing this registers every class with Keras, so that whatever one of them saved can be loaded.
 """
 
+from gpt_tf.common import cli
+
+cli.import_tensorflow()  # before whoever imports it with its start-up notices
+
 from gpt_tf.keras_models.backbone import GPTBackbone
 from gpt_tf.keras_models.causal_lm import GPTCausalLM
 from gpt_tf.keras_models.optimizer import GPTAdam

@@ -6,14 +6,17 @@ import os
 import keras
 import keras_nlp
 
-from gpt_tf.config import ModelConfig
-from gpt_tf.keras_models.preset import explain
-from gpt_tf.model.gpt import GPT
+from gpt_tf.common.files import read_json, write_json
+from gpt_tf.config import BEST, ModelConfig
+from gpt_tf.keras_models.decoder import GPT, register
+from gpt_tf.keras_models.preset import explain, quantized_dtype
+from gpt_tf.model import gpt
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS
 
-_PACKAGE = "gpt_tf"
-register = keras.saving.register_keras_serializable(_PACKAGE)
+# Arguments of a backbone, and those of them that its weights decide.
+ARGUMENTS = {"seed", "dtype", *(field.name for field in dataclasses.fields(ModelConfig))}
+_SHAPE = ARGUMENTS - {"seed", "dtype", *ModelConfig.NOT_SHAPE}
 
 
 def is_run_folder(preset: str) -> bool:
@@ -27,58 +30,158 @@ class GPTBackbone(keras_nlp.models.Backbone):
 
     A `keras_nlp.models.Backbone` around `gpt.GPT`, whose Dense layers are called "query", "key",
     "value", "output" and "intermediate": `enable_lora(rank)` finds the queries and values.
-    Dropout is drawn by the `fit` of the tasks, which keys it as the Trainer does; called directly,
-    with or without `training=True`, the backbone drops nothing.
 
     Args:
-      seed: decides the initial weights and, in `fit`, the dropout.
-      dtype: a dtype policy.
+      vocabulary_size: V, entries of the tokenizer's vocabulary.
+      num_special_tokens: further rows of the token table; a classifier's backbone has 3.
+      num_layers: decoder blocks.
+      num_heads: attention heads of a block; divides `hidden_dim`.
+      hidden_dim: D, width of the hidden states.
+      intermediate_dim: inner width of the feed-forward layers.
+      max_sequence_length: positions, the most tokens of a sequence.
+      dropout, embedding_dropout, attention_dropout: rates on the outputs of the sub-layers, on the
+        summed embeddings and on the attention weights.
+      layer_norm_epsilon: added to the variance in layer normalisation.
+      initializer_range: standard deviation of the initial weights.
+      softmax_over_positions: whether the LM softmax runs over the rows of the positions, too.
+      seed: decides the initial weights and the dropout; None takes one as Keras's layers do, from
+        what `keras.utils.set_random_seed` sets.
+      dtype: a dtype policy, such as "mixed_bfloat16"; None: the one that Keras is set to.
       name, trainable: see `keras.Model`.
-      **shape: fields of `config.ModelConfig`; the paper's values are the defaults.
+
+    The values of the paper are the defaults, and each is an attribute, too.
 
     Inputs: {"token_ids": int32 [B, T], "padding_mask": int32 [B, T], ones before the padding}.
-    Output: [B, T, D] in the compute dtype.
+    Output: [B, T, D] in the compute dtype. Dropout is on with `training=True`.
+
+    Raises:
+      ValueError: a value is out of its range.
 
     Example:
-      backbone = GPTBackbone(num_layers=2, num_heads=4, hidden_dim=64, intermediate_dim=256)
-      hidden = backbone({"token_ids": ids, "padding_mask": mask})
+
+    ```python
+    import numpy as np
+    from gpt_tf import GPTBackbone
+
+    backbone = GPTBackbone(vocabulary_size=100, num_layers=2, num_heads=4, hidden_dim=64,
+                           intermediate_dim=256, max_sequence_length=32)
+    token_ids = np.array([[5, 6, 7, 0]])
+    hidden = backbone({"token_ids": token_ids, "padding_mask": token_ids > 0})    # [1, 4, 64]
+    logits = backbone.token_embedding(hidden, reverse=True)                      # [1, 4, 100]
+    ```
     """
 
-    def __init__(self, *, seed: int = 0, dtype=None, name=None, trainable=True, **shape):
+    def __init__(self, *, seed: int | None = None, dtype=None, name=None, trainable=True, **shape):
         self.config = ModelConfig(**shape)
-        self.seed = seed
-        self.gpt = GPT(self.config, seed=seed, dtype=dtype or keras.config.dtype_policy())
+        self.gpt = GPT(self.config, seed, dtype or keras.config.dtype_policy())
+        self.seed, self._given_seed = self.gpt.seed, seed
         inputs = {key: keras.Input([None], dtype="int32", name=key)
                   for key in ("token_ids", "padding_mask")}
-        super().__init__(inputs=inputs, outputs=self.gpt(inputs["token_ids"]), dtype=dtype,
+        super().__init__(inputs=inputs, outputs=self.gpt.nodes(inputs["token_ids"]), dtype=dtype,
                          name=name, trainable=trainable)
         self.token_embedding = self.gpt.embedding.token
+        for field, value in dataclasses.asdict(self.config).items():
+            setattr(self, field, value)
+
+    @property
+    def transformer_layers(self) -> list[keras.layers.Layer]:
+        """The decoder blocks, each [B, T, D] -> [B, T, D]."""
+        return self.gpt.blocks
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The inputs and the decoder, by whose names files know the weights of its parts."""
+        return [*(layer for layer in super().layers if isinstance(layer, keras.layers.InputLayer)),
+                self.gpt]
+
+    def get_layer(self, name=None, index=None):
+        """A layer, or by its name a part of the decoder: "token", "add_positions", "block_0", ...
+
+        Args:
+          name: of the layer.
+          index: of the layer in `layers`, where no name is given.
+
+        Raises:
+          ValueError: there is no such layer.
+        """
+        for layer in super().layers:
+            if layer.name == name:
+                return layer
+        return super().get_layer(name, index)
 
     def get_config(self):
         """Everything the constructor takes."""
-        return super().get_config() | dataclasses.asdict(self.config) | {"seed": self.seed}
+        return super().get_config() | dataclasses.asdict(self.config) | {"seed": self._given_seed}
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`.
+        """A backbone from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
+
+        Args:
+          preset: folder, or a name as `keras_nlp` has them.
+          load_weights: False leaves the initial weights.
+          **kwargs: arguments of the class that stand for the preset's, such as `dtype`, `seed` or
+            `dropout`; of a run folder also `weights`: "best" or "newest".
 
         Raises:
           UserError: a run folder that has no whole checkpoint, or a damaged preset.
+          ValueError: an argument is not the class's, or contradicts the preset's weights.
         """
-        if not is_run_folder(preset):
+        which = kwargs.pop("weights", BEST) if is_run_folder(preset) else None
+        for name in kwargs.keys() - (ARGUMENTS | {"name", "trainable"}):
+            raise ValueError(f"GPTBackbone.from_preset has no argument {name!r}.")
+        for name in kwargs.keys() & _SHAPE if load_weights else ():
+            raise ValueError(f"{name} is decided by the weights of {preset}: leave it out, or take "
+                             "none of them with load_weights=False.")
+        if which is None:
             with explain(preset):
+                kwargs.setdefault("dtype", quantized_dtype(preset))
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
-        backbone = cls(**dataclasses.asdict(run_folder.load_config(preset)) | kwargs)
+        config = run_folder.load_config(preset, which)
+        backbone = cls(**dataclasses.asdict(config) | kwargs)
         if load_weights:
-            backbone.gpt.assign(weights.load_model(preset)[0])
+            backbone.gpt.assign(weights.load_model(preset, weights=which)[0])
         return backbone
 
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Writes the configuration and the weights as a preset.
+
+        Args:
+          preset_dir: folder to make or to write into.
+          max_shard_size: the most GB of a file of weights; None: one file.
+        """
+        super().save_to_preset(preset_dir, max_shard_size)
+        path = os.path.join(preset_dir, "metadata.json")
+        # KerasHub calls a task by the first of its bases, whosoever that is.
+        tasks = {base.__name__ for task in keras.saving.get_custom_objects().values()
+                 if getattr(task, "backbone_cls", None) is GPTBackbone
+                 for base in task.__bases__ if issubclass(base, keras_nlp.models.Task)}
+        write_json(path, read_json(path, "a part of the preset") | {"tasks": sorted(tasks)})
+
     def enable_lora(self, rank, target_layer_names=None):
-        """Like `keras_nlp`'s, but the biases are frozen, too: only LoRA's matrices train."""
+        """Freezes all weights and trains low-rank matrices beside kernels (Hu et al. 2021).
+
+        Args:
+          rank: of the matrices.
+          target_layer_names: of Dense layers; None: "query" and "value".
+        """
         super().enable_lora(rank, target_layer_names)
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:
                 layer.bias.trainable = False
+
+    def in_float32(self) -> gpt.GPT:
+        """The decoder alone, a copy as runs have it.
+
+        Raises:
+          ValueError: LoRA's matrices or quantized ones are in its layers.
+        """
+        plain = gpt.GPT(self.config)
+        if len(plain.weights) != len(self.gpt.weights):
+            raise ValueError("The weights have LoRA's matrices beside them or are quantized: take "
+                             "those of a model before enable_lora() or quantize().")
+        plain.assign(self.gpt)
+        return plain
 
     def with_special_tokens(self) -> "GPTBackbone":
         """This backbone, if it has rows for the special tokens; or a copy that has, new."""

@@ -1,15 +1,16 @@
 """GPT-1 as a language model, as KerasNLP's users know one."""
 
-import keras
+import os
+
 import keras_nlp
 import tensorflow as tf
 
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.interop import conversion
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining
-from gpt_tf.keras_models.preprocessing import (
-    GPTCausalLMPreprocessor,
-    GPTTokenizer,
-)
+from gpt_tf.keras_models.preprocessing import GPTCausalLMPreprocessor
 from gpt_tf.keras_models.preset import explain
 from gpt_tf.model.layers import Cache
 from gpt_tf.model.losses import weighted_lm_loss
@@ -33,6 +34,7 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
     preprocessor_cls = GPTCausalLMPreprocessor
 
     def __init__(self, backbone, preprocessor=None, **kwargs):
+        check_arguments(GPTCausalLM, kwargs)
         self.backbone = backbone
         self.preprocessor = preprocessor
         super().__init__(inputs=backbone.input,
@@ -41,15 +43,31 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`."""
-        if not is_run_folder(preset):
-            with explain(preset):
-                return super().from_preset(preset, load_weights=load_weights, **kwargs)
-        dtype = {"dtype": kwargs.pop("dtype")} if "dtype" in kwargs else {}
-        backbone = GPTBackbone.from_preset(preset, load_weights, **dtype)
-        kwargs.setdefault("preprocessor", GPTCausalLMPreprocessor(
-            GPTTokenizer.from_preset(preset), backbone.config.max_sequence_length))
-        return cls(backbone, **kwargs)
+        """A language model from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
+
+        Args:
+          preset: folder, or a name as `keras_nlp` has them.
+          load_weights: False leaves the initial weights.
+          **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `dropout`; of a run
+            folder also `weights`, "best" or "newest") or the preprocessor (`sequence_length`).
+
+        Raises:
+          UserError: a run folder that has no whole checkpoint, or a damaged preset.
+          ValueError: an argument is nobody's, or contradicts the weights.
+
+        Example:
+
+        ```python
+        from gpt_tf import GPTCausalLM
+
+        model = GPTCausalLM.from_preset("runs/books", dtype="mixed_bfloat16", sequence_length=64)
+        ```
+        """
+        kwargs = give_parts(cls, preset, load_weights, kwargs)
+        if is_run_folder(preset):
+            return cls(**kwargs)
+        with explain(preset):
+            return super().from_preset(preset, load_weights=load_weights, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics=None, sampler="top_k",
                 **kwargs):
@@ -155,6 +173,33 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         return tf.nn.sparse_softmax_cross_entropy_with_logits(
             tf.convert_to_tensor(target_ids, tf.int32), logits)
 
+    def export_to_transformers(self, path):
+        """Writes the folder of `gpt_tf.convert --to=huggingface`, which transformers reads.
+
+        Args:
+          path: folder to make.
+
+        Raises:
+          ValueError: something stands there, the model has no preprocessor, or its weights are
+            not plain.
+          UserError: the layout cannot hold the model, or the place cannot be written.
+        """
+        if self.preprocessor is None:
+            raise ValueError("The tokenizer of the preprocessor is exported, too: give one.")
+        if os.path.exists(path):
+            raise ValueError(f"{path} exists: name a folder that is not there yet.")
+        decoder = self.backbone.in_float32()
+        with atomic_folder(path) as folder:
+            conversion.write_files("huggingface", folder, decoder,
+                                   self.preprocessor.tokenizer.tokenizer)
+
+    def get_quantization_layer_structure(self, mode):
+        """What GPTQ and AWQ calibrate (see `keras.Model`): None in other modes."""
+        if mode not in ("gptq", "awq"):
+            return None
+        gpt = self.backbone.gpt
+        return {"pre_block_layers": [gpt.embedding], "sequential_blocks": list(gpt.blocks)}
+
 
 def _before_stop(token_ids, prompt_mask, stop_token_ids):
     """True up to and with the first new stop token of each row."""
@@ -165,7 +210,7 @@ def _before_stop(token_ids, prompt_mask, stop_token_ids):
     return tf.cumsum(stops, axis=-1, exclusive=True) == 0
 
 
-class _OutputHead(keras.layers.Layer):
+class _OutputHead(HeadOfTask):
     """Hidden states to logits by the backbone's own token rows; it has no weights."""
 
     def __init__(self, backbone: GPTBackbone, **kwargs):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import explain
+from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import (
     CLASSIFICATION,
     FIELDS,
@@ -93,8 +94,39 @@ class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
                 np.array(list(map(len, token_ids)), np.int64))
 
 
+class _FromPreset:
+    """How both preprocessors are made of presets, of models of whatever kind, and run folders."""
+
+    @classmethod
+    def from_preset(cls, preset, **kwargs):
+        """A preprocessor from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
+
+        Args:
+          preset: folder, or a name as `keras_nlp` has them.
+          **kwargs: arguments of the class; `sequence_length` is else the preset's, or as many
+            tokens as its model has positions.
+
+        Raises:
+          UserError: the preset is damaged.
+        """
+        if is_run_folder(preset):
+            return cls(GPTTokenizer.from_preset(preset), **cls._of_run(preset) | kwargs)
+        with explain(preset):
+            return super().from_preset(preset, **kwargs)
+
+    @classmethod
+    def _of_run(cls, run: str) -> dict:
+        return {"sequence_length": run_folder.load_config(run).max_sequence_length}
+
+    @classmethod
+    def _add_missing_kwargs(cls, loader, kwargs):
+        # KerasHub calls this where the preset has another kind of preprocessor, or none.
+        length = loader.config["config"]["max_sequence_length"]
+        return super()._add_missing_kwargs(loader, {"sequence_length": length} | kwargs)
+
+
 @register
-class GPTCausalLMPreprocessor(keras_nlp.models.CausalLMPreprocessor):
+class GPTCausalLMPreprocessor(_FromPreset, keras_nlp.models.CausalLMPreprocessor):
     """Texts -> padded windows and what they predict; there is no start or end token.
 
     Args:
@@ -113,7 +145,7 @@ class GPTCausalLMPreprocessor(keras_nlp.models.CausalLMPreprocessor):
 
 
 @register
-class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor):
+class GPTTextClassifierPreprocessor(_FromPreset, keras_nlp.models.TextClassifierPreprocessor):
     """Texts -> the sequences of a task's form (Figure 1), padded to the longest of the batch.
 
     Args:
@@ -138,6 +170,13 @@ class GPTTextClassifierPreprocessor(keras_nlp.models.TextClassifierPreprocessor)
         kwargs.pop("truncate", None)  # the form says which text gives way
         super().__init__(tokenizer, sequence_length, **kwargs)
         self.form = form
+
+    @classmethod
+    def _of_run(cls, run):
+        if not run_folder.is_fine_tuned(run):
+            return super()._of_run(run)
+        task, length = run_folder.load_task(run)
+        return {"sequence_length": length, "form": task.form}
 
     def build(self, input_shape):
         """Nothing is packed by Keras."""

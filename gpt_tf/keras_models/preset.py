@@ -55,6 +55,25 @@ def explain(preset: str) -> Iterator[None]:
             f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
 
 
+def is_saved(task: type, preset: str) -> bool:
+    """Whether a local preset holds a `task`; one that Keras resolves may."""
+    path = os.path.join(preset, "task.json")
+    if not os.path.isdir(preset):
+        return True
+    return os.path.exists(path) and read_json(path, "a part of the preset").get(
+        "registered_name") == keras.saving.get_registered_name(task)
+
+
+def quantized_dtype(preset: str) -> dict[str, Any] | None:
+    """The dtypes of a local preset's quantized layers, as Keras serialises them; None of others."""
+    path = os.path.join(preset, _BACKBONE)
+    if not os.path.exists(path):
+        return None
+    dtype = read_json(path, "a part of the preset")["config"].get("dtype")
+    is_map = isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicyMap"
+    return dtype if is_map else None
+
+
 def _check_part(value: Any, name: str, path: str, size: int) -> None:
     values = value.get("config") if isinstance(value, dict) else None
     if not isinstance(values, dict) or value.get("registered_name") not in _CLASSES[name]:

@@ -9,13 +9,13 @@ import keras
 import keras_nlp
 import tensorflow as tf
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.config import BEST
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining
-from gpt_tf.keras_models.preprocessing import (
-    GPTTextClassifierPreprocessor,
-    GPTTokenizer,
-)
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor
+from gpt_tf.keras_models.preset import explain, is_saved
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
@@ -28,7 +28,8 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
     """GPT-1 with the linear layer of a task (section 3.2), fine-tuned by the joint loss.
 
     Args:
-      backbone: a `GPTBackbone` with the rows of the special tokens (`with_special_tokens`).
+      backbone: a `GPTBackbone`. Of one without the rows of the special tokens the classifier has a
+        copy with new ones (`with_special_tokens`).
       num_classes: C.
       preprocessor: a `GPTTextClassifierPreprocessor`; None takes its outputs.
       form: see the preprocessor.
@@ -36,7 +37,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
       dropout: on the linear layer's input.
 
     Raises:
-      ValueError: the backbone has no special tokens, or the number of classes cannot be.
+      ValueError: the number of classes cannot be, or the preprocessor is of another form.
     """
 
     backbone_cls = GPTBackbone
@@ -46,10 +47,11 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
                  lm_coef=0.5, dropout=0.1, **kwargs):
         if not 1 < num_classes <= MOST_CLASSES:
             raise ValueError(f"num_classes={num_classes} must be 2 to {MOST_CLASSES:,}.")
-        if backbone.with_special_tokens() is not backbone:
-            raise ValueError("The backbone has no rows for start, delimiter and extract: give "
-                             "backbone.with_special_tokens().")
-        self.backbone = backbone
+        if preprocessor is not None and preprocessor.form != form:
+            raise ValueError(f"The preprocessor has form={preprocessor.form!r} and the classifier "
+                             f"form={form!r}: give both the same.")
+        check_arguments(GPTTextClassifier, kwargs)
+        self.backbone = backbone = backbone.with_special_tokens()
         self.preprocessor = preprocessor
         self.num_classes = num_classes
         self.form = form
@@ -66,28 +68,45 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`.
+        """A classifier from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
 
-        With `num_classes` the linear layer is new; without it, it is a fine-tuned run's.
+        With `num_classes` the linear layer is new, and the preset may be a language model's, too;
+        without it, it is that of a fine-tuned run or of a classifier's preset.
+
+        Args:
+          preset: folder, or a name as `keras_nlp` has them.
+          load_weights: False leaves the initial weights.
+          **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `attention_dropout`; of
+            a run folder also `weights`, "best" or "newest") or the preprocessor
+            (`sequence_length`).
 
         Raises:
-          UserError: a run folder that is not fine-tuned, without `num_classes`.
+          UserError: a language model's preset or run folder without `num_classes`; a run folder
+            that has no whole checkpoint, or a damaged preset.
+          ValueError: an argument is nobody's, or contradicts the weights.
+
+        Example:
+
+        ```python
+        from gpt_tf import GPTTextClassifier
+
+        classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2, sequence_length=64)
+        ```
         """
-        if not is_run_folder(preset):
+        is_run, is_new = is_run_folder(preset), bool({"num_classes", "class_names"} & kwargs.keys())
+        which = kwargs.get("weights", BEST)
+        if is_run and not is_new:
+            task, _ = run_folder.load_task(preset)
+            kwargs = {"form": task.form, "num_classes": task.num_classes} | kwargs
+        elif not is_run and not is_new and not is_saved(cls, preset):
+            raise UserError(f"{preset} is no classifier's: give num_classes for a new one.")
+        kwargs = give_parts(cls, preset, load_weights, kwargs)
+        if not is_run:
             with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
-        options = {name: kwargs.pop(name) for name in ("dtype", "seed") if name in kwargs}
-        backbone = GPTBackbone.from_preset(preset, load_weights, **options).with_special_tokens()
-        form, length = kwargs.pop("form", CLASSIFICATION), backbone.config.max_sequence_length
-        is_new = "num_classes" in kwargs
-        if not is_new:
-            task, length = run_folder.load_task(preset)
-            form, kwargs["num_classes"] = task.form, task.num_classes
-        kwargs.setdefault("preprocessor", GPTTextClassifierPreprocessor(
-            GPTTokenizer.from_preset(preset), length, form))
-        classifier = cls(backbone, form=form, **kwargs)
+        classifier = cls(**kwargs)
         if load_weights and not is_new:
-            head = weights.load_task_model(preset)[0].head
+            head = weights.load_task_model(preset, weights=which)[0].head
             for ours, theirs in zip(classifier.task_model.head.weights, head.weights, strict=True):
                 ours.assign(theirs)
         return classifier
@@ -120,7 +139,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             "dropout": self.dropout}
 
 
-class _TaskLogits(keras.layers.Layer):
+class _TaskLogits(HeadOfTask):
     """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's."""
 
     def __init__(self, model: TaskModel, **kwargs):

@@ -29,14 +29,16 @@ class GPT(keras.layers.Layer):
       logits = model.logits(model(token_ids))     # int32 [B, T] -> float32 [B, T, V]
     """
 
+    block_class = DecoderBlock  # a subclass may bring one that does more
+
     def __init__(self, config: ModelConfig, seed: int = 0, dtype="float32", name="gpt"):
         super().__init__(name=name, dtype=dtype)
         self.config = config
         self.embedding = TokenAndPositionEmbedding(config, part_seed(seed, 0), name="embedding",
                                                    dtype=self.dtype_policy)
         self.blocks = [
-            DecoderBlock(config, index, part_seed(seed, index + 1), name=f"block_{index}",
-                         dtype=self.dtype_policy)
+            self.block_class(config, index, part_seed(seed, index + 1), name=f"block_{index}",
+                             dtype=self.dtype_policy)
             for index in range(config.num_layers)]
         self.build()
 
@@ -86,7 +88,7 @@ class GPT(keras.layers.Layer):
           num_layers: blocks to take; -1: all.
         """
         ours, theirs = self.embedding.token.embeddings, source.embedding.token.embeddings
-        rows = tf.convert_to_tensor(theirs)[:ours.shape[0]]
+        rows = tf.cast(theirs, ours.dtype)[:ours.shape[0]]
         ours.assign(tf.concat([rows, tf.convert_to_tensor(ours)[rows.shape[0]:]], axis=0))
         self.embedding.position.embeddings.assign(source.embedding.position.embeddings)
         count = len(self.blocks) if num_layers < 0 else num_layers
@@ -95,7 +97,7 @@ class GPT(keras.layers.Layer):
                 variable.assign(value)
 
     def output_table(self) -> tf.Tensor:
-        """The rows that the LM softmax runs over, float32 [V, D]: token rows, tied."""
+        """The rows that the LM softmax runs over, [V, D]: token rows, tied."""
         token = self.embedding.token
         if token.quantization_mode or token.lora_enabled:
             table = token(tf.range(self.config.num_token_rows))
@@ -107,7 +109,7 @@ class GPT(keras.layers.Layer):
         return table
 
     def vocabulary_table(self) -> tf.Tensor:
-        """Its rows of the vocabulary alone, float32 [V, D]: a text holds no special token."""
+        """Its rows of the vocabulary alone, [V, D]: a text holds no special token."""
         return self.output_table()[:self.config.vocabulary_size]
 
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:

@@ -46,7 +46,7 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
     def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
         self._rate = config.embedding_dropout
-        self.token = keras.layers.Embedding(
+        self.token = keras.layers.ReversibleEmbedding(
             config.num_token_rows, config.hidden_dim, name="token", dtype=self.dtype_policy,
             embeddings_initializer=_normal(config, seed))
         self.position = keras.layers.Embedding(
@@ -87,22 +87,22 @@ class CausalSelfAttention(keras.layers.Layer):
         for layer in (self.query, self.key, self.value, self.output_projection):
             layer.build((None, self._width))
 
-    def _split_heads(self, x: tf.Tensor) -> tf.Tensor:
-        b, t = tf.shape(x)[0], tf.shape(x)[1]
+    def _split_heads(self, x: tf.Tensor, b: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        # The layer's input says b and t: tf2onnx loses those of a Dense's output.
         x = tf.reshape(x, [b, t, self._num_heads, x.shape[-1] // self._num_heads])
         return tf.transpose(x, [0, 2, 1, 3])  # [B, H, T, C]
 
     def call(self, x, dropout_keys=None, cache: Cache | None = None):
         """[B, T, D] -> [B, T, D]; with a cache, also the cache grown by these T tokens."""
-        width = x.shape[-1]
-        query = self._split_heads(self.query(x)) * (width // self._num_heads) ** -0.5
-        key, value = self._split_heads(self.key(x)), self._split_heads(self.value(x))
+        b, t, width = tf.shape(x)[0], tf.shape(x)[1], x.shape[-1]
+        query = self._split_heads(self.query(x), b, t) * (width // self._num_heads) ** -0.5
+        key, value = (self._split_heads(project(x), b, t) for project in (self.key, self.value))
         if cache is None:
             x = causal_attention(query, key, value, self._rate, dropout_keys, self._site)
         else:
             x, cache = _attend_to_cache(query, key, value, cache)
         x = tf.transpose(x, [0, 2, 1, 3])  # [B, T, H, C]
-        x = self.output_projection(tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], width]))
+        x = self.output_projection(tf.reshape(x, [b, t, width]))
         return x if cache is None else (x, cache)
 
 

@@ -62,7 +62,7 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
 
     Returns:
@@ -82,7 +82,7 @@ def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
       mask: float32 [N] of ones and zeros.
 
@@ -120,7 +120,7 @@ def weighted_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [N, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [N].
       weights: float32 [N]; 0 leaves a token out. They get no gradient.
 
@@ -136,7 +136,7 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
 
     Args:
       hidden: [B, T, D] hidden states.
-      table: float32 [V, D] output rows.
+      table: [V, D] output rows.
       targets: int32 [B, T].
       weights: float32 [B, T].
     """
@@ -181,7 +181,8 @@ def _lm_loss(hidden, table, targets, weights, num_tokens):
     d_hidden = tf.reshape(d_hidden.stack(), [-1, width])[:total]
 
     def gradient(upstream):
-        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, None, None, None
+        return (tf.cast(upstream, hidden.dtype) * d_hidden,
+                tf.cast(upstream * d_table, table.dtype), None, None, None)
 
     return loss, gradient
 

@@ -1,0 +1,51 @@
+"""Run folders as presets that KerasHub's own classes read."""
+
+import os
+
+import keras
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.keras_models.causal_lm import GPTCausalLM
+from gpt_tf.keras_models.text_classifier import GPTTextClassifier
+from gpt_tf.runs import run_folder
+
+_FILE = "metadata.json"  # every preset has it
+
+
+def check_free(target: str, overwrite: bool) -> None:
+    """Sees that a preset may be written.
+
+    Raises:
+      UserError: something else stands there, or a preset that may not be replaced.
+    """
+    names = os.listdir(target) if os.path.isdir(target) else []
+    if os.path.lexists(target) and not os.path.isdir(target) or names and _FILE not in names:
+        raise UserError(f"--output_dir={target} is no preset: name a new or empty folder.")
+    if names and not overwrite:
+        raise UserError(f"{target} holds a preset: name another --output_dir, or replace this one "
+                        "with --overwrite.")
+
+
+def write(model_dir: str, target: str, weights: str) -> keras.Model:
+    """Writes a run as a preset, whole or not at all.
+
+    Args:
+      model_dir: the run folder, of a language model or a fine-tuned one.
+      target: folder to make; one that stands there is replaced.
+      weights: `config.BEST` or `config.NEWEST`.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: the run has no whole checkpoint, or its form is none of the Keras classifier's.
+    """
+    task = GPTTextClassifier if run_folder.is_fine_tuned(model_dir) else GPTCausalLM
+    try:
+        model = task.from_preset(model_dir, weights=weights)
+    except ValueError as error:
+        raise UserError(f"{model_dir} cannot be a preset: {error}") from error
+    with atomic_folder(target) as folder:
+        model.save_to_preset(folder)
+    return model
