@@ -67,6 +67,7 @@ class GPTAdam(keras.optimizers.Optimizer):
         self.num_steps = num_steps
         self._follows = follows
         self._given_rate = None if follows else float(learning_rate)
+        self._num_scalars = len(self.variables)
         self._waiting = None
 
     def add_variable(self, shape, initializer="zeros", dtype=None, **kwargs):
@@ -89,10 +90,15 @@ class GPTAdam(keras.optimizers.Optimizer):
             super().load_own_variables(state)
 
     def load_own_variables(self, store):
-        """Takes the state of `save_own_variables`, which waits for `build` if need be."""
-        if self.built:
+        """Takes the state of `save_own_variables`: before the first update it waits for `build`,
+        and one of before the first update has no moments."""
+        count = len(store.keys())
+        if count <= self._num_scalars:
+            for index, variable in enumerate(self.variables[:count]):
+                variable.assign(store[str(index)])
+        elif self.built:
             super().load_own_variables(store)
-        elif store.keys():
+        else:
             self._waiting = {name: np.array(store[name]) for name in store.keys()}
 
     def _clip_gradients(self, gradients):
