@@ -53,8 +53,8 @@ def check_a_loss_of_the_users(strategy, fits):
 
 
 def check_an_overflow_on_one_replica(strategy, fits):
-    """The update is left out on all, and the scale halved: no weight is lost."""
-    weights = np.array([1e7, *[1.0] * 7], np.float32)
+    """The last: the update is left out on all, and the scale halved; no weight is lost."""
+    weights = np.array([*[1.0] * 7, 1e7], np.float32)
     with strategy.scope():
         model = fits.classifier_of(dtype="mixed_float16")
         model.compile(keras.optimizers.SGD(0.1), metrics=[])
