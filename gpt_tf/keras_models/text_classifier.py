@@ -5,13 +5,12 @@
   names = classifier.classify(texts)
 """
 
-from collections.abc import Sequence
-
 import keras
 import keras_nlp
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf.keras_models import labels
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.classifier_head import HiddenTaskModel, TaskOutputs, lengths_of
 from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
@@ -25,7 +24,7 @@ from gpt_tf.model.objectives import class_losses
 from gpt_tf.model.task_model import DropoutKeys, TaskModel
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tasks.forms import CLASSIFICATION, num_sequences
-from gpt_tf.tasks.task import MOST_CLASSES, Task
+from gpt_tf.tasks.task import Task
 
 _MOST_UNITS = 65_536
 
@@ -79,7 +78,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
     def __init__(self, backbone, num_classes=None, preprocessor=None, *, class_names=None,
                  form=CLASSIFICATION, lm_coef=0.5, activation=None, hidden_dim=None, dropout=0.1,
                  **kwargs):
-        self.class_names = _class_names(num_classes, class_names)
+        self.class_names = labels.class_names(num_classes, class_names)
         if hidden_dim is not None and not 0 < hidden_dim <= _MOST_UNITS:
             raise ValueError(f"hidden_dim={hidden_dim} must be 1 to {_MOST_UNITS:,}, or None.")
         if backbone.with_special_tokens() is not backbone:
@@ -177,38 +176,15 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
           ValueError: a label is no class's name, or labels or weights have a shape that the joint
             loss does not take.
         """
-        return super().fit(x, self._numbers(y), *args, **kwargs)
+        return super().fit(x, labels.numbers(y, self.class_names), *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """The loss and metrics on examples, without dropout; the arguments are those of `fit`."""
-        return super().evaluate(x, self._numbers(y), *args, **kwargs)
+        return super().evaluate(x, labels.numbers(y, self.class_names), *args, **kwargs)
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         """As of every task; labels that are names become numbers."""
-        return super().preprocess_samples(x, self._numbers(y), sample_weight)
-
-    def _numbers(self, labels):
-        """Names, of any shape -> int32; other labels as they are.
-
-        Raises:
-          ValueError: a string is no class's name; while data run through a graph, it is an
-            InvalidArgumentError of the same sentence.
-        """
-        if labels is None or isinstance(labels, (dict, tuple)):
-            return labels
-        strings = tf.convert_to_tensor(labels)
-        if strings.dtype != tf.string:
-            return labels
-        is_name = strings[..., None] == tf.constant(self.class_names)
-        unknown = strings[~tf.reduce_any(is_name, axis=-1)]
-        shown = ", ".join(self.class_names[:10]) + (", ..." if self.num_classes > 10 else "")
-        sentence = (f"Labels are numbers or the classes' names ({shown}): give the classifier all "
-                    "names as class_names, in the order of their numbers. None of them is")
-        if tf.executing_eagerly() and len(unknown):
-            raise ValueError(f"{sentence} {unknown[0].numpy().decode('utf-8', 'replace')!r:.60}.")
-        with tf.control_dependencies([tf.debugging.assert_equal(
-                tf.size(unknown), 0, message=f"{sentence} one of the labels.")]):
-            return tf.argmax(is_name, axis=-1, output_type=tf.int32)
+        return super().preprocess_samples(x, labels.numbers(y, self.class_names), sample_weight)
 
     def classify(self, x, batch_size=None) -> list[str]:
         """The name of the likeliest class of each example.
@@ -240,12 +216,13 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         rows = tf.shape(lengths)[0]
         example_weights = tf.cast(lengths[:, 0] > 0, tf.float32)
         if sample_weight is not None:
-            example_weights *= tf.cast(_column(sample_weight, rows, "sample_weight"), tf.float32)
+            sample_weight = labels.column(sample_weight, rows, "sample_weight")
+            example_weights *= tf.cast(sample_weight, tf.float32)
         keys = None
         if step is not None:
             keys = DropoutKeys.make(self.backbone.seed, step, batch_rows(rows), count)
         hidden, logits = self.task_model.hidden_and_logits(token_ids, lengths, keys)
-        losses = class_losses(logits, tf.cast(_column(y, rows, "labels"), tf.int32))
+        losses = class_losses(logits, tf.cast(labels.column(y, rows, "labels"), tf.int32))
         total = tf.reduce_sum(example_weights * tf.cast(losses, tf.float32))
         if self.lm_coef:
             targets, mask = shift_targets(tf.reshape(token_ids, [-1, time]),
@@ -265,29 +242,3 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             "num_classes": None, "class_names": list(self.class_names), "form": self.form,
             "lm_coef": self.lm_coef, "activation": keras.activations.serialize(self.activation),
             "hidden_dim": self.hidden_dim, "dropout": self.dropout}
-
-
-def _class_names(num_classes: int | None, class_names: Sequence[str] | None) -> list[str]:
-    """The name of each class."""
-    if num_classes is None and class_names is None:
-        raise ValueError("Give num_classes, or class_names.")
-    if class_names is None:
-        class_names = map(str, range(min(num_classes, MOST_CLASSES + 1)))
-    names = list(class_names)
-    if not 1 < len(names) <= MOST_CLASSES:
-        raise ValueError(f"The number of classes must be 2 to {MOST_CLASSES:,}.")
-    if num_classes not in (None, len(names)):
-        raise ValueError(f"class_names has {len(names)} names and num_classes={num_classes}.")
-    if len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names must be strings, all different.")
-    return names
-
-
-def _column(values: tf.Tensor, rows: tf.Tensor, what: str) -> tf.Tensor:
-    """[B] or [B, 1] -> [B]; Keras makes the rank unknown to a model that met both."""
-    if values.shape.rank not in (None, 1) and values.shape[1:] != [1]:
-        raise ValueError(
-            f"The joint loss takes {what} of the shape [B] or [B, 1], and they have "
-            f"{values.shape}: for one-hot labels, compile with "
-            "loss=keras.losses.CategoricalCrossentropy(from_logits=True).")
-    return tf.reshape(values, [rows])
