@@ -1,42 +1,12 @@
-"""The layers of `text_classifier.GPTTextClassifier` above its backbone."""
+"""A `TaskModel` with a hidden layer, for `text_classifier.GPTTextClassifier`."""
 
 import dataclasses
 
 import keras
-import tensorflow as tf
 
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.task_model import DropoutKeys, TaskHead, TaskModel
+from gpt_tf.model.task_model import TaskHead, TaskModel
 from gpt_tf.tasks.task import Task
-
-
-def lengths_of(inputs) -> tf.Tensor:
-    """{"padding_mask": [B, K, T]} -> int32 [B, K], tokens of each sequence."""
-    return tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.int32), axis=-1)
-
-
-class TaskOutputs(keras.layers.Layer):
-    """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's.
-
-    Args:
-      model: the model.
-      activation: of the logits; None for none.
-      seed: of the dropout when it is called with `training=True`.
-    """
-
-    def __init__(self, model: TaskModel, activation, seed: int, **kwargs):
-        super().__init__(dtype="float32", autocast=False, **kwargs)
-        self.model = model
-        self._activation = keras.activations.get(activation)
-        self._seeds = keras.random.SeedGenerator(seed)
-
-    def call(self, inputs, training=False):
-        """int32 [B, K, T] each -> float32 [B, C]."""
-        lengths, keys = lengths_of(inputs), None
-        if training:
-            seed, step = tf.unstack(tf.cast(self._seeds.next(), tf.int32))
-            keys = DropoutKeys.make(seed, step, tf.range(tf.shape(lengths)[0]), lengths.shape[1])
-        return self._activation(self.model(inputs["token_ids"], lengths, keys))
 
 
 class HiddenTaskModel(TaskModel):

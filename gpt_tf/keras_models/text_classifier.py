@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gpt_tf.keras_models import labels
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
-from gpt_tf.keras_models.classifier_head import HiddenTaskModel, TaskOutputs, lengths_of
+from gpt_tf.keras_models.classifier_head import HiddenTaskModel
 from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
 from gpt_tf.keras_models.preprocessing import (
     GPTTextClassifierPreprocessor,
@@ -101,7 +101,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             model = HiddenTaskModel(hidden_dim, task, dropout, backbone.seed, backbone.gpt)
         inputs = {key: keras.Input([count, None], dtype="int32", name=key)
                   for key in ("token_ids", "padding_mask")}
-        outputs = TaskOutputs(model, activation, backbone.seed, name="task")(inputs)
+        outputs = _TaskLogits(model, activation, backbone.seed, name="task")(inputs)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.task_model = model
 
@@ -211,7 +211,7 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         Raises:
           ValueError: labels or weights of another shape.
         """
-        token_ids, lengths = tf.cast(x["token_ids"], tf.int32), lengths_of(x)
+        token_ids, lengths = tf.cast(x["token_ids"], tf.int32), _lengths(x)
         count, time = token_ids.shape[1], tf.shape(token_ids)[2]
         rows = tf.shape(lengths)[0]
         example_weights = tf.cast(lengths[:, 0] > 0, tf.float32)
@@ -242,3 +242,34 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             "num_classes": None, "class_names": list(self.class_names), "form": self.form,
             "lm_coef": self.lm_coef, "activation": keras.activations.serialize(self.activation),
             "hidden_dim": self.hidden_dim, "dropout": self.dropout}
+
+
+def _lengths(inputs) -> tf.Tensor:
+    """{"padding_mask": [B, K, T]} -> int32 [B, K], tokens of each sequence."""
+    return tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.int32), axis=-1)
+
+
+class _TaskLogits(keras.layers.Layer):
+    """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's.
+
+    Files know the weights by the name of this class.
+
+    Args:
+      model: the model.
+      activation: of the logits; None for none.
+      seed: of the dropout when it is called with `training=True`.
+    """
+
+    def __init__(self, model: TaskModel, activation, seed: int, **kwargs):
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self.model = model
+        self._activation = keras.activations.get(activation)
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        """int32 [B, K, T] each -> float32 [B, C]."""
+        lengths, keys = _lengths(inputs), None
+        if training:
+            seed, step = tf.unstack(tf.cast(self._seeds.next(), tf.int32))
+            keys = DropoutKeys.make(seed, step, tf.range(tf.shape(lengths)[0]), lengths.shape[1])
+        return self._activation(self.model(inputs["token_ids"], lengths, keys))
