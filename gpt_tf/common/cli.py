@@ -169,8 +169,8 @@ def import_tensorflow() -> None:
     """Imports TensorFlow without its start-up notices; call before anything that needs it.
 
     It writes them straight to file descriptor 2, whatever the log level. Whoever asks for more than
-    errors with TF_CPP_MIN_LOG_LEVEL sees them. Products of float32 are made of float32 on GPUs, too,
-    and not of TF32 as TensorFlow would have it.
+    errors with TF_CPP_MIN_LOG_LEVEL sees them. Products of float32 are made of float32 on GPUs,
+    too, and not of TF32 as TensorFlow would have it.
     """
     is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     with notices_held() if is_quiet else contextlib.nullcontext():

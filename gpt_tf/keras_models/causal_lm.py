@@ -9,11 +9,12 @@ from gpt_tf.common.files import atomic_folder
 from gpt_tf.interop import conversion
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
-from gpt_tf.keras_models.paper_training import PaperTraining
+from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
 from gpt_tf.keras_models.preprocessing import GPTCausalLMPreprocessor
 from gpt_tf.keras_models.preset import explain
+from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.layers import Cache
-from gpt_tf.model.losses import weighted_lm_loss
+from gpt_tf.model.losses import flatten_rows, weighted_lm_loss
 
 
 @register
@@ -79,14 +80,30 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         super().compile(optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler,
                         **kwargs)
 
+    def get_compile_config(self):
+        """What `compile_from_config` takes."""
+        config = super().get_compile_config()
+        return config and config | {"sampler": keras_nlp.samplers.serialize(self.sampler)}
+
     def sums(self, x, y, sample_weight, step):
-        """The LM loss summed over the predicted tokens (equation 1), and their number."""
+        """The LM loss (equation 1) of the targets, times their weights; and the weights' sum.
+
+        Args:
+          x: as the model's inputs.
+          y: int [B, T], the token behind each.
+          sample_weight: float [B, T], of each target; or [B] or [B, 1], of each row's, and None
+            for 1, where targets count that the padding mask has: the next position's one, and in
+            the last column its own.
+          step: of the dropout's keys; None drops nothing.
+        """
         gpt = self.backbone.gpt
-        hidden = gpt(x["token_ids"], self._keys(step, tf.range(tf.shape(y)[0])))
-        hidden = tf.reshape(hidden, [-1, hidden.shape[-1]])
-        weights = tf.cast(tf.reshape(sample_weight, [-1]), tf.float32)
-        targets = tf.cast(tf.reshape(y, [-1]), tf.int32)
-        return (weighted_lm_loss(hidden, gpt.output_table(), targets, weights),
+        keys = None if step is None else make_dropout_keys(self.backbone.seed, step,
+                                                           batch_rows(tf.shape(y)[0]))
+        hidden = gpt(x["token_ids"], keys)
+        weights = _target_weights(x["padding_mask"], sample_weight)
+        return (weighted_lm_loss(flatten_rows(hidden), gpt.output_table(),
+                                 tf.cast(tf.reshape(y, [-1]), tf.int32),
+                                 tf.reshape(weights, [-1])),
                 tf.reduce_sum(weights))
 
     def generate(self, inputs, max_length=None, stop_token_ids=None, strip_prompt=False):
@@ -199,6 +216,17 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
             return None
         gpt = self.backbone.gpt
         return {"pre_block_layers": [gpt.embedding], "sequential_blocks": list(gpt.blocks)}
+
+
+def _target_weights(padding_mask, sample_weight):
+    """float32 [B, T]; see `GPTCausalLM.sums`."""
+    if sample_weight is not None:
+        sample_weight = tf.cast(sample_weight, tf.float32)
+        if sample_weight.shape.rank == 2 and sample_weight.shape[1] != 1:
+            return sample_weight
+    mask = tf.cast(padding_mask, tf.float32)
+    mask = tf.concat([mask[:, 1:], mask[:, -1:]], axis=1)
+    return mask if sample_weight is None else mask * tf.reshape(sample_weight, [-1, 1])
 
 
 def _before_stop(token_ids, prompt_mask, stop_token_ids):

@@ -1,12 +1,11 @@
 """What both tasks share as Keras's objects: arguments, the parts of presets, the head's node."""
 
 import inspect
-import os
 
 import keras
 
 from gpt_tf.keras_models.backbone import ARGUMENTS, GPTBackbone, is_run_folder
-from gpt_tf.keras_models.preset import is_saved
+from gpt_tf.keras_models.preset import saved_arguments
 
 # What each task takes beside its own arguments.
 _OF_EVERY_TASK = {"name", "trainable", "compile"}
@@ -70,7 +69,7 @@ def give_parts(task: type, preset: str, load_weights: bool, kwargs: dict) -> dic
         if part not in kwargs and (values or is_run or part == "backbone"):
             kwargs[part] = make(values)
     check_arguments(task, {name: value for name, value in kwargs.items() if name not in own})
-    if not is_run and os.path.isdir(preset) and is_saved(task, preset):
+    if not is_run and saved_arguments(task, preset):
         # KerasHub takes a saved mixed policy for no policy, if it is told none.
         kwargs["dtype"] = kwargs["backbone"].dtype_policy
     return kwargs

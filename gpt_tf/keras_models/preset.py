@@ -55,13 +55,17 @@ def explain(preset: str) -> Iterator[None]:
             f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
 
 
-def is_saved(task: type, preset: str) -> bool:
-    """Whether a local preset holds a `task`; one that Keras resolves may."""
+def saved_arguments(task: type, preset: str) -> dict[str, Any] | None:
+    """The arguments of a `task` that a local preset holds; None where it holds none.
+
+    Of a name that Keras resolves {}.
+    """
     path = os.path.join(preset, "task.json")
     if not os.path.isdir(preset):
-        return True
-    return os.path.exists(path) and read_json(path, "a part of the preset").get(
-        "registered_name") == keras.saving.get_registered_name(task)
+        return {}
+    value = read_json(path, "a part of the preset") if os.path.exists(path) else {}
+    is_of = value.get("registered_name") == keras.saving.get_registered_name(task)
+    return value["config"] if is_of else None
 
 
 def quantized_dtype(preset: str) -> dict[str, Any] | None:

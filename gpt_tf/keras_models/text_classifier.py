@@ -1,77 +1,118 @@
 """GPT-1 with the head of a task, as KerasNLP's users know a classifier.
 
-  classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2)
+  classifier = GPTTextClassifier.from_preset("runs/books", class_names=["bad", "good"])
   classifier.fit(texts, labels, epochs=3)
-  logits = classifier.predict(texts)
+  names = classifier.classify(texts)
 """
 
 import keras
 import keras_nlp
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import BEST
+from gpt_tf.keras_models import labels
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.classifier_head import HiddenTaskModel
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
-from gpt_tf.keras_models.paper_training import PaperTraining
+from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
 from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor
-from gpt_tf.keras_models.preset import explain, is_saved
+from gpt_tf.keras_models.preset import explain, saved_arguments
 from gpt_tf.model.objectives import joint_loss
-from gpt_tf.model.task_model import TaskModel
+from gpt_tf.model.task_model import DropoutKeys, TaskModel
 from gpt_tf.runs import run_folder, weights
+from gpt_tf.tasks import answers
 from gpt_tf.tasks.forms import CLASSIFICATION, num_sequences
-from gpt_tf.tasks.task import MOST_CLASSES, Task
+from gpt_tf.tasks.task import Task
+
+_MOST_UNITS = 65_536
 
 
 @register
 class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
     """GPT-1 with the linear layer of a task (section 3.2), fine-tuned by the joint loss.
 
+    The joint loss is the mean over the examples of their cross-entropy and of `lm_coef` times the
+    LM loss of their tokens (equation 5). With `sample_weight` or `class_weight` it is the weighted
+    mean: the sum of weight times loss, over the sum of the weights.
+
     Args:
       backbone: a `GPTBackbone`. Of one without the rows of the special tokens the classifier has a
         copy with new ones (`with_special_tokens`).
-      num_classes: C.
+      num_classes: C; None where `class_names` tell.
       preprocessor: a `GPTTextClassifierPreprocessor`; None takes its outputs.
+      class_names: C strings, in the order of the classes' numbers; None: "0", "1", ...
       form: see the preprocessor.
       lm_coef: lambda, the weight of the LM loss.
+      activation: of the outputs, as "softmax"; None gives logits. The joint loss is of the
+        logits whatever it is.
+      hidden_dim: units of a tanh layer before the linear one; None: none, as in the paper.
       dropout: on the linear layer's input.
 
     Raises:
-      ValueError: the number of classes cannot be, or the preprocessor is of another form.
+      ValueError: the classes or units cannot be, or the preprocessor is of another form.
+
+    Inputs: {"token_ids": int32 [B, K, T], "padding_mask": int32 [B, K, T]}, K sequences of an
+    example (2 of "similarity", else 1), each with its start, delimiter and extract token.
+    Output: float32 [B, C].
+
+    Example:
+
+    ```python
+    import numpy as np
+    from gpt_tf import GPTBackbone, GPTTextClassifier
+
+    backbone = GPTBackbone(vocabulary_size=50, num_layers=1, num_heads=2, hidden_dim=16,
+                           intermediate_dim=32, max_sequence_length=8, num_special_tokens=3)
+    classifier = GPTTextClassifier(backbone, class_names=["bad", "good"])
+    ids = np.array([[[50, 7, 8, 52]], [[50, 9, 7, 52]]])    # start, two tokens, extract
+    x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+    classifier.fit(x, np.array(["bad", "good"]), sample_weight=np.array([1.0, 2.0]))
+    names = classifier.classify(x)    # as ["bad", "good"]
+    ```
     """
 
     backbone_cls = GPTBackbone
     preprocessor_cls = GPTTextClassifierPreprocessor
 
-    def __init__(self, backbone, num_classes, preprocessor=None, form=CLASSIFICATION,
-                 lm_coef=0.5, dropout=0.1, **kwargs):
-        if not 1 < num_classes <= MOST_CLASSES:
-            raise ValueError(f"num_classes={num_classes} must be 2 to {MOST_CLASSES:,}.")
+    def __init__(self, backbone, num_classes=None, preprocessor=None, *, class_names=None,
+                 form=CLASSIFICATION, lm_coef=0.5, activation=None, hidden_dim=None, dropout=0.1,
+                 **kwargs):
+        self.class_names = labels.class_names(num_classes, class_names)
+        if hidden_dim is not None and not 0 < hidden_dim <= _MOST_UNITS:
+            raise ValueError(f"hidden_dim={hidden_dim} must be 1 to {_MOST_UNITS:,}, or None.")
         if preprocessor is not None and preprocessor.form != form:
             raise ValueError(f"The preprocessor has form={preprocessor.form!r} and the classifier "
                              f"form={form!r}: give both the same.")
         check_arguments(GPTTextClassifier, kwargs)
         self.backbone = backbone = backbone.with_special_tokens()
         self.preprocessor = preprocessor
-        self.num_classes = num_classes
+        self.num_classes = len(self.class_names)
         self.form = form
         self.lm_coef = lm_coef
+        self.activation = keras.activations.get(activation)
+        self.hidden_dim = hidden_dim
         self.dropout = dropout
-        count = num_sequences(form, num_classes)
-        task = Task("text", form, count, tuple(map(str, range(num_classes))), (), ("accuracy",))
-        model = TaskModel(backbone.config, task, dropout, backbone.seed, backbone.gpt.dtype_policy,
-                          gpt=backbone.gpt)
+        count = num_sequences(form, self.num_classes)
+        task = Task("text", form, count, tuple(self.class_names), (), ("accuracy",))
+        if hidden_dim is None:
+            model = TaskModel(backbone.config, task, dropout, backbone.seed,
+                              backbone.gpt.dtype_policy, gpt=backbone.gpt)
+        else:
+            model = HiddenTaskModel(hidden_dim, task, dropout, backbone.seed, backbone.gpt)
         inputs = {key: keras.Input([count, None], dtype="int32", name=key)
                   for key in ("token_ids", "padding_mask")}
-        super().__init__(inputs=inputs, outputs=_TaskLogits(model, name="task")(inputs), **kwargs)
+        outputs = _TaskLogits(model, activation, backbone.seed, name="task")(inputs)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.task_model = model
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
         """A classifier from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
 
-        With `num_classes` the linear layer is new, and the preset may be a language model's, too;
-        without it, it is that of a fine-tuned run or of a classifier's preset.
+        Of a language model the linear layer is new, and of a classifier with `num_classes`, too.
+        Else it is the saved one; `class_names` alone give its classes other names.
 
         Args:
           preset: folder, or a name as `keras_nlp` has them.
@@ -81,8 +122,8 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             (`sequence_length`).
 
         Raises:
-          UserError: a language model's preset or run folder without `num_classes`; a run folder
-            that has no whole checkpoint, or a damaged preset.
+          UserError: a language model's preset or run folder without `num_classes` or
+            `class_names`; a run folder that has no whole checkpoint, or a damaged preset.
           ValueError: an argument is nobody's, or contradicts the weights.
 
         Example:
@@ -93,60 +134,176 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2, sequence_length=64)
         ```
         """
-        is_run, is_new = is_run_folder(preset), bool({"num_classes", "class_names"} & kwargs.keys())
-        which = kwargs.get("weights", BEST)
-        if is_run and not is_new:
-            task, _ = run_folder.load_task(preset)
-            kwargs = {"form": task.form, "num_classes": task.num_classes} | kwargs
-        elif not is_run and not is_new and not is_saved(cls, preset):
-            raise UserError(f"{preset} is no classifier's: give num_classes for a new one.")
+        is_run, which = is_run_folder(preset), kwargs.get("weights", BEST)
+        saved = _arguments_of_run(preset) if is_run else saved_arguments(cls, preset)
+        if saved is None and not {"num_classes", "class_names"} & kwargs.keys():
+            raise UserError(f"{preset} is no classifier's: give num_classes or class_names for a "
+                            "new one.")
+        keeps_head = load_weights and saved is not None and "num_classes" not in kwargs
+        if keeps_head:
+            _check_head(preset, saved, kwargs)
+        if "num_classes" in kwargs:
+            kwargs.setdefault("class_names", None)
+        if is_run:
+            kwargs = (saved or {}) | kwargs
         kwargs = give_parts(cls, preset, load_weights, kwargs)
         if not is_run:
             with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         classifier = cls(**kwargs)
-        if load_weights and not is_new:
+        if keeps_head:
             head = weights.load_task_model(preset, weights=which)[0].head
             for ours, theirs in zip(classifier.task_model.head.weights, head.weights, strict=True):
                 ours.assign(theirs)
         return classifier
 
+    @classmethod
+    def from_config(cls, config):
+        """The model of `get_config`.
+
+        A `num_classes` that says another number than the names, as `from_preset` of a base class
+        puts over the saved ones, is of a new linear layer, whose classes have no names yet.
+        """
+        count, names = config.get("num_classes"), config.get("class_names")
+        if count is not None and names is not None and count != len(names):
+            config = config | {"class_names": None}
+        return super().from_config(config)
+
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
-        """See `keras_nlp.models.TextClassifier`; for the arguments, `PaperTraining.compile`."""
+        """Says how the model trains and what it measures.
+
+        Args:
+          optimizer: a name or a `keras.optimizers.Optimizer`; "auto" is `GPTAdam` with the paper's
+            values of fine-tuning, at a constant rate.
+          loss: "auto" is the joint loss. Any other that `keras.Model.compile` takes is one of the
+            outputs, and training is then Keras's own.
+          metrics: "auto" is the accuracy; else as of `keras.Model.compile`.
+          **kwargs: others of `keras.Model.compile`.
+        """
         if metrics == "auto":
-            metrics = [keras.metrics.SparseCategoricalAccuracy()]
+            one_hot = getattr(loss, "name", loss) == "categorical_crossentropy"
+            metrics = [keras.metrics.CategoricalAccuracy() if one_hot else
+                       keras.metrics.SparseCategoricalAccuracy()]
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
-    def sums(self, x, y, sample_weight, step):
-        """The joint loss (equation 5) summed over the examples, and their number.
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Trains on examples.
+
+        Args:
+          x: texts [N]; a tuple of two such for forms of two texts; without a preprocessor the
+            model's inputs; or a data set of batches of (x, y) or (x, y, sample_weight).
+          y: numbers or names of the classes, [N] or [N, 1]; other labels as the loss takes them.
+          *args, **kwargs: as of `keras.Model.fit`: batch_size, epochs, sample_weight [N],
+            class_weight (number of a class -> weight), validation_data, callbacks...
 
         Raises:
-          ValueError: weights of examples, which the paper's loss does not have.
+          ValueError: a label is no class's name, or labels or weights have a shape that the joint
+            loss does not take.
         """
+        return super().fit(x, labels.numbers(y, self.class_names), *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """The loss and metrics on examples, without dropout; the arguments are those of `fit`."""
+        return super().evaluate(x, labels.numbers(y, self.class_names), *args, **kwargs)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """As of every task; labels that are names become numbers."""
+        return super().preprocess_samples(x, labels.numbers(y, self.class_names), sample_weight)
+
+    def classify(self, x, batch_size=None) -> list[str]:
+        """The name of the likeliest class of each example.
+
+        Args:
+          x: texts and so on, as for `predict`.
+          batch_size: examples at once.
+        """
+        outputs = self.predict(x, batch_size=batch_size, verbose=0)
+        return [self.class_names[index] for index in np.argmax(outputs, axis=-1)]
+
+    def sums(self, x, y, sample_weight, step):
+        """The joint loss (equation 5) of the examples, as `objectives.joint_loss` defines it.
+
+        An example counts as often as its weight says, in both losses: their sums are of weight
+        times loss, and what they are divided by is the sum of the weights.
+
+        Args:
+          x: as the model's inputs.
+          y: numbers of the classes, [B] or [B, 1].
+          sample_weight: float [B] or [B, 1]; None: 1 each.
+          step: of the dropout's keys; None drops nothing.
+
+        Raises:
+          ValueError: labels or weights of another shape.
+        """
+        lengths = _lengths(x)
+        rows = tf.shape(lengths)[0]
         if sample_weight is not None:
-            raise ValueError("The joint loss has no weights of examples.")
-        lengths = tf.reduce_sum(tf.cast(x["padding_mask"], tf.int32), axis=-1)
+            sample_weight = labels.column(sample_weight, rows, "sample_weight")
         batch = {"token_ids": tf.cast(x["token_ids"], tf.int32), "lengths": lengths,
-                 "labels": tf.cast(y, tf.int32), "batch_rows": tf.range(tf.shape(lengths)[0]),
-                 "step": step}
+                 "labels": tf.cast(labels.column(y, rows, "labels"), tf.int32),
+                 "weights": sample_weight, "batch_rows": batch_rows(rows), "step": step}
         sums = joint_loss(self.task_model, self.lm_coef, self.backbone.seed)(batch)
         return sums.loss, sums.weight
 
     def get_config(self):
-        """Everything the constructor takes."""
+        """Everything the constructor takes; the names say the number of classes."""
         return super().get_config() | {
-            "num_classes": self.num_classes, "form": self.form, "lm_coef": self.lm_coef,
-            "dropout": self.dropout}
+            "num_classes": None, "class_names": list(self.class_names), "form": self.form,
+            "lm_coef": self.lm_coef, "activation": keras.activations.serialize(self.activation),
+            "hidden_dim": self.hidden_dim, "dropout": self.dropout}
+
+
+def _arguments_of_run(model_dir: str) -> dict | None:
+    """What a fine-tuned run tells the constructor; None of one that is not."""
+    if not run_folder.is_fine_tuned(model_dir):
+        return None
+    task, _ = run_folder.load_task(model_dir)
+    return {"form": task.form, "class_names": answers.class_names(task)}
+
+
+def _check_head(preset: str, saved: dict, kwargs: dict) -> None:
+    """Sees that the saved weights of the head are those of a classifier with `kwargs`.
+
+    Raises:
+      ValueError: they are not.
+    """
+    if not saved:
+        return  # a name that Keras resolves
+    names = labels.class_names(saved.get("num_classes"), saved.get("class_names"))
+    for name, of_weights, given in (
+            ("classes", len(names), len(kwargs.get("class_names", names))),
+            ("hidden_dim", saved.get("hidden_dim"), kwargs.get("hidden_dim"))):
+        if name in ("classes", *kwargs) and given != of_weights:
+            raise ValueError(f"{preset} has weights for {name}={of_weights} and not {given}: leave "
+                             "it out, or give num_classes for a new linear layer.")
+
+
+def _lengths(inputs) -> tf.Tensor:
+    """{"padding_mask": [B, K, T]} -> int32 [B, K], tokens of each sequence."""
+    return tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.int32), axis=-1)
 
 
 class _TaskLogits(HeadOfTask):
-    """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's."""
+    """A `TaskModel` as a layer of {"token_ids", "padding_mask"}; its trunk is the backbone's.
 
-    def __init__(self, model: TaskModel, **kwargs):
+    Files know the weights by the name of this class.
+
+    Args:
+      model: the model.
+      activation: of the logits; None for none.
+      seed: of the dropout when it is called with `training=True`.
+    """
+
+    def __init__(self, model: TaskModel, activation, seed: int, **kwargs):
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.model = model
+        self._activation = keras.activations.get(activation)
+        self._seeds = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """int32 [B, K, T] each -> float32 [B, C]."""
-        lengths = tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.int32), axis=-1)
-        return self.model(inputs["token_ids"], lengths)
+        lengths, keys = _lengths(inputs), None
+        if training:
+            seed, step = tf.unstack(tf.cast(self._seeds.next(), tf.int32))
+            keys = DropoutKeys.make(seed, step, tf.range(tf.shape(lengths)[0]), lengths.shape[1])
+        return self._activation(self.model(inputs["token_ids"], lengths, keys))

@@ -71,7 +71,9 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
 
     Returns:
       A function of a batch of `batches.task_batches`, for `train_step.TrainStep`; `parts` of its
-      sums are named by `loss_names`. With None as the batch's step it drops nothing.
+      sums are named by `loss_names`. With None as the batch's step it drops nothing. If the batch
+      has "weights", float [B], an example counts as often as its weight says, in both losses and
+      in the number that they are divided by.
     """
     def loss(batch: dict[str, tf.Tensor]) -> LossSums:
         token_ids, lengths = batch["token_ids"], batch["lengths"]
@@ -80,19 +82,23 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
         if batch["step"] is not None:
             keys = DropoutKeys.make(seed, batch["step"], batch["batch_rows"], count)
         hidden, logits = model.hidden_and_logits(token_ids, lengths, keys)
-        real = tf.cast(lengths[:, 0] > 0, tf.float32)
+        examples, given = tf.cast(lengths[:, 0] > 0, tf.float32), batch.get("weights")
+        if given is not None:
+            examples *= tf.cast(given, tf.float32)
         losses = example_losses(model.task, logits, batch["labels"])
-        total = tf.reduce_sum(real * tf.cast(losses, tf.float32))
+        total = tf.reduce_sum(examples * tf.cast(losses, tf.float32))
         parts = {"task_loss": total}
         if lm_coef:
             targets, mask = shift_targets(tf.reshape(token_ids, [-1, time]),
                                           tf.reshape(lengths, [-1]))
             predicted = tf.reduce_sum(mask, axis=1, keepdims=True)
             weights = mask / tf.maximum(count * predicted, 1.0)
+            if given is not None:
+                weights *= tf.repeat(examples, count)[:, None]
             parts["lm_loss"] = packed_lm_loss(hidden, model.gpt.output_table(), targets, weights)
             total += lm_coef * parts["lm_loss"]
-        return LossSums(total, tf.reduce_sum(real), tf.cast(tf.reduce_sum(lengths), tf.float32),
-                        parts)
+        return LossSums(total, tf.reduce_sum(examples),
+                        tf.cast(tf.reduce_sum(lengths), tf.float32), parts)
 
     return loss
 
