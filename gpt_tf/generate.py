@@ -6,7 +6,8 @@
       > texts.jsonl
   head -3 prompts.txt | python -m gpt_tf.generate --model_dir=runs/books --stop='.'
 
-One prompt's one text is printed as it grows. Several prompts, one a line of a file or of standard
+One prompt's one text is printed as it grows. An empty prompt (--prompt='', or a line without text)
+starts a text from nothing: as after a line break, which is not part of it. Several prompts, one a line of a file or of standard
 input, are continued in batches, each as it would be alone; they, several samples and
 --log_probabilities are printed as JSONL, an object for each text, in their order: prompt (the
 line's number, from 1), sample, text, finish ("length", "stop" at a stop string, "limit" where the

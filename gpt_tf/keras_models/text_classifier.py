@@ -11,11 +11,9 @@ import tensorflow as tf
 
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.paper_training import PaperTraining
-from gpt_tf.keras_models.preprocessing import (
-    GPTTextClassifierPreprocessor,
-    GPTTokenizer,
-)
+from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor, cut_padding
 from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.tokenizer import GPTTokenizer
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
@@ -91,6 +89,14 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
             for ours, theirs in zip(classifier.task_model.head.weights, head.weights, strict=True):
                 ours.assign(theirs)
         return classifier
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """The preprocessor's outputs, as wide as the longest text of the batch needs."""
+        found = super().preprocess_samples(x, y, sample_weight)
+        if self.preprocessor is None:
+            return found
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(found)
+        return keras.utils.pack_x_y_sample_weight(cut_padding(x), y, sample_weight)
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
         """See `keras_nlp.models.TextClassifier`; for the arguments, `PaperTraining.compile`."""
