@@ -25,6 +25,7 @@ from gpt_tf.common.names import find_files
 from gpt_tf.config import LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -32,7 +33,7 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
                                         "pipelines.build_task.")
 
@@ -133,8 +134,14 @@ def _print_language_model(scores: dict[str, float]) -> None:
               f"  {name:20} {value:,.0f}")
 
 
-def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
+def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str,
+                  other_runs: dict[str, str]) -> None:
     """Prints and saves the metrics of a fine-tuned model, and writes its predictions.
+
+    Args:
+      config: what is measured, and how.
+      model_dir, data_dir: the run and the data.
+      other_runs: what the user calls those of `config.beside` -> their folders.
 
     Raises:
       UserError: run, data and options do not fit together.
@@ -167,7 +174,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
           f"{data_dir}:")
     if split.labelled:
         scores = {"fine-tuned": measure(found)}
-        scores |= {run: measure(predict(run)[0]) for run in config.other_runs}
+        scores |= {name: measure(predict(run)[0]) for name, run in other_runs.items()}
         if config.bag_of_words:
             scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
@@ -218,6 +225,7 @@ def main() -> None:
         if cli.is_given("split"):
             raise UserError("--split is of a data folder and not for --text: leave it out.")
         paths = find_files("text", config.text)
+        model_dir = resolve.run_folder(model_dir)
         run_folder.load_config(model_dir, config.weights)
         cli.import_tensorflow()  # here and below, so that nobody waits to be told of a mistake
         evaluate_text(config, model_dir, paths)
@@ -229,11 +237,16 @@ def main() -> None:
     is_task = manifest.kind == TASK
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
-    for run in (model_dir, *config.other_runs):
+    model_dir = resolve.run_folder(model_dir)
+    others = {name: resolve.run_folder(name) for name in config.other_runs}
+    for run in (model_dir, *others.values()):
         run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)
     cli.import_tensorflow()
-    (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
+    if is_task:
+        evaluate_task(config, model_dir, data_dir, others)
+    else:
+        evaluate_language_model(config, model_dir, data_dir)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.config import LoadingConfig, option
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -20,7 +21,7 @@ from gpt_tf.tokenizer import Tokenizer
 class ExportConfig(LoadingConfig):
     """Which run, and where its SavedModel goes."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     output_dir: str = option(None, "Folder of the versions.", required=True)
     version: int = option(0, "Number of the version; 0: the next free one.", at_least=0)
     overwrite: bool = option(False, "Replace the version that stands there.")
@@ -29,18 +30,19 @@ class ExportConfig(LoadingConfig):
 def main() -> None:
     """Exports, and says what to do with it."""
     config = cli.from_flags(ExportConfig)
-    run_folder.load_config(config.model_dir, config.weights)
-    Tokenizer.load(config.model_dir)
+    model_dir = resolve.run_folder(config.model_dir)
+    run_folder.load_config(model_dir, config.weights)
+    Tokenizer.load(model_dir)
     cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
     from gpt_tf.serving import saved_model
 
     version = config.version or saved_model.next_version(config.output_dir)
     saved_model.check_free(os.path.join(config.output_dir, str(version)), config.overwrite)
-    served = saved_model.build(config.model_dir, config.weights)
+    served = saved_model.build(model_dir, config.weights)
     target = saved_model.save(served, config.output_dir, version, config.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)
-    origin = run_folder.name_weights(config.model_dir, served.step, config.weights)
+    origin = run_folder.name_weights(model_dir, served.step, config.weights)
     print(f"{target}: {origin}, {size / 2**20:,.1f} MiB.")
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
     if not any(name.endswith("_text") for name in served.signatures):
