@@ -157,6 +157,19 @@ def test_a_row_of_the_classifier_is_the_papers_sequence(layer, tokenizer):
     assert x["padding_mask"].numpy().tolist() == [[[1, 1, 1, 1, 0, 0]], [[1] * 6]]
 
 
+def test_a_pair_of_texts_is_told_from_a_text_and_its_label(layer):
+    pairs = GPTTextClassifierPreprocessor(layer, sequence_length=9, form="entailment")
+    firsts, seconds = TEXTS, TEXTS[::-1]
+    expected = pairs((firsts, seconds), [0, 1, 1])[0]
+    assert_all_equal(pairs((firsts, seconds)), expected)
+    assert_all_equal(pairs(((firsts, seconds), [0, 1, 1])), pairs((firsts, seconds), [0, 1, 1]))
+    assert_all_equal(pairs((firsts, seconds), y=[0, 1, 1]), pairs((firsts, seconds), [0, 1, 1]))
+    one = GPTTextClassifierPreprocessor(layer, sequence_length=9)
+    assert_all_equal(one((firsts, [0, 1, 1])), one(firsts, [0, 1, 1]))
+    with pytest.raises(ValueError, match="takes 2 texts"):
+        pairs(firsts)
+
+
 def test_what_no_row_needs_is_cut_before_the_model(layer):
     preprocessor = GPTTextClassifierPreprocessor(layer, sequence_length=100)
     data = tf.data.Dataset.from_tensor_slices(["a " * 30, "b"]).batch(2).map(preprocessor)

@@ -47,7 +47,16 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`."""
+        """The language model of a preset.
+
+        Args:
+          preset: folder that `save_to_preset` wrote, or a run folder of `gpt_tf`.
+          load_weights: False leaves the initial weights.
+          **kwargs: `dtype`, or arguments of the constructor that stand for the preset's.
+
+        Raises:
+          UserError: the preset is damaged, or is none of ours.
+        """
         if not is_run_folder(preset):
             with explain(preset):
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
@@ -59,10 +68,15 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics=None, sampler="top_k",
                 **kwargs):
-        """See `keras_nlp.models.CausalLM`; for the arguments, `PaperTraining.compile`.
+        """Says how `fit` trains and `generate` draws.
 
         Args:
-          sampler: a name or an instance of `keras_nlp.samplers`.
+          optimizer, loss: see `PaperTraining.compile`.
+          weighted_metrics: of the logits, each token weighed as in the loss; with some, `fit` and
+            `evaluate` hold all logits of a batch, float32 [B, T, V].
+          sampler: "greedy", "top_k", "top_p", "random", "beam", "contrastive", or an instance of a
+            class of `keras_nlp.samplers`, which takes a temperature, a seed and so on.
+          **kwargs: those of `keras.Model.compile`, such as `jit_compile`.
         """
         super().compile(optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler,
                         **kwargs)

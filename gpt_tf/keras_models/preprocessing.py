@@ -176,6 +176,12 @@ class GPTTextClassifierPreprocessor(_FromPreset, keras_nlp.models.TextClassifier
         """Nothing is packed by Keras."""
         self.built = True
 
+    def __call__(self, x, *args, **kwargs):
+        """See the class."""
+        if isinstance(x, tuple) and not isinstance(x[0], tuple) and len(FIELDS[self.form]) > 1:
+            args = args or (kwargs.pop("y", None),)  # or KerasHub takes the second text for them
+        return super().__call__(x, *args, **kwargs)
+
     @preprocessing_function
     def call(self, x, y=None, sample_weight=None):
         """See the class."""
