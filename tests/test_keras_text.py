@@ -13,6 +13,7 @@ import tensorflow as tf
 from gpt_tf import (
     GPTCausalLM,
     GPTCausalLMPreprocessor,
+    GPTTextClassifier,
     GPTTextClassifierPreprocessor,
     GPTTokenizer,
 )
@@ -170,8 +171,11 @@ def test_a_pair_of_texts_is_told_from_a_text_and_its_label(layer):
         pairs(firsts)
 
 
-def test_what_no_row_needs_is_cut_before_the_model(layer):
+def test_what_no_row_needs_is_cut_before_the_model(layer, model):
     preprocessor = GPTTextClassifierPreprocessor(layer, sequence_length=100)
+    classifier = GPTTextClassifier(model.backbone.with_special_tokens(), 2, preprocessor)
+    x, y = classifier.preprocess_samples(["a " * 30, "b"], [0, 1])
+    assert x["token_ids"].shape == (2, 1, 32) and list(y) == [0, 1]
     data = tf.data.Dataset.from_tensor_slices(["a " * 30, "b"]).batch(2).map(preprocessor)
     expected = preprocessor(["a " * 30, "b"])
     for x in (cut_padding(expected), next(iter(data.map(cut_padding)))):
