@@ -102,6 +102,18 @@ def test_a_classifier_has_its_head_task_and_length(folder, name, classifier):
     assert (task.form, task.labels, task.metrics) == ("classification", ("0", "1"), ("accuracy",))
 
 
+@pytest.mark.parametrize("name, policy", [
+    ("preset", "mixed_bfloat16"), ("model.keras", "mixed_bfloat16"), ("model.keras", "bfloat16")])
+def test_a_model_of_another_policy_has_its_weights_in_float32(folder, tmp_path, name, policy):
+    backbone = GPTBackbone.from_preset(str(folder / "run"), dtype=policy)
+    model = GPTCausalLM(backbone, GPTCausalLMPreprocessor.from_preset(str(folder / "run")))
+    (model.save_to_preset if name == "preset" else model.save)(tmp_path / name)
+    found, _ = weights.load_model(resolve.run_folder(str(tmp_path / name)))
+    for ours, theirs in zip(found.weights, backbone.gpt.weights, strict=True):
+        assert ours.dtype == "float32"
+        np.testing.assert_array_equal(ours, np.asarray(theirs, np.float32))
+
+
 def test_a_run_folder_is_made_once_for_each_content(folder, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(resolve, "_convert", lambda source, path: (made.append(source),

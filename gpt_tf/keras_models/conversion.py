@@ -65,15 +65,30 @@ def _load(source: str) -> tuple[keras.Model, Tokenizer | None]:
     """A model of one of our classes, and its tokenizer."""
     if os.path.isfile(source):
         model = keras.saving.load_model(source, compile=False)
-    elif os.path.exists(path := os.path.join(source, "task.json")):
-        name = read_json(path, "a part of the preset")["registered_name"]
-        model = keras.saving.get_registered_object(name).from_preset(source)
+    elif (name := _read(source, "task.json").get("registered_name")):
+        model = keras.saving.get_registered_object(name).from_preset(source, **_dtype(source))
     else:
-        model = GPTBackbone.from_preset(source)
+        model = GPTBackbone.from_preset(source, **_dtype(source))
         if os.path.exists(os.path.join(source, "tokenizer.json")):
             return model, GPTTokenizer.from_preset(source).tokenizer
     preprocessor = getattr(model, "preprocessor", None)
     return model, preprocessor and preprocessor.tokenizer.tokenizer
+
+
+def _read(preset: str, name: str) -> dict:
+    """A part of a preset that `explain` has looked through; {} where there is none."""
+    path = os.path.join(preset, name)
+    return read_json(path, "a part of the preset") if os.path.exists(path) else {}
+
+
+def _dtype(preset: str) -> dict[str, str]:
+    """The argument of `from_preset` with which whole weights are read in float32.
+
+    Without one KerasHub fails on a mixed policy.
+    """
+    policy = _read(preset, "config.json")["config"].get("dtype")
+    is_whole = isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy"
+    return {"dtype": "float32"} if is_whole else {}
 
 
 def _task_model(classifier: GPTTextClassifier, source: str) -> TaskModel:

@@ -86,7 +86,7 @@ class GPT(keras.layers.Layer):
           num_layers: blocks to take; -1: all.
         """
         ours, theirs = self.embedding.token.embeddings, source.embedding.token.embeddings
-        rows = tf.convert_to_tensor(theirs)[:ours.shape[0]]
+        rows = tf.cast(theirs, ours.dtype)[:ours.shape[0]]
         ours.assign(tf.concat([rows, tf.convert_to_tensor(ours)[rows.shape[0]:]], axis=0))
         self.embedding.position.embeddings.assign(source.embedding.position.embeddings)
         count = len(self.blocks) if num_layers < 0 else num_layers
