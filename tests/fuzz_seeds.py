@@ -148,15 +148,27 @@ def huggingface_model(folder: pathlib.Path) -> None:
     released_model(folder, "huggingface")
 
 
+def _keras_classifier():
+    from gpt_tf import (
+        GPTBackbone,
+        GPTTextClassifier,
+        GPTTextClassifierPreprocessor,
+        GPTTokenizer,
+    )
+    layer = GPTTokenizer({token: index for index, token in enumerate(tokenizer().tokens)},
+                         list(map(" ".join, tokenizer().merges)))
+    backbone = GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
+    return GPTTextClassifier(backbone, 2, GPTTextClassifierPreprocessor(layer, LENGTH))
+
+
 def preset(folder: pathlib.Path) -> None:
     """A classifier as Keras saves it."""
-    from gpt_tf.keras_models import backbone as keras_backbone
-    from gpt_tf.keras_models import preprocessing
-    from gpt_tf.keras_models.text_classifier import GPTTextClassifier
-    backbone = keras_backbone.GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
-    texts = preprocessing.GPTTextClassifierPreprocessor(
-        preprocessing.GPTTokenizer(tokenizer()), LENGTH)
-    GPTTextClassifier(backbone, 2, texts).save_to_preset(str(folder))
+    _keras_classifier().save_to_preset(str(folder))
+
+
+def keras_file(folder: pathlib.Path) -> None:
+    """The same in one file."""
+    _keras_classifier().save(str(folder / "model.keras"))
 
 
 def own_task(folder: pathlib.Path, kind: str = "jsonl") -> None:

@@ -6,6 +6,7 @@ import keras
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, read_json
+from gpt_tf.common.names import check_folder
 from gpt_tf.keras_models.backbone import GPTBackbone
 from gpt_tf.keras_models.preset import explain
 from gpt_tf.keras_models.text_classifier import GPTTextClassifier
@@ -36,6 +37,7 @@ def import_run(source: str, target: str, flags_text: str) -> list[str]:
       UserError: it is damaged, not of gpt_tf, has no tokenizer, or is a model that a run folder
         cannot hold.
     """
+    check_folder(source)
     with explain(source):
         model, tokenizer = _load(source)
     if tokenizer is None:

@@ -207,11 +207,15 @@ def _make(vocabulary, merges, language: str) -> Tokenizer:
             vocabulary = read_vocabulary(vocabulary)
         if isinstance(merges, (str, os.PathLike)):
             merges = read_merges(merges)
-        elif isinstance(merges, Iterable):
+        elif isinstance(merges, Iterable) and all(isinstance(merge, str) for merge in merges):
             merges = [tuple(merge.split(" ")) for merge in merges]
-        if not isinstance(vocabulary, Mapping) or not isinstance(merges, list):
-            raise ValueError("vocabulary is a dict of tokens and their ids and merges a list, or "
-                             "both are paths of files.")
+        else:
+            raise ValueError("merges is a list of strings, two tokens with a space between, or the "
+                             "path of a file of them.")
+        if not (isinstance(vocabulary, Mapping)
+                and all(isinstance(index, int) for index in vocabulary.values())):
+            raise ValueError("vocabulary is a dict of tokens and their ids, or the path of a JSON "
+                             "file of one.")
         return Tokenizer(vocabulary, merges, language)
     except UserError as error:
         raise ValueError(str(error)) from error
