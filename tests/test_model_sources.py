@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -25,6 +27,7 @@ from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, runs
 from tests.commands import run_command
+from tests.conftest import REPOSITORY
 from tests.test_commands import run
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -72,6 +75,14 @@ def test_what_no_keras_model_wrote_comes_back_as_it_is(folder, name, cached):
     (folder / "hugging").mkdir(exist_ok=True)
     (folder / "hugging" / "config.json").write_text('{"model_type": "openai-gpt"}')
     assert not resolve.is_keras(str(folder / "hugging"))
+
+
+def test_a_run_folder_needs_no_tensorflow(folder):
+    code = ("import sys; from gpt_tf.sources import resolve; print(resolve.run_folder(sys.argv[1])"
+            "); assert not {'tensorflow', 'keras'} & set(sys.modules)")
+    found = subprocess.run([sys.executable, "-c", code, folder / "run"], check=True,
+                           cwd=REPOSITORY, capture_output=True, text=True)
+    assert found.stdout == f"{folder}/run\n"
 
 
 @pytest.mark.parametrize("name", ["lm", "lm.keras", "backbone"])
