@@ -16,6 +16,7 @@ predictions file has the layout that GLUE's site takes:
 """
 
 import dataclasses
+import functools
 import os
 
 from gpt_tf.common import cli
@@ -64,10 +65,11 @@ class EvaluationConfig(LoadingConfig):
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 
-    @property
-    def other_runs(self) -> list[str]:
-        """The folders of `beside`."""
-        return [run.strip() for run in self.beside.split(",") if run.strip()]
+    @functools.cached_property
+    def other_runs(self) -> dict[str, str]:
+        """What `beside` names -> the run folder."""
+        names = [name.strip() for name in self.beside.split(",") if name.strip()]
+        return {name: resolve.run_folder(name) for name in names}
 
 
 # Options that only one kind of data has.
@@ -134,14 +136,8 @@ def _print_language_model(scores: dict[str, float]) -> None:
               f"  {name:20} {value:,.0f}")
 
 
-def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str,
-                  other_runs: dict[str, str]) -> None:
+def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> None:
     """Prints and saves the metrics of a fine-tuned model, and writes its predictions.
-
-    Args:
-      config: what is measured, and how.
-      model_dir, data_dir: the run and the data.
-      other_runs: what the user calls those of `config.beside` -> their folders.
 
     Raises:
       UserError: run, data and options do not fit together.
@@ -174,7 +170,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str,
           f"{data_dir}:")
     if split.labelled:
         scores = {"fine-tuned": measure(found)}
-        scores |= {name: measure(predict(run)[0]) for name, run in other_runs.items()}
+        scores |= {name: measure(predict(run)[0]) for name, run in config.other_runs.items()}
         if config.bag_of_words:
             scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
@@ -238,15 +234,11 @@ def main() -> None:
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
     model_dir = resolve.run_folder(model_dir)
-    others = {name: resolve.run_folder(name) for name in config.other_runs}
-    for run in (model_dir, *others.values()):
+    for run in (model_dir, *config.other_runs.values()):
         run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)
     cli.import_tensorflow()
-    if is_task:
-        evaluate_task(config, model_dir, data_dir, others)
-    else:
-        evaluate_language_model(config, model_dir, data_dir)
+    (evaluate_task if is_task else evaluate_language_model)(config, model_dir, data_dir)
 
 
 if __name__ == "__main__":
