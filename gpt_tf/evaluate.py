@@ -16,6 +16,7 @@ predictions file has the layout that GLUE's site takes:
 """
 
 import dataclasses
+import functools
 import os
 
 from gpt_tf.common import cli
@@ -25,6 +26,7 @@ from gpt_tf.common.names import find_files
 from gpt_tf.config import LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -32,7 +34,7 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
                                         "pipelines.build_task.")
 
@@ -63,10 +65,11 @@ class EvaluationConfig(LoadingConfig):
         if self.probabilities and not self.predictions:
             raise ValueError("--probabilities adds columns to a file: name it with --predictions.")
 
-    @property
-    def other_runs(self) -> list[str]:
-        """The folders of `beside`."""
-        return [run.strip() for run in self.beside.split(",") if run.strip()]
+    @functools.cached_property
+    def other_runs(self) -> dict[str, str]:
+        """What `beside` names -> the run folder."""
+        names = [name.strip() for name in self.beside.split(",") if name.strip()]
+        return {name: resolve.run_folder(name) for name in names}
 
 
 # Options that only one kind of data has.
@@ -167,7 +170,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
           f"{data_dir}:")
     if split.labelled:
         scores = {"fine-tuned": measure(found)}
-        scores |= {run: measure(predict(run)[0]) for run in config.other_runs}
+        scores |= {name: measure(predict(run)[0]) for name, run in config.other_runs.items()}
         if config.bag_of_words:
             scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
@@ -226,6 +229,7 @@ def main() -> None:
         if cli.is_given("split"):
             raise UserError("--split is of a data folder and not for --text: leave it out.")
         paths = find_files("text", config.text)
+        model_dir = resolve.run_folder(model_dir)
         run_folder.load_config(model_dir, config.weights)
         _start_tensorflow()
         evaluate_text(config, model_dir, paths)
@@ -237,7 +241,8 @@ def main() -> None:
     is_task = manifest.kind == TASK
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
-    for run in (model_dir, *config.other_runs):
+    model_dir = resolve.run_folder(model_dir)
+    for run in (model_dir, *config.other_runs.values()):
         run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)
     _start_tensorflow()

@@ -15,6 +15,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.config import LoadingConfig, option
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -22,7 +23,7 @@ from gpt_tf.tokenizer import Tokenizer
 class ExportConfig(LoadingConfig):
     """Which run, and what is made of it where."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     output_dir: str = option(None, "Folder of the versions, or of the preset.", required=True)
     format: str = option("saved_model", "What is made: a SavedModel, or a preset of KerasHub.",
                          choices=("saved_model", "preset"))
@@ -34,21 +35,22 @@ class ExportConfig(LoadingConfig):
 def main() -> None:
     """Exports, and says what to do with it."""
     config = cli.from_flags(ExportConfig)
-    run_folder.load_config(config.model_dir, config.weights)
-    Tokenizer.load(config.model_dir)
+    model_dir = resolve.run_folder(config.model_dir)
+    run_folder.load_config(model_dir, config.weights)
+    Tokenizer.load(model_dir)
     cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
     if config.format == "preset":
-        _export_preset(config)
+        _export_preset(config, model_dir)
         return
     from gpt_tf.serving import saved_model
 
     version = config.version or saved_model.next_version(config.output_dir)
     saved_model.check_free(os.path.join(config.output_dir, str(version)), config.overwrite)
-    served = saved_model.build(config.model_dir, config.weights)
+    served = saved_model.build(model_dir, config.weights)
     target = saved_model.save(served, config.output_dir, version, config.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)
-    origin = run_folder.name_weights(config.model_dir, served.step, config.weights)
+    origin = run_folder.name_weights(model_dir, served.step, config.weights)
     print(f"{target}: {origin}, {size / 2**20:,.1f} MiB.")
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
     if not any(name.endswith("_text") for name in served.signatures):
@@ -56,10 +58,10 @@ def main() -> None:
     print(f"What they take and give: saved_model_cli show --dir {target} --all")
 
 
-def _export_preset(config: ExportConfig) -> None:
+def _export_preset(config: ExportConfig, model_dir: str) -> None:
     from gpt_tf.keras_models import export
     export.check_free(config.output_dir, config.overwrite)
-    model = export.write(config.model_dir, config.output_dir, config.weights)
+    model = export.write(model_dir, config.output_dir, config.weights)
     base = type(model).__name__.removeprefix("GPT")
     print(f"{config.output_dir}: a preset of {config.model_dir}, "
           f"{model.count_params():,} parameters.")

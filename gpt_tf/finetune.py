@@ -21,6 +21,7 @@ from gpt_tf.config import (
 )
 from gpt_tf.data.manifest import TASK, Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import SPECIAL_TOKENS
 from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 
@@ -31,7 +32,8 @@ class FineTuningRuns(Options):
 
     data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
-    init_from: str = option(None, "Run folder to start from; none: from scratch.", required=True)
+    init_from: str = option(None, "Run folder, Keras preset or .keras file to start from; "
+                                  "none: from scratch.", required=True)
     num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
                               "own in --model_dir.", at_least=1)
     overwrite: bool = option(False, "Replace other runs where these are to stand; the same runs go "
@@ -62,17 +64,17 @@ def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
                      init_from, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
-def _run_config(data: TrainingData, model: ModelConfig, model_dir: str,
+def _run_config(data: TrainingData, init_from: str, model: ModelConfig, model_dir: str,
                 seed: int) -> FineTuningRunConfig:
     """The run of one seed."""
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
-    runs = cli.from_flags(FineTuningRuns)
+    overwrite = cli.from_flags(FineTuningRuns).overwrite
     return FineTuningRunConfig(
-        data, model_dir, runs.init_from, model, cli.from_flags(OptimizerConfig),
+        data, model_dir, init_from, model, cli.from_flags(OptimizerConfig),
         cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
-        cli.from_flags(FineTuningConfig), overwrite=runs.overwrite)
+        cli.from_flags(FineTuningConfig), overwrite=overwrite)
 
 
 def main() -> None:
@@ -80,10 +82,11 @@ def main() -> None:
     runs, training = cli.from_flags(FineTuningRuns), cli.from_flags(TrainingConfig)
     model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
     data = TrainingData.load(runs.data_dir, TASK)
-    model = model_config(runs.init_from, data.manifest)
+    init_from = resolve.run_folder(runs.init_from)
+    model = model_config(init_from, data.manifest)
     folders = [model_dir] if count == 1 else [
         os.path.join(model_dir, f"run-{seed}") for seed in range(first, first + count)]
-    configs = {seed: _run_config(data, model, folder, seed)
+    configs = {seed: _run_config(data, init_from, model, folder, seed)
                for seed, folder in enumerate(folders, first)}
     for config in configs.values():
         config.check()

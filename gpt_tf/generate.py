@@ -12,6 +12,9 @@ input, are continued in batches, each as it would be alone; they, several sample
 line's number, from 1), sample, text, finish ("length", "stop" at a stop string, "limit" where the
 model's positions are full), log_probability (the sum of the new tokens', in nats), and on demand
 token_ids and log_probabilities of the new tokens.
+
+An empty prompt (--prompt='', or a line without text) starts a text from nothing: as after a line
+break, which is no part of it.
 """
 
 from collections.abc import Iterator
@@ -29,6 +32,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
 from gpt_tf.config import GenerationConfig, LoadingConfig, SamplingConfig, option
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -36,7 +40,7 @@ from gpt_tf.tokenizer import Tokenizer
 class WritingConfig(LoadingConfig):
     """Which run writes, and what is read and written."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     prompt: str | None = option(None, "Text to continue.")
     prompts_file: str = option(STANDARD, "File of prompts, one a line; - is standard input.")
     num_samples: int = option(1, "Continuations of each prompt.", at_least=1)
@@ -107,6 +111,7 @@ def main() -> None:
     sampling = cli.from_flags(SamplingConfig)
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
+    config = dataclasses.replace(config, model_dir=resolve.run_folder(config.model_dir))
     run_folder.load_config(config.model_dir, config.weights)
     load = functools.partial(_load_writer, config, generation, sampling,
                              Tokenizer.load(config.model_dir))

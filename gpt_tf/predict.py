@@ -32,6 +32,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
 from gpt_tf.config import Options, option
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
 from gpt_tf.tasks.lines import FORMATS, JSONL, LINES, TSV, read_texts
@@ -48,7 +49,8 @@ _STOP, _SKIP, _EMPTY = "stop", "skip", "empty"  # what to do about a blank line
 class PredictionConfig(Options):
     """Which run answers, what is read and written, and how."""
 
-    model_dir: str = option(None, "Run folder of gpt_tf.finetune.", required=True)
+    model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset or .keras file of a "
+                                 "Keras classifier.", required=True)
     input: str = option(STANDARD, "File of texts; - is standard input.")
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *FORMATS))
@@ -166,7 +168,8 @@ def predict(config: PredictionConfig) -> None:
 
 def main() -> None:
     """Predicts."""
-    predict(cli.from_flags(PredictionConfig))
+    config = cli.from_flags(PredictionConfig)
+    predict(dataclasses.replace(config, model_dir=resolve.run_folder(config.model_dir)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.training.run_config import RunConfig, TrainingData
 
 
@@ -26,7 +27,8 @@ class PreTrainingFolders(Options):
 
     data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
-    init_from: str = option("none", "Run folder whose weights to start from; none: from scratch.")
+    init_from: str = option("none", "Run folder, Keras preset or .keras file whose weights to "
+                                    "start from; none: from scratch.")
     overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
                                    "goes on.")
 
@@ -56,9 +58,10 @@ def main() -> None:
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     folders = cli.from_flags(PreTrainingFolders)
     data, model_dir = TrainingData.load(folders.data_dir, LANGUAGE_MODEL), folders.model_dir
-    model = _model(data, folders.init_from)
+    init_from = resolve.run_folder(folders.init_from)
+    model = _model(data, init_from)
     # The model's own values, so that the flagfile says what the run is.
-    config = RunConfig(data, model_dir, folders.init_from, model, optimizer, training,
+    config = RunConfig(data, model_dir, init_from, model, optimizer, training,
                        cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
                        overwrite=folders.overwrite)
     config.check()

@@ -26,6 +26,7 @@ from gpt_tf.config import LoadingConfig, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.evaluation import report_page
 from gpt_tf.runs import metrics_log, run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
@@ -35,7 +36,8 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 class ReportConfig(LoadingConfig):
     """What is drawn, and where to."""
 
-    model_dir: str = option("", "Run folder, or several, separated by commas.")
+    model_dir: str = option("", "Run folder, Keras preset or .keras file, or several, "
+                                "separated by commas.")
     data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.")
     output_dir: str = option(None, "Folder to make.", required=True)
     split: str = option("validation", "Split of the data that runs are measured on.")
@@ -161,6 +163,8 @@ def main() -> None:
     if config.prompt and not config.runs:
         raise UserError("--prompt is drawn for a run: name one with --model_dir.")
     report_page.check_target(config.output_dir, config.overwrite)
+    runs = ",".join(map(resolve.run_folder, config.runs))
+    config = dataclasses.replace(config, model_dir=runs)
     courses = load_courses(config)
     manifest = check_data(config) if config.data_dir else None
     prompts = encode_prompt(config) if config.prompt else {}

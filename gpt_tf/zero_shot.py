@@ -20,6 +20,7 @@ from gpt_tf.common.progress import Progress
 from gpt_tf.config import BEST, NEWEST, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 
 _ALL = "all"
 _PICTURES = (".png", ".pdf", ".svg")
@@ -29,7 +30,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
     data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
                                  "separated by commas.", required=True)
 
@@ -197,7 +198,7 @@ def main() -> None:
     folders, config = cli.from_flags(MeasuredRun), cli.from_flags(ZeroShotConfig)
     if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
-    measure(config, folders.model_dir, folders.data_dirs)
+    measure(config, resolve.run_folder(folders.model_dir), folders.data_dirs)
 
 
 if __name__ == "__main__":

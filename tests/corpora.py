@@ -3,6 +3,7 @@
 import pathlib
 import random
 import string
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -21,6 +22,12 @@ def make_tokenizer() -> Tokenizer:
     tokens = ["<unk>", *symbols, *(symbol + "</w>" for symbol in symbols),
               *("".join(pair) for pair in merges), "\n</w>"]
     return Tokenizer({token: index for index, token in enumerate(tokens)}, merges)
+
+
+def keras_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What `GPTTokenizer` takes to be of the same vocabulary."""
+    return {"vocabulary": {token: index for index, token in enumerate(tokenizer.tokens)},
+            "merges": list(map(" ".join, tokenizer.merges))}
 
 
 @pytest.fixture(name="tokenizer_dir", scope="session")

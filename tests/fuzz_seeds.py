@@ -26,7 +26,7 @@ from pipelines import story_tasks
 from pipelines.building import shard_writer
 from pipelines.corpus.merges import learn_merges, make_vocabulary
 from pipelines.corpus.windows import WindowWriter, make_split
-from tests import task_data, task_files
+from tests import corpora, task_data, task_files
 
 TEXT = "The cat sat, and the dog ran.\nThen in the end they saw it's 42 <b>things</b>.\n"
 LENGTH = 16
@@ -148,15 +148,26 @@ def huggingface_model(folder: pathlib.Path) -> None:
     released_model(folder, "huggingface")
 
 
+def _keras_classifier():
+    from gpt_tf import (
+        GPTBackbone,
+        GPTTextClassifier,
+        GPTTextClassifierPreprocessor,
+        GPTTokenizer,
+    )
+    layer = GPTTokenizer(**corpora.keras_arguments(tokenizer()))
+    backbone = GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
+    return GPTTextClassifier(backbone, 2, GPTTextClassifierPreprocessor(layer, LENGTH))
+
+
 def preset(folder: pathlib.Path) -> None:
     """A classifier as Keras saves it."""
-    from gpt_tf.keras_models import backbone as keras_backbone
-    from gpt_tf.keras_models import preprocessing
-    from gpt_tf.keras_models.text_classifier import GPTTextClassifier
-    backbone = keras_backbone.GPTBackbone(**dataclasses.asdict(_config(num_special_tokens=3)))
-    texts = preprocessing.GPTTextClassifierPreprocessor(
-        preprocessing.GPTTokenizer(tokenizer()), LENGTH)
-    GPTTextClassifier(backbone, 2, texts).save_to_preset(str(folder))
+    _keras_classifier().save_to_preset(str(folder))
+
+
+def keras_file(folder: pathlib.Path) -> None:
+    """The same in one file."""
+    _keras_classifier().save(str(folder / "model.keras"))
 
 
 def own_task(folder: pathlib.Path, kind: str = "jsonl") -> None:

@@ -11,7 +11,9 @@ import functools
 import itertools
 import pathlib
 import sys
+import tempfile
 from typing import Any
+from unittest import mock
 
 from absl import flags
 import numpy as np
@@ -185,6 +187,15 @@ def _read_preset(folder: pathlib.Path) -> Any:
     return classifier.predict(["the cat", "a dog"], verbose=0).tolist()
 
 
+def _convert_keras_file(folder: pathlib.Path) -> Any:
+    from gpt_tf.keras_models import conversion as keras_conversion
+    target = str(folder / "out")
+    with mock.patch.object(tempfile, "tempdir", str(folder)):  # where Keras unpacks assets
+        keras_conversion.import_run(str(folder / "model.keras"), target, "")
+    model, task, step = weights.load_task_model(target)
+    return step, task, _weights(model)
+
+
 @contextlib.contextmanager
 def _flags_of_a_run() -> Iterator[None]:
     """Defined for the block alone: other tests define the same."""
@@ -278,6 +289,7 @@ def _other_programs() -> Iterator[tuple[str, Target]]:
         yield f"convert_{name}", Target(make, functools.partial(_convert, name), ("model/*",),
                                         share=0.2)
     yield "keras_preset", Target(seeds.preset, _read_preset, ("**/*",), share=0.1)
+    yield "keras_file", Target(seeds.keras_file, _convert_keras_file, ("model.keras",), share=0.1)
 
 
 TARGETS: dict[str, Target] = dict(itertools.chain(

@@ -154,7 +154,7 @@ def test_full_positions_slide_to_the_newest_half(model):
     assert len(generator([[1] * 40])[0]) == 30
 
 
-@pytest.mark.parametrize("prompt, message", [([], "empty"), ([1] * POSITIONS, "24 positions")])
+@pytest.mark.parametrize("prompt, message", [([], "no tokens"), ([1] * POSITIONS, "24 positions")])
 def test_errors(model, prompt, message):
     with pytest.raises(ValueError, match=message):
         make(model)([[1], prompt])

@@ -67,10 +67,17 @@ def test_samples_of_each_prompt(generator, tokenizer):
     assert texts[2:] == writer.write(prompts[1:], 2)
 
 
+def test_an_empty_prompt_starts_behind_a_line_break(generator, tokenizer):
+    writer, shown = writer_of(generator, tokenizer), []
+    prompt = writer.encode("  ", "--prompt")
+    [expected] = generator([[tokenizer.newline_id]])
+    [text] = writer.write([prompt], 1)
+    assert (prompt, text.token_ids, text.text) == ([], expected, tokenizer.decode(expected))
+    assert writer.stream(prompt, shown.append) == text and "".join(shown) == text.text
+
+
 def test_errors(generator, tokenizer):
     writer = writer_of(generator, tokenizer)
-    with pytest.raises(UserError, match="line 3 cannot be continued: it is empty"):
-        writer.encode("  ", "prompts.txt, line 3")
     with pytest.raises(UserError, match="fill the model's 32 positions"):
         writer.encode("the cat sat " * 40, "prompts.txt, line 3")
 

@@ -174,7 +174,7 @@ class Generator:
         """
         limit = self._model.config.max_sequence_length
         if not len(prompt):
-            raise ValueError("it is empty: give at least one word to continue")
+            raise ValueError("it has no tokens: give one at least")
         if len(prompt) >= limit and not self._slides:
             raise ValueError(f"its {len(prompt)} tokens fill the model's {limit} positions: "
                              "shorten it, or give --past_limit=slide")

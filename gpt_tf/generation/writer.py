@@ -15,7 +15,7 @@ class Text:
     """A prompt's continuation.
 
     Attributes:
-      prompt_ids: the prompt's tokens.
+      prompt_ids: the prompt's tokens; of one that is empty, none.
       sample: its number among the continuations of its prompt.
       token_ids, log_probabilities: the new tokens, and theirs under the model, in nats.
       text: all of it as `Tokenizer.decode` writes, or up to a stop string.
@@ -39,6 +39,8 @@ class Writer:
       tokenizer: the model's.
       max_new_tokens: those of the generator's settings.
       stop: strings, as `Tokenizer.decode` writes them, before which a text ends.
+
+    An empty prompt starts a text from nothing: as after a line break, which is not part of it.
     """
 
     def __init__(self, generator: Generator, tokenizer: Tokenizer, max_new_tokens: int,
@@ -47,6 +49,7 @@ class Writer:
         self._tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
         self._stop = stop
+        self._start = [tokenizer.newline_id]  # of an empty prompt
 
     def encode(self, prompt: str, where: str) -> list[int]:
         """The prompt's tokens.
@@ -56,7 +59,7 @@ class Writer:
         """
         token_ids = self._tokenizer.encode(prompt)
         try:
-            self._generator.check(token_ids)
+            self._generator.check(token_ids or self._start)
         except ValueError as error:
             raise UserError(f"{where} cannot be continued: {error}.") from error
         return token_ids
@@ -85,7 +88,7 @@ class Writer:
 
     def _parts(self, texts: list[Text], part_length: int) -> Iterator[None]:
         """Lets `texts` grow, part by part, until each is finished."""
-        for part in self._generator.stream([text.prompt_ids for text in texts],
+        for part in self._generator.stream([text.prompt_ids or self._start for text in texts],
                                            [text.sample for text in texts], part_length):
             for number, *new in zip(part.prompts, part.token_ids.tolist(),
                                     part.log_probabilities.tolist()):

@@ -24,11 +24,19 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
     Args:
       backbone: a `GPTBackbone`.
       preprocessor: a `GPTCausalLMPreprocessor`; None takes and gives token ids.
+      **kwargs: those of `keras.Model`, such as `name`.
+
+    Call with {"token_ids": int32 [B, T], "padding_mask": int32 [B, T], ones before the padding}:
+    logits float32 [B, T, V], for each token of what follows it.
 
     Example:
+      from gpt_tf import GPTCausalLM
+
       model = GPTCausalLM.from_preset("runs/books")
       model.compile(sampler="top_p")
-      model.generate("It was a dark", max_length=40)
+      text = model.generate("It was a dark", max_length=20)
+      model.fit(["It was a dark night.", "The cat sat."], epochs=2)
+      model.save_to_preset("preset")
     """
 
     backbone_cls = GPTBackbone
@@ -72,10 +80,15 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics=None, sampler="top_k",
                 **kwargs):
-        """See `keras_nlp.models.CausalLM`; for the arguments, `PaperTraining.compile`.
+        """Says how `fit` trains and `generate` draws.
 
         Args:
-          sampler: a name or an instance of `keras_nlp.samplers`.
+          optimizer, loss: see `PaperTraining.compile`.
+          weighted_metrics: of the logits, each token weighed as in the loss; with some, `fit` and
+            `evaluate` hold all logits of a batch, float32 [B, T, V].
+          sampler: "greedy", "top_k", "top_p", "random", "beam", "contrastive", or an instance of a
+            class of `keras_nlp.samplers`, which takes a temperature, a seed and so on.
+          **kwargs: those of `keras.Model.compile`, such as `jit_compile`.
         """
         super().compile(optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler,
                         **kwargs)
@@ -106,9 +119,50 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
                                  tf.reshape(weights, [-1])),
                 tf.reduce_sum(weights))
 
-    def generate(self, inputs, max_length=None, stop_token_ids=None, strip_prompt=False):
-        """Like `keras_nlp.models.CausalLM`'s; no token ends a text by itself."""
+    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+        """Continues prompts with the sampler of `compile`.
+
+        An empty prompt starts a text from nothing: as after a line break, which is not part of it.
+
+        Args:
+          inputs: a string, B of them, or a `tf.data.Dataset` of batches of them; without a
+            preprocessor what `generate_step` takes.
+          max_length: tokens of a prompt and its continuation together, at most the model's
+            positions; None: the preprocessor's `sequence_length`. A prompt that leaves no room
+            for more is cut there, with a warning.
+          stop_token_ids: ids of tokens at which a text ends; "auto" and None: none, for GPT-1 has
+            no token that ends a text.
+          strip_prompt: whether the continuations alone are returned.
+
+        Returns:
+          As many texts as prompts; without a preprocessor what `generate_step` returns, in numpy.
+
+        Raises:
+          ValueError: the texts would be longer than the model's positions (python -m
+            gpt_tf.generate --past_limit=slide goes on past them), or `stop_token_ids` are no ids.
+
+        Example:
+          from gpt_tf import GPTCausalLM
+
+          model = GPTCausalLM.from_preset("runs/books")
+          model.compile(sampler="greedy")
+          texts = model.generate(["it was a dark", ""], max_length=12)
+          assert texts[0].startswith("it was a dark")
+        """
+        if isinstance(stop_token_ids, str):
+            if stop_token_ids != "auto":
+                raise ValueError(f"stop_token_ids={stop_token_ids!r} is neither 'auto' nor a list "
+                                 "of token ids.")
+            stop_token_ids = None
+        if self.preprocessor is not None:
+            self._check_length(max_length or self.preprocessor.sequence_length)
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
+
+    def _check_length(self, length):
+        positions = self.backbone.config.max_sequence_length
+        if length is not None and length > positions:
+            raise ValueError(f"Texts of {length} tokens are more than the {positions} positions of "
+                             f"the model: give a max_length of {positions} or less.")
 
     def call_with_cache(self, token_ids, cache, cache_update_index):
         """One forward pass over further tokens.
@@ -131,14 +185,24 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
         """Continues a batch of right-padded prompts with the sampler.
 
         Args:
-          inputs: {"token_ids": int [B, T], "padding_mask": [B, T], true on the prompts}.
+          inputs: {"token_ids": int [B, T], "padding_mask": [B, T], true on the prompts}. A row
+            without a prompt is continued from the token in its first column, which stays outside
+            the mask.
           stop_token_ids: ends the loop when each row has drawn one of them.
 
         Returns:
-          As `inputs`, with all columns filled.
+          As `inputs`, with all columns filled, and the mask true up to and with the first new stop
+          token.
+
+        Raises:
+          ValueError: T is more than the model's positions.
         """
         token_ids = tf.cast(inputs["token_ids"], tf.int32)
-        mask = tf.cast(inputs["padding_mask"], tf.bool)
+        self._check_length(token_ids.shape[1])
+        prompts = tf.cast(inputs["padding_mask"], tf.bool)
+        starts = ((tf.range(tf.shape(prompts)[1]) == 0)
+                  & ~tf.reduce_any(prompts, axis=1, keepdims=True))
+        mask = prompts | starts
         gpt = self.backbone.gpt
         caches = gpt.empty_caches(tf.zeros([tf.shape(token_ids)[0]], tf.int32),
                                   tf.shape(token_ids)[1])
@@ -153,12 +217,12 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
             next=next_logits, prompt=token_ids, cache=tuple((c.keys, c.values) for c in caches),
             index=tf.reduce_min(tf.reduce_sum(tf.cast(mask, tf.int32), axis=-1)), mask=mask,
             stop_token_ids=stop_token_ids, hidden_states=hidden, model=self)
-        return {"token_ids": token_ids, "padding_mask": _before_stop(token_ids, mask,
-                                                                     stop_token_ids)}
+        return {"token_ids": token_ids,
+                "padding_mask": _before_stop(token_ids, mask, stop_token_ids) & ~starts}
 
     def score(self, token_ids, padding_mask=None, scoring_mode="logits",
               layer_intercept_fn=None, target_ids=None):
-        """What the model makes of given tokens; the arguments are those of `keras_nlp`'s GPT-2.
+        """What the model makes of given tokens.
 
         Args:
           token_ids: int [B, T].
@@ -173,6 +237,15 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
         Raises:
           ValueError: another mode, or no targets for "loss".
+
+        Example:
+          from gpt_tf import GPTCausalLM
+
+          model = GPTCausalLM.from_preset("runs/books")
+          ids = model.preprocessor.tokenizer(["it was a dark night"])
+          logits = model.score(ids)
+          following = [row[1:] + [0] for row in ids]
+          losses = model.score(ids, scoring_mode="loss", target_ids=following)[:, :-1]
         """
         del padding_mask
         if scoring_mode not in ("logits", "loss"):

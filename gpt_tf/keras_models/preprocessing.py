@@ -1,9 +1,13 @@
-"""Texts for the Keras models: tokenizer and preprocessors in the sense of KerasNLP.
+"""Texts -> what the Keras models take: preprocessors in the sense of KerasHub.
 
-They call `tokenizer.Tokenizer`, which is Python, so they run eagerly and in `tf.data`, and not in
-a SavedModel (`python -m gpt_tf.export` writes one that takes strings).
+Like the tokenizer they run eagerly, in `tf.data` and in Grain, on one text or a batch of them.
 """
 
+import functools
+import warnings
+
+import keras
+from keras_hub.src.utils.tensor_utils import preprocessing_function  # knows tf.data from Grain
 import keras_nlp
 import numpy as np
 import tensorflow as tf
@@ -11,6 +15,7 @@ import tensorflow as tf
 from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.tokenizer import GPTTokenizer, to_strings
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import (
     CLASSIFICATION,
@@ -20,94 +25,25 @@ from gpt_tf.tasks.forms import (
     build,
     num_sequences,
 )
-from gpt_tf.tokenizer import Tokenizer
-
-_ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
-
-
-@register
-class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
-    """The paper's tokenizer as a KerasNLP layer.
-
-    Args:
-      tokenizer: a `gpt_tf.tokenizer.Tokenizer`; None in a layer whose assets are loaded next.
-
-    Example:
-      GPTTokenizer(Tokenizer.load("bpe"))(["It was a dark night."])    # token ids, ragged
-    """
-
-    backbone_cls = GPTBackbone
-    start_token_id = end_token_id = None  # the language model has neither
-    pad_token_id = 0
-
-    def __init__(self, tokenizer: Tokenizer | None = None, **kwargs):
-        super().__init__(dtype=kwargs.pop("dtype", "int32"), **kwargs)
-        self.file_assets = list(_ASSETS)
-        self.tokenizer = tokenizer
-        self.built = True
-
-    @classmethod
-    def from_preset(cls, preset, **kwargs):
-        """Like `keras_nlp`'s; `preset` may also be a run folder of `gpt_tf`."""
-        if is_run_folder(preset):
-            return cls(Tokenizer.load(preset), **kwargs)
-        with explain(preset):
-            return super().from_preset(preset, **kwargs)
-
-    def save_assets(self, dir_path):
-        """Writes the tokenizer's files."""
-        self.tokenizer.save(dir_path, layout="huggingface")
-
-    def load_assets(self, dir_path):
-        """Reads what `save_assets` wrote."""
-        self.tokenizer = Tokenizer.load(dir_path)
-
-    def vocabulary_size(self) -> int:
-        """Entries of the BPE vocabulary; the special tokens are not among them."""
-        return self.tokenizer.vocabulary_size
-
-    def tokenize(self, inputs):
-        """Strings, a scalar or [B] -> token ids int32 [T], or ragged [B, T]."""
-        inputs = tf.convert_to_tensor(inputs, tf.string)
-        flat, lengths = tf.numpy_function(self._encode, [tf.reshape(inputs, [-1])],
-                                          [tf.int32, tf.int64], stateful=False)
-        flat.set_shape([None])
-        if inputs.shape.rank == 0:
-            return flat
-        lengths.set_shape([None])
-        return tf.RaggedTensor.from_row_lengths(flat, lengths, validate=False)
-
-    def detokenize(self, inputs):
-        """Token ids [T], or [B, T] dense, ragged or lists -> a string, or strings."""
-        if isinstance(inputs, tf.RaggedTensor):
-            inputs = inputs.to_list()
-        if hasattr(inputs, "numpy"):
-            inputs = inputs.numpy()
-        rows = [np.asarray(row).tolist() for row in inputs]
-        if rows and not isinstance(rows[0], list):
-            return self.tokenizer.decode(rows)
-        return [self.tokenizer.decode(row) for row in rows]
-
-    def _encode(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        token_ids = self.tokenizer.encode_batch(text.decode("utf-8") for text in texts)
-        return (np.array([index for ids in token_ids for index in ids], np.int32),
-                np.array(list(map(len, token_ids)), np.int64))
 
 
 class _FromPreset:
-    """How both preprocessors are made of presets, of models of whatever kind, and run folders."""
+    """How both preprocessors are made of presets: as long as the model takes."""
+
+    backbone_cls = GPTBackbone
+    tokenizer_cls = GPTTokenizer
 
     @classmethod
     def from_preset(cls, preset, **kwargs):
-        """A preprocessor from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
+        """The preprocessor of a preset, with the preset's tokenizer.
 
         Args:
-          preset: folder, or a name as `keras_nlp` has them.
-          **kwargs: arguments of the class; `sequence_length` is else the preset's, or as many
-            tokens as its model has positions.
+          preset: folder that `save_to_preset` wrote, or a run folder of `gpt_tf`.
+          **kwargs: arguments of the constructor that differ from the preset's. Where neither says
+            it, `sequence_length` is the model's number of positions.
 
         Raises:
-          UserError: the preset is damaged.
+          UserError: the preset is damaged, or is none of ours.
         """
         if is_run_folder(preset):
             return cls(GPTTokenizer.from_preset(preset), **cls._of_run(preset) | kwargs)
@@ -115,27 +51,48 @@ class _FromPreset:
             return super().from_preset(preset, **kwargs)
 
     @classmethod
-    def _of_run(cls, run: str) -> dict:
-        return {"sequence_length": run_folder.load_config(run).max_sequence_length}
+    def _of_run(cls, model_dir):
+        return {"sequence_length": run_folder.load_config(model_dir).max_sequence_length}
 
     @classmethod
     def _add_missing_kwargs(cls, loader, kwargs):
-        # KerasHub calls this where the preset has another kind of preprocessor, or none.
-        length = loader.config["config"]["max_sequence_length"]
-        return super()._add_missing_kwargs(loader, {"sequence_length": length} | kwargs)
+        """KerasHub asks for what a preset of another kind of preprocessor does not say."""
+        kwargs.setdefault("sequence_length", loader.config["config"]["max_sequence_length"])
+        return super()._add_missing_kwargs(loader, kwargs)
 
 
 @register
 class GPTCausalLMPreprocessor(_FromPreset, keras_nlp.models.CausalLMPreprocessor):
-    """Texts -> padded windows and what they predict; there is no start or end token.
+    """Texts -> padded windows of tokens, and the tokens that follow each.
+
+    GPT-1's language model has no start and no end token: a window holds the text alone.
 
     Args:
       tokenizer: a `GPTTokenizer`.
-      sequence_length: T, tokens of a window.
-    """
+      sequence_length: T, tokens of a window; what a text has more is cut. May be set later, too.
+      add_start_token, add_end_token: False.
+      **kwargs: those of `keras.Layer`, such as `name`.
 
-    backbone_cls = GPTBackbone
-    tokenizer_cls = GPTTokenizer
+    Raises:
+      ValueError: a start or end token is asked for.
+
+    Call with a string, or B of them; in place of [B, T] one string gives [T].
+
+    Output: (x, y, sample_weight): x = {"token_ids": int32 [B, T], "padding_mask": bool [B, T], true
+    on the text}; y int32 [B, T], the next tokens; sample_weight bool [B, T], true where there is
+    one.
+
+    Example:
+      from gpt_tf import GPTCausalLMPreprocessor
+
+      preprocessor = GPTCausalLMPreprocessor.from_preset("runs/books", sequence_length=8)
+      x, y, sample_weight = preprocessor(["The cat sat.", "And the dog ran."])
+      assert x["token_ids"].shape == y.shape == (2, 8)
+
+      import tensorflow as tf
+      texts = tf.data.Dataset.from_tensor_slices(["The cat sat.", "And the dog ran."])
+      windows = texts.map(preprocessor).batch(2)
+    """
 
     def __init__(self, tokenizer, sequence_length=512, add_start_token=False, add_end_token=False,
                  **kwargs):
@@ -143,25 +100,62 @@ class GPTCausalLMPreprocessor(_FromPreset, keras_nlp.models.CausalLMPreprocessor
             raise ValueError("GPT-1's language model has no start and no end token.")
         super().__init__(tokenizer, sequence_length, False, False, **kwargs)
 
+    def generate_preprocess(self, x, sequence_length=None):
+        """Prompts -> what `GPTCausalLM.generate_step` continues.
+
+        An empty prompt has no tokens; a text of nothing begins as after a line break, whose token
+        stands in its first column, outside the mask. A prompt that leaves no room is warned of.
+
+        Args:
+          x: a string, or B of them.
+          sequence_length: T, if not that of the layer.
+
+        Returns:
+          {"token_ids": int32 [B, T], "padding_mask": bool [B, T], true on the prompts}.
+        """
+        x = super().generate_preprocess(x, sequence_length=sequence_length)
+        token_ids, mask = x["token_ids"], x["padding_mask"]
+        if tf.executing_eagerly() and (full := np.asarray(mask).all(axis=-1)).any():
+            warnings.warn(f"{np.sum(full)} of {full.size} prompts have max_length={mask.shape[-1]} "
+                          "tokens or more: they are cut there and not continued; give a larger "
+                          "max_length.", stacklevel=2)
+        is_start = (tf.range(tf.shape(mask)[-1]) == 0) & ~tf.reduce_any(mask, -1, keepdims=True)
+        newline = self.tokenizer.tokenizer.newline_id
+        return x | {"token_ids": tf.where(is_start, newline, token_ids)}
+
 
 @register
 class GPTTextClassifierPreprocessor(_FromPreset, keras_nlp.models.TextClassifierPreprocessor):
-    """Texts -> the sequences of a task's form (Figure 1), padded to the longest of the batch.
+    """Texts -> the token sequences of a task's form (Figure 1 of the paper).
 
     Args:
       tokenizer: a `GPTTokenizer`.
-      sequence_length: the most tokens of a sequence; longer texts give way as in `forms`.
-      form: one of `forms.FORMS` but multiple choice.
+      sequence_length: T, tokens of a sequence; texts give way as the form says, start, delimiter
+        and extract never do. May be set later, too.
+      form: "classification" of one text, "entailment" of a premise and a hypothesis, or
+        "similarity" of two texts, read in both orders.
+      **kwargs: those of `keras.Layer`, such as `name`.
 
     Raises:
       ValueError: the form is another.
 
-    Output: {"token_ids": int32 [B, K, T], "padding_mask": int32 [B, K, T]}, with labels if given.
-    K is 2 for similarity, else 1.
-    """
+    Call with B strings, or for a form of two texts with a tuple of B and B; and with labels [B] and
+    sample weights [B], if there are some. One row without the batch's axis is taken, too.
 
-    backbone_cls = GPTBackbone
-    tokenizer_cls = GPTTokenizer
+    Output: x, (x, y) or (x, y, sample_weight), with x = {"token_ids": int32 [B, K, T],
+    "padding_mask": int32 [B, K, T], ones on the sequence}; K is 2 for similarity, else 1.
+
+    Example:
+      from gpt_tf import GPTTextClassifierPreprocessor
+
+      preprocessor = GPTTextClassifierPreprocessor.from_preset("runs/books", sequence_length=16)
+      x, y = preprocessor(["The cat sat.", "And the dog ran."], [0, 1])
+      assert x["token_ids"].shape == (2, 1, 16)
+
+      pairs = GPTTextClassifierPreprocessor.from_preset("runs/books", form="similarity")
+      x = pairs((["The cat sat."], ["A cat was sitting."]))
+      assert x["token_ids"].shape[:2] == (1, 2)
+    """
 
     def __init__(self, tokenizer, sequence_length=512, form=CLASSIFICATION, **kwargs):
         if form not in FIELDS or form == MULTIPLE_CHOICE:
@@ -172,48 +166,72 @@ class GPTTextClassifierPreprocessor(_FromPreset, keras_nlp.models.TextClassifier
         self.form = form
 
     @classmethod
-    def _of_run(cls, run):
-        if not run_folder.is_fine_tuned(run):
-            return super()._of_run(run)
-        task, length = run_folder.load_task(run)
+    def _of_run(cls, model_dir):
+        if not run_folder.is_fine_tuned(model_dir):
+            return super()._of_run(model_dir)
+        task, length = run_folder.load_task(model_dir)
         return {"sequence_length": length, "form": task.form}
 
     def build(self, input_shape):
         """Nothing is packed by Keras."""
         self.built = True
 
+    def __call__(self, x, *args, **kwargs):
+        """See the class."""
+        if isinstance(x, tuple) and not isinstance(x[0], tuple) and len(FIELDS[self.form]) > 1:
+            args = args or (kwargs.pop("y", None),)  # or KerasHub takes the second text for them
+        return super().__call__(x, *args, **kwargs)
+
+    @preprocessing_function
     def call(self, x, y=None, sample_weight=None):
-        """Strings [B], or a tuple of them in the order of `forms.FIELDS[form]`."""
+        """See the class."""
         texts = x if isinstance(x, tuple) else (x,)
         expected = FIELDS[self.form]
         if len(texts) != len(expected):
             raise ValueError(f"{self.form} takes {len(expected)} texts ({', '.join(expected)}) and "
                              f"{len(texts)} came.")
-        texts = tf.stack([tf.convert_to_tensor(text, tf.string) for text in texts], axis=-1)
+        texts = tf.stack(list(map(to_strings, texts)), axis=-1)
         is_one = texts.shape.rank == 1
-        token_ids, mask = tf.numpy_function(
-            self._sequences, [texts[None] if is_one else texts], [tf.int32] * 2, stateful=False)
         count = num_sequences(self.form, num_answers=0)  # multiple choice is not among the forms
-        for value in (token_ids, mask):
-            value.set_shape([None, count, None])
-        x = {"token_ids": token_ids, "padding_mask": mask}
-        if is_one:
-            x = {name: value[0] for name, value in x.items()}
-        if y is None:
-            return x
-        return (x, y) if sample_weight is None else (x, y, sample_weight)
+        found = tf.numpy_function(
+            functools.partial(self._sequences, length=self.sequence_length),
+            [texts[None] if is_one else texts], [tf.int32] * 2, stateful=False)
+        for value in found:
+            value.set_shape([None, count, self.sequence_length])
+        x = {name: value[0] if is_one else value
+             for name, value in zip(("token_ids", "padding_mask"), found)}
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
-    def _sequences(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sequences(self, texts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """[B, texts of a row] -> token ids and mask, int32 [B, K, T]."""
         tokenizer = self.tokenizer.tokenizer
         special = SpecialTokens.after(tokenizer.vocabulary_size)
-        rows = [build(self.form, tokenizer.encode_batch(text.decode("utf-8") for text in row),
-                      special, self.sequence_length).token_ids for row in texts]
-        longest = max(len(sequence) for row in rows for sequence in row)
-        width = batch_width(longest, self.sequence_length)
-        token_ids, lengths = pad(rows, width)
-        return token_ids, (np.arange(width) < lengths[..., None]).astype(np.int32)
+        token_ids, lengths = pad([
+            build(self.form, tokenizer.encode_batch(text.decode("utf-8") for text in row),
+                  special, length).token_ids for row in texts], length)
+        return token_ids, (np.arange(length) < lengths[..., None]).astype(np.int32)
 
     def get_config(self):
         """Everything the constructor takes."""
         return super().get_config() | {"form": self.form}
+
+
+def cut_padding(x):
+    """The outputs of a preprocessor without the columns that no row of the batch needs.
+
+    Args:
+      x: {"token_ids", "padding_mask"}, [..., T] each, numpy or tensors.
+
+    Returns:
+      The same, [..., U]: U is one of few widths (`padding.batch_width`), because a step is compiled
+      once for each.
+    """
+    mask = x["padding_mask"]
+    limit = mask.shape[-1]
+
+    def width_of(mask):
+        return np.int32(batch_width(int(np.sum(mask, axis=-1).max()), limit))
+
+    is_graph = tf.is_tensor(mask) and not tf.executing_eagerly()
+    width = tf.numpy_function(width_of, [mask], tf.int32) if is_graph else width_of(mask)
+    return {name: value[..., :width] for name, value in x.items()}

@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import os
 from typing import Any
+import zipfile
 
 import keras
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json
+from gpt_tf.common.files import parse_json, read_json
 from gpt_tf.config import ModelConfig
 
 _BACKBONE, _WEIGHTS = "config.json", "model.weights.h5"
@@ -28,7 +29,8 @@ _CLASSES = {name: tuple(f"gpt_tf>{each}" for each in classes) for name, classes 
 
 @contextlib.contextmanager
 def explain(preset: str) -> Iterator[None]:
-    """Looks through a local preset, and turns Keras's errors about it into one sentence.
+    """Looks through a local preset or `.keras` file, and turns Keras's errors about it into one
+    sentence.
 
     Keras makes whatever class a preset names, of whatever size; here it may only name ours, and no
     larger model than its weights.
@@ -36,15 +38,13 @@ def explain(preset: str) -> Iterator[None]:
     Raises:
       UserError: the preset is damaged, or is none of this project's.
     """
-    if not os.path.isdir(preset):
+    if os.path.isdir(preset):
+        _check_folder(preset)
+    elif os.path.isfile(preset):
+        _check_archive(preset)
+    else:
         yield  # a name that Keras resolves
         return
-    weights = os.path.join(preset, _WEIGHTS)
-    size = os.path.getsize(weights) if os.path.exists(weights) else 0
-    for name in _PARTS:
-        path = os.path.join(preset, name)
-        if os.path.exists(path):
-            _check_part(read_json(path, "a part of the preset"), name, path, size)
     try:
         yield
     except UserError:
@@ -53,6 +53,28 @@ def explain(preset: str) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{preset} cannot be loaded ({reason:.200}): save the preset again.") from error
+
+
+def _check_folder(preset: str) -> None:
+    weights = os.path.join(preset, _WEIGHTS)
+    size = os.path.getsize(weights) if os.path.exists(weights) else 0
+    for name in _PARTS:
+        path = os.path.join(preset, name)
+        if os.path.exists(path):
+            _check_part(read_json(path, "a part of the preset"), name, path, size)
+
+
+def _check_archive(path: str) -> None:
+    """Of a `.keras` file, which has one description, of a task or of a backbone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            value = parse_json(archive.read(_BACKBONE))
+            size = archive.getinfo(_WEIGHTS).file_size
+    except Exception as error:  # zipfile and its decoders raise all kinds
+        raise UserError(f"{path} is damaged, or no file that Keras saved ({error!s:.200}): save "
+                        "the model again.") from error
+    is_backbone = isinstance(value, dict) and value.get("registered_name") in _CLASSES[_BACKBONE]
+    _check_part(value, _BACKBONE if is_backbone else "task.json", path, size)
 
 
 def saved_arguments(task: type, preset: str) -> dict[str, Any] | None:

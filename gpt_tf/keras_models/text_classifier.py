@@ -17,7 +17,7 @@ from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.classifier_head import HiddenTaskModel
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
-from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor
+from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor, cut_padding
 from gpt_tf.keras_models.preset import explain, saved_arguments
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import DropoutKeys, TaskModel
@@ -207,8 +207,13 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
         return super().evaluate(x, labels.numbers(y, self.class_names), *args, **kwargs)
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
-        """As of every task; labels that are names become numbers."""
-        return super().preprocess_samples(x, labels.numbers(y, self.class_names), sample_weight)
+        """What the model takes of texts, no wider than the batch needs; names become numbers."""
+        y = labels.numbers(y, self.class_names)
+        found = super().preprocess_samples(x, y, sample_weight)
+        if self.preprocessor is None:
+            return found
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(found)
+        return keras.utils.pack_x_y_sample_weight(cut_padding(x), y, sample_weight)
 
     def classify(self, x, batch_size=None) -> list[str]:
         """The name of the likeliest class of each example.

@@ -43,6 +43,7 @@ class Tokenizer:
     Attributes:
       vocabulary_size: entries of the BPE vocabulary; the special tokens are not among them.
       start_id, delimiter_id, extract_id: the three ids after the vocabulary.
+      newline_id: that of a line break; of `<unk>` where the vocabulary has none.
       language: the spaCy language code whose rules split words.
       fingerprint: hexadecimal digest of vocabulary, merges and language.
       dtype: of `encode_array`, uint16 where all ids fit, else int32.
@@ -72,7 +73,8 @@ class Tokenizer:
         except Exception as error:  # the library raises no other
             raise UserError(f"The merges do not fit the vocabulary: {error}; take both from the "
                             "same tokenizer.") from error
-        self._newline = self._to_bytes([vocabulary.get(NEWLINE, 0)])
+        self.newline_id = vocabulary.get(NEWLINE, 0)
+        self._newline = self._to_bytes([self.newline_id])
         self._forget()
 
     @classmethod

@@ -29,7 +29,7 @@ from gpt_tf import (
     GPTTextClassifierPreprocessor,
     GPTTokenizer,
 )
-from tests.corpora import make_tokenizer
+from tests.corpora import keras_arguments, make_tokenizer
 
 models = keras_hub.models
 # What Keras and KerasHub say of every model of theirs under these checks.
@@ -70,7 +70,7 @@ class Family:
 
 
 GPT1 = Family(GPTBackbone, GPTCausalLM, GPTTokenizer, GPTCausalLMPreprocessor,
-              {"tokenizer": make_tokenizer()}, GPTTextClassifier, GPTTextClassifierPreprocessor)
+              keras_arguments(make_tokenizer()), GPTTextClassifier, GPTTextClassifierPreprocessor)
 _BYTES = ["<|endoftext|>", *"thecandogiĠ", "th", "the"]
 GPT2 = Family(models.GPT2Backbone, models.GPT2CausalLM, models.GPT2Tokenizer,
               models.GPT2CausalLMPreprocessor, {
@@ -258,7 +258,6 @@ class CausalLMTest(TestCase):
                                    "tokenizer.json", "assets"], seen)
         self.assertNotIn("README.md", os.listdir(folder))
 
-
     @both
     def test_onnx(self, family):
         pytest.importorskip("tf2onnx", reason="needs requirements-peers.txt")
@@ -344,5 +343,7 @@ class PreprocessingTest(TestCase):
 
     def test_classifier_preprocessor(self):
         self.init_kwargs = {"tokenizer": GPT1.make_tokenizer(), "sequence_length": LENGTH}
-        self.run_preprocessing_layer_test(GPTTextClassifierPreprocessor, self.init_kwargs,
-                                          (TEXTS, [0, 1]))
+        for form, texts in (("classification", TEXTS), ("similarity", (TEXTS, ["a", "b"]))):
+            self.init_kwargs |= {"form": form}
+            self.run_preprocessor_test(GPTTextClassifierPreprocessor, self.init_kwargs,
+                                       (texts, [0, 1], [1.0, 2.0]))

@@ -1,0 +1,106 @@
+"""A preset or `.keras` file -> a run folder, which every command takes."""
+
+import os
+
+import keras
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder, read_json
+from gpt_tf.common.names import check_folder
+from gpt_tf.keras_models.backbone import GPTBackbone
+from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.text_classifier import GPTTextClassifier
+from gpt_tf.keras_models.tokenizer import GPTTokenizer
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.task_model import TaskModel
+from gpt_tf.runs import weights
+from gpt_tf.tokenizer import Tokenizer
+
+# Activations of a classifier's outputs after which the likeliest class is the same, and of whose
+# inputs every command takes the softmax.
+_ACTIVATIONS = (None, "linear", "softmax")
+
+
+def import_run(source: str, target: str, flags_text: str) -> list[str]:
+    """A Keras model as it was saved -> a run folder.
+
+    Args:
+      source: folder of `save_to_preset`, or a `.keras` file; of a `GPTCausalLM`, a
+        `GPTTextClassifier`, or a `GPTBackbone` with a tokenizer beside it.
+      target: run folder to make; one that stands there is replaced.
+      flags_text: the flagfile of the command that makes it.
+
+    Returns:
+      Lines for the user: what was made.
+
+    Raises:
+      UserError: it is damaged, not of gpt_tf, has no tokenizer, or is a model that a run folder
+        cannot hold.
+    """
+    check_folder(source)
+    with explain(source):
+        model, tokenizer = _load(source)
+    if tokenizer is None:
+        raise UserError(f"{source} has no tokenizer: save the model with its preprocessor.")
+    backbone = model if isinstance(model, GPTBackbone) else model.backbone
+    config = backbone.config
+    if config.vocabulary_size != tokenizer.vocabulary_size:
+        raise UserError(f"{source} has rows for {config.vocabulary_size:,} tokens and a tokenizer "
+                        f"of {tokenizer.vocabulary_size:,}: save the model with its own.")
+    if any(getattr(layer, "quantization_mode", None) for layer in backbone.gpt._flatten_layers()):
+        raise UserError(f"{source} is quantized, and a run folder holds whole weights: save the "
+                        "model before quantize().")
+    ours, max_length = GPT(config), 0
+    if isinstance(model, GPTTextClassifier):
+        ours, max_length = _task_model(model, source), model.preprocessor.sequence_length
+    (ours.gpt if isinstance(ours, TaskModel) else ours).assign(backbone.gpt)
+    with atomic_folder(target) as folder:
+        weights.write_converted(folder, flags_text, ours,
+                                min(max_length, config.max_sequence_length), tokenizer, step=0)
+    size = (f"{config.num_parameters:,} parameters, {config.num_layers} layers, "
+            f"{config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
+    classes = f", a classifier of {', '.join(ours.task.labels)}" if max_length else ""
+    return [f"{target}: a model of {size}{classes:.400}."]
+
+
+def _load(source: str) -> tuple[keras.Model, Tokenizer | None]:
+    """A model of one of our classes, and its tokenizer."""
+    if os.path.isfile(source):
+        model = keras.saving.load_model(source, compile=False)
+    elif (name := _read(source, "task.json").get("registered_name")):
+        model = keras.saving.get_registered_object(name).from_preset(source, **_dtype(source))
+    else:
+        model = GPTBackbone.from_preset(source, **_dtype(source))
+        if os.path.exists(os.path.join(source, "tokenizer.json")):
+            return model, GPTTokenizer.from_preset(source).tokenizer
+    preprocessor = getattr(model, "preprocessor", None)
+    return model, preprocessor and preprocessor.tokenizer.tokenizer
+
+
+def _read(preset: str, name: str) -> dict:
+    """A part of a preset that `explain` has looked through; {} where there is none."""
+    path = os.path.join(preset, name)
+    return read_json(path, "a part of the preset") if os.path.exists(path) else {}
+
+
+def _dtype(preset: str) -> dict[str, str]:
+    """The argument of `from_preset` with which whole weights are read in float32.
+
+    Without one KerasHub fails on a mixed policy.
+    """
+    policy = _read(preset, "config.json")["config"].get("dtype")
+    is_whole = isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy"
+    return {"dtype": "float32"} if is_whole else {}
+
+
+def _task_model(classifier: GPTTextClassifier, source: str) -> TaskModel:
+    """The classifier as commands have it; the decoder's weights are not its yet."""
+    config = classifier.get_config()
+    for name, known in (("hidden_dim", (None,)), ("activation", _ACTIVATIONS)):
+        if config.get(name) not in known:
+            raise UserError(f"{source} is a classifier with {name}={config[name]!r:.80}, which the "
+                            "linear layer of a run has no place for: leave it out.")
+    ours = TaskModel(classifier.backbone.config, classifier.task_model.task)
+    for variable, value in zip(ours.head.weights, classifier.task_model.head.weights, strict=True):
+        variable.assign(value)
+    return ours

@@ -1,0 +1,1 @@
+"""Where the model of a command comes from."""
