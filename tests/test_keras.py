@@ -18,7 +18,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
-from gpt_tf.runs import weights
+from gpt_tf.runs import run_folder, weights
 from tests import corpora, task_data
 from tests.test_finetuning import make_run
 
@@ -213,14 +213,21 @@ def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
     data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
     (tmp_path / "run").mkdir()
     finetune(make_run_config(tmp_path / "run", data, tokenizer))
-    classifier = GPTTextClassifier.from_preset(str(tmp_path / "run"))
-    ours, _, _ = weights.load_task_model(str(tmp_path / "run"))
+    folder = str(tmp_path / "run")
+    classifier = GPTTextClassifier.from_preset(folder)
+    ours, _, _ = weights.load_task_model(folder)
+    task, length = run_folder.load_task(folder)
+    assert classifier.class_names == list(task.labels)
+    assert classifier.preprocessor.sequence_length == length
     texts = ["the cat sat", "and the dog"]
     inputs = classifier.preprocessor(texts)
     lengths = inputs["padding_mask"].numpy().sum(axis=-1)
     np.testing.assert_allclose(classifier.predict(texts, verbose=0),
                                ours(inputs["token_ids"], tf.constant(lengths, tf.int32)), atol=1e-6)
-    with pytest.raises(UserError, match="not a fine-tuned run"):
+    for wrong in ({"class_names": ["a", "b", "c"]}, {"hidden_dim": 4}):
+        with pytest.raises(ValueError, match="has weights for .* num_classes for a new linear"):
+            GPTTextClassifier.from_preset(folder, **wrong)
+    with pytest.raises(UserError, match="is no classifier's: give num_classes or class_names"):
         GPTTextClassifier.from_preset(run[0])
 
 

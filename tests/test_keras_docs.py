@@ -30,20 +30,15 @@ PUBLIC = {name: value for cls in CLASSES for name, value in public(cls).items()}
 
 
 def examples(docstring):
-    """The code of each "Example:", indented, or fenced where there is text between."""
-    parts = re.split(r"^Examples?:\n", inspect.cleandoc(docstring), flags=re.MULTILINE)[1:]
-    bodies = [re.split(r"^(?=\S)(?!```)", part, maxsplit=1, flags=re.MULTILINE)[0]
-              if not part.lstrip().startswith("```") else part for part in parts]
-    return [textwrap.dedent(code) for body in bodies
-            for code in (re.findall(r"```python\n(.*?)```", body, re.DOTALL) or [body])]
+    """The code of each "Example:"."""
+    parts = re.split(r"^Example:\n", inspect.cleandoc(docstring), flags=re.MULTILINE)[1:]
+    return [textwrap.dedent(re.split(r"^(?=\S)", part, maxsplit=1, flags=re.MULTILINE)[0])
+            for part in parts]
 
 
 def test_examples_are_found():
     assert examples("A.\n\n    Example:\n      a = 1\n\n      b = 2\n\n    More.\n    ") == [
         "a = 1\n\nb = 2\n\n"]
-    fenced = "A.\n\n    Examples:\n\n    ```python\n    a = 1\n    ```\n\n    Also:\n\n    " \
-             "```python\n    b = 2\n    ```\n    "
-    assert examples(fenced) == ["a = 1\n", "b = 2\n"]
     assert examples("Like another's example: none.") == []
 
 

@@ -123,7 +123,7 @@ def run_fixture(tmp_path_factory, tokenizer):
 
 
 def test_a_newcomers_three_lines(run, tmp_path):
-    classifier = GPTTextClassifier.from_preset(run, num_classes=2, class_names=["sat", "ran"])
+    classifier = GPTTextClassifier.from_preset(run, class_names=["sat", "ran"])
     texts, labels = ["the cat sat", "and the dog ran in"] * 4, ["sat", "ran"] * 4
     classifier.compile(GPTAdam(learning_rate=1e-2, **CONSTANT))
     classifier.fit(texts, labels, batch_size=4, epochs=6, verbose=0)
@@ -139,6 +139,10 @@ def test_a_newcomers_three_lines(run, tmp_path):
         np.testing.assert_array_equal(loaded.predict(texts, verbose=0), logits)
         assert loaded.class_names == ["sat", "ran"]
     assert loaded.evaluate(texts, labels, verbose=0, return_dict=True) == results
+    renamed = GPTTextClassifier.from_preset(preset, class_names=["rest", "motion"])
+    np.testing.assert_array_equal(renamed.predict(texts, verbose=0), logits)
+    assert renamed.class_names == ["rest", "motion"]
+    assert GPTTextClassifier.from_preset(preset, num_classes=2).class_names == ["0", "1"]
     other = keras_nlp.models.TextClassifier.from_preset(preset, num_classes=3)
     assert other.class_names == ["0", "1", "2"]
     assert other.predict(texts[:1], verbose=0).shape == (1, 3)

@@ -58,17 +58,14 @@ class GPTBackbone(keras_nlp.models.Backbone):
       ValueError: a value is out of its range.
 
     Example:
+      import numpy as np
+      from gpt_tf import GPTBackbone
 
-    ```python
-    import numpy as np
-    from gpt_tf import GPTBackbone
-
-    backbone = GPTBackbone(vocabulary_size=100, num_layers=2, num_heads=4, hidden_dim=64,
-                           intermediate_dim=256, max_sequence_length=32)
-    token_ids = np.array([[5, 6, 7, 0]])
-    hidden = backbone({"token_ids": token_ids, "padding_mask": token_ids > 0})    # [1, 4, 64]
-    logits = backbone.token_embedding(hidden, reverse=True)                      # [1, 4, 100]
-    ```
+      backbone = GPTBackbone(vocabulary_size=100, num_layers=2, num_heads=4, hidden_dim=64,
+                             intermediate_dim=256, max_sequence_length=32)
+      token_ids = np.array([[5, 6, 7, 0]])
+      hidden = backbone({"token_ids": token_ids, "padding_mask": token_ids > 0})    # [1, 4, 64]
+      logits = backbone.token_embedding(hidden, reverse=True)                      # [1, 4, 100]
     """
 
     def __init__(self, *, seed: int | None = None, dtype=None, name=None, trainable=True, **shape):

@@ -65,12 +65,9 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
           ValueError: an argument is nobody's, or contradicts the weights.
 
         Example:
+          from gpt_tf import GPTCausalLM
 
-        ```python
-        from gpt_tf import GPTCausalLM
-
-        model = GPTCausalLM.from_preset("runs/books", dtype="mixed_bfloat16", sequence_length=64)
-        ```
+          model = GPTCausalLM.from_preset("runs/books", dtype="mixed_bfloat16", sequence_length=64)
         """
         kwargs = give_parts(cls, preset, load_weights, kwargs)
         if is_run_folder(preset):

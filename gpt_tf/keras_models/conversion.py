@@ -5,10 +5,10 @@ import os
 import keras
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_folder, read_json
+from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import check_folder
 from gpt_tf.keras_models.backbone import GPTBackbone
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preset import TASK, TOKENIZER, explain, read_part
 from gpt_tf.keras_models.text_classifier import GPTTextClassifier
 from gpt_tf.keras_models.tokenizer import GPTTokenizer
 from gpt_tf.model.gpt import GPT
@@ -47,13 +47,12 @@ def import_run(source: str, target: str, flags_text: str) -> list[str]:
     if config.vocabulary_size != tokenizer.vocabulary_size:
         raise UserError(f"{source} has rows for {config.vocabulary_size:,} tokens and a tokenizer "
                         f"of {tokenizer.vocabulary_size:,}: save the model with its own.")
-    if any(getattr(layer, "quantization_mode", None) for layer in backbone.gpt._flatten_layers()):
-        raise UserError(f"{source} is quantized, and a run folder holds whole weights: save the "
-                        "model before quantize().")
-    ours, max_length = GPT(config), 0
+    try:
+        ours, max_length = backbone.in_float32(), 0
+    except ValueError as error:
+        raise UserError(f"{source} cannot become a run folder: {error}") from error
     if isinstance(model, GPTTextClassifier):
-        ours, max_length = _task_model(model, source), model.preprocessor.sequence_length
-    (ours.gpt if isinstance(ours, TaskModel) else ours).assign(backbone.gpt)
+        ours, max_length = _task_model(model, ours, source), model.preprocessor.sequence_length
     with atomic_folder(target) as folder:
         weights.write_converted(folder, flags_text, ours,
                                 min(max_length, config.max_sequence_length), tokenizer, step=0)
@@ -67,40 +66,24 @@ def _load(source: str) -> tuple[keras.Model, Tokenizer | None]:
     """A model of one of our classes, and its tokenizer."""
     if os.path.isfile(source):
         model = keras.saving.load_model(source, compile=False)
-    elif (name := _read(source, "task.json").get("registered_name")):
-        model = keras.saving.get_registered_object(name).from_preset(source, **_dtype(source))
+    elif (name := read_part(source, TASK).get("registered_name")):
+        model = keras.saving.get_registered_object(name).from_preset(source)
     else:
-        model = GPTBackbone.from_preset(source, **_dtype(source))
-        if os.path.exists(os.path.join(source, "tokenizer.json")):
+        model = GPTBackbone.from_preset(source)
+        if read_part(source, TOKENIZER):
             return model, GPTTokenizer.from_preset(source).tokenizer
     preprocessor = getattr(model, "preprocessor", None)
     return model, preprocessor and preprocessor.tokenizer.tokenizer
 
 
-def _read(preset: str, name: str) -> dict:
-    """A part of a preset that `explain` has looked through; {} where there is none."""
-    path = os.path.join(preset, name)
-    return read_json(path, "a part of the preset") if os.path.exists(path) else {}
-
-
-def _dtype(preset: str) -> dict[str, str]:
-    """The argument of `from_preset` with which whole weights are read in float32.
-
-    Without one KerasHub fails on a mixed policy.
-    """
-    policy = _read(preset, "config.json")["config"].get("dtype")
-    is_whole = isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy"
-    return {"dtype": "float32"} if is_whole else {}
-
-
-def _task_model(classifier: GPTTextClassifier, source: str) -> TaskModel:
-    """The classifier as commands have it; the decoder's weights are not its yet."""
+def _task_model(classifier: GPTTextClassifier, gpt: GPT, source: str) -> TaskModel:
+    """The classifier as commands have it, on a decoder that is."""
     config = classifier.get_config()
     for name, known in (("hidden_dim", (None,)), ("activation", _ACTIVATIONS)):
         if config.get(name) not in known:
             raise UserError(f"{source} is a classifier with {name}={config[name]!r:.80}, which the "
                             "linear layer of a run has no place for: leave it out.")
-    ours = TaskModel(classifier.backbone.config, classifier.task_model.task)
+    ours = TaskModel(gpt.config, classifier.task_model.task, gpt=gpt)
     for variable, value in zip(ours.head.weights, classifier.task_model.head.weights, strict=True):
         variable.assign(value)
     return ours

@@ -36,15 +36,12 @@ class GPTAdam(keras.optimizers.Optimizer):
         value that cannot be.
 
     Example:
+      import keras
+      from gpt_tf import GPTAdam
 
-    ```python
-    import keras
-    from gpt_tf import GPTAdam
-
-    optimizer = GPTAdam(num_steps=1000, learning_rate=6.25e-5, schedule="linear",
-                        warmup_steps=2.0)
-    other = GPTAdam(learning_rate=keras.optimizers.schedules.CosineDecay(6.25e-5, 1000))
-    ```
+      optimizer = GPTAdam(num_steps=1000, learning_rate=6.25e-5, schedule="linear",
+                          warmup_steps=2.0)
+      other = GPTAdam(learning_rate=keras.optimizers.schedules.CosineDecay(6.25e-5, 1000))
     """
 
     def __init__(self, num_steps: int | None = None, name: str = "gpt_adam",

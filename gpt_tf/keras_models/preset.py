@@ -14,17 +14,18 @@ from gpt_tf.common.files import parse_json, read_json
 from gpt_tf.config import ModelConfig
 
 _BACKBONE, _WEIGHTS = "config.json", "model.weights.h5"
+TASK, TOKENIZER = "task.json", "tokenizer.json"
 
 # Keras's file of each part -> arguments in it that are parts, and whose file tells of the same.
-_PARTS = {_BACKBONE: {}, "tokenizer.json": {},
-          "preprocessor.json": {"tokenizer": "tokenizer.json"},
-          "task.json": {"backbone": _BACKBONE, "preprocessor": "preprocessor.json"}}
+_PARTS = {_BACKBONE: {}, TOKENIZER: {},
+          "preprocessor.json": {"tokenizer": TOKENIZER},
+          TASK: {"backbone": _BACKBONE, "preprocessor": "preprocessor.json"}}
 
 # What each may be, by the names under which Keras knows our classes.
 _CLASSES = {name: tuple(f"gpt_tf>{each}" for each in classes) for name, classes in {
-    _BACKBONE: ("GPTBackbone",), "tokenizer.json": ("GPTTokenizer",),
+    _BACKBONE: ("GPTBackbone",), TOKENIZER: ("GPTTokenizer",),
     "preprocessor.json": ("GPTCausalLMPreprocessor", "GPTTextClassifierPreprocessor"),
-    "task.json": ("GPTCausalLM", "GPTTextClassifier")}.items()}
+    TASK: ("GPTCausalLM", "GPTTextClassifier")}.items()}
 
 
 @contextlib.contextmanager
@@ -59,9 +60,7 @@ def _check_folder(preset: str) -> None:
     weights = os.path.join(preset, _WEIGHTS)
     size = os.path.getsize(weights) if os.path.exists(weights) else 0
     for name in _PARTS:
-        path = os.path.join(preset, name)
-        if os.path.exists(path):
-            _check_part(read_json(path, "a part of the preset"), name, path, size)
+        read_part(preset, name, size)
 
 
 def _check_archive(path: str) -> None:
@@ -74,7 +73,26 @@ def _check_archive(path: str) -> None:
         raise UserError(f"{path} is damaged, or no file that Keras saved ({error!s:.200}): save "
                         "the model again.") from error
     is_backbone = isinstance(value, dict) and value.get("registered_name") in _CLASSES[_BACKBONE]
-    _check_part(value, _BACKBONE if is_backbone else "task.json", path, size)
+    _check_part(value, _BACKBONE if is_backbone else TASK, path, size)
+
+
+def read_part(preset: str, name: str, size: int = 0) -> dict[str, Any]:
+    """A file of a local preset, looked through; {} where there is none.
+
+    Args:
+      preset: its folder.
+      name: "config.json", `TASK`, ...
+      size: bytes of the weights, which the model may not be larger than; 0: of any size.
+
+    Raises:
+      UserError: the file is damaged, or describes no part of this project's models.
+    """
+    path = os.path.join(preset, name)
+    if not os.path.exists(path):
+        return {}
+    value = read_json(path, "a part of the preset")
+    _check_part(value, name, path, size)
+    return value
 
 
 def saved_arguments(task: type, preset: str) -> dict[str, Any] | None:
@@ -82,20 +100,16 @@ def saved_arguments(task: type, preset: str) -> dict[str, Any] | None:
 
     Of a name that Keras resolves {}.
     """
-    path = os.path.join(preset, "task.json")
     if not os.path.isdir(preset):
         return {}
-    value = read_json(path, "a part of the preset") if os.path.exists(path) else {}
+    value = read_part(preset, TASK)
     is_of = value.get("registered_name") == keras.saving.get_registered_name(task)
     return value["config"] if is_of else None
 
 
 def quantized_dtype(preset: str) -> dict[str, Any] | None:
     """The dtypes of a local preset's quantized layers, as Keras serialises them; None of others."""
-    path = os.path.join(preset, _BACKBONE)
-    if not os.path.exists(path):
-        return None
-    dtype = read_json(path, "a part of the preset")["config"].get("dtype")
+    dtype = read_part(preset, _BACKBONE).get("config", {}).get("dtype")
     is_map = isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicyMap"
     return dtype if is_map else None
 

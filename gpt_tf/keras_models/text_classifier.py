@@ -58,19 +58,16 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
     Output: float32 [B, C].
 
     Example:
+      import numpy as np
+      from gpt_tf import GPTBackbone, GPTTextClassifier
 
-    ```python
-    import numpy as np
-    from gpt_tf import GPTBackbone, GPTTextClassifier
-
-    backbone = GPTBackbone(vocabulary_size=50, num_layers=1, num_heads=2, hidden_dim=16,
-                           intermediate_dim=32, max_sequence_length=8, num_special_tokens=3)
-    classifier = GPTTextClassifier(backbone, class_names=["bad", "good"])
-    ids = np.array([[[50, 7, 8, 52]], [[50, 9, 7, 52]]])    # start, two tokens, extract
-    x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    classifier.fit(x, np.array(["bad", "good"]), sample_weight=np.array([1.0, 2.0]))
-    names = classifier.classify(x)    # as ["bad", "good"]
-    ```
+      backbone = GPTBackbone(vocabulary_size=50, num_layers=1, num_heads=2, hidden_dim=16,
+                             intermediate_dim=32, max_sequence_length=8, num_special_tokens=3)
+      classifier = GPTTextClassifier(backbone, class_names=["bad", "good"])
+      ids = np.array([[[50, 7, 8, 52]], [[50, 9, 7, 52]]])    # start, two tokens, extract
+      x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+      classifier.fit(x, np.array(["bad", "good"]), sample_weight=np.array([1.0, 2.0]))
+      names = classifier.classify(x)    # as ["bad", "good"]
     """
 
     backbone_cls = GPTBackbone
@@ -127,12 +124,10 @@ class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
           ValueError: an argument is nobody's, or contradicts the weights.
 
         Example:
+          from gpt_tf import GPTTextClassifier
 
-        ```python
-        from gpt_tf import GPTTextClassifier
-
-        classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2, sequence_length=64)
-        ```
+          classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2,
+                                                     sequence_length=64)
         """
         is_run, which = is_run_folder(preset), kwargs.get("weights", BEST)
         saved = _arguments_of_run(preset) if is_run else saved_arguments(cls, preset)

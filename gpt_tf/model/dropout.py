@@ -101,4 +101,6 @@ def dropout(x: tf.Tensor, rate: float, keys: tf.Tensor | None, site: int) -> tf.
 def drop(x: tf.Tensor, rate: float, bits: tf.Tensor) -> tf.Tensor:
     """Zero where `bits`, uint32 like `x`, are below `rate` of their range; else x / (1 - rate)."""
     keep = bits >= tf.constant(int(rate * 2**32), tf.uint32)
-    return tf.where(keep, x * tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros([], x.dtype))
+    dropped = tf.where(keep, x * tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros([], x.dtype))
+    dropped.set_shape(x.shape)  # or the lengths are unknown in a graph for any number of rows
+    return dropped
