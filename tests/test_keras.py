@@ -217,7 +217,7 @@ def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
     classifier = GPTTextClassifier.from_preset(folder)
     ours, _, _ = weights.load_task_model(folder)
     task, length = run_folder.load_task(folder)
-    assert classifier.class_names == list(task.labels)
+    assert classifier.class_names == list(task.label_names)
     assert classifier.preprocessor.sequence_length == length
     texts = ["the cat sat", "and the dog"]
     inputs = classifier.preprocessor(texts)
@@ -225,7 +225,7 @@ def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
     np.testing.assert_allclose(classifier.predict(texts, verbose=0),
                                ours(inputs["token_ids"], tf.constant(lengths, tf.int32)), atol=1e-6)
     for wrong in ({"class_names": ["a", "b", "c"]}, {"hidden_dim": 4}):
-        with pytest.raises(ValueError, match="has weights for .* num_classes for a new linear"):
+        with pytest.raises(ValueError, match="has a head for .* num_classes for a new head"):
             GPTTextClassifier.from_preset(folder, **wrong)
     with pytest.raises(UserError, match="is no classifier's: give num_classes or class_names"):
         GPTTextClassifier.from_preset(run[0])

@@ -5,6 +5,8 @@
   names = classifier.classify(texts)
 """
 
+from collections.abc import Sequence
+
 import keras
 import keras_nlp
 import numpy as np
@@ -269,13 +271,14 @@ def _check_head(preset: str, saved: dict, kwargs: dict) -> None:
     """
     if not saved:
         return  # a name that Keras resolves
-    names = labels.class_names(saved.get("num_classes"), saved.get("class_names"))
-    for name, of_weights, given in (
-            ("classes", len(names), len(kwargs.get("class_names", names))),
-            ("hidden_dim", saved.get("hidden_dim"), kwargs.get("hidden_dim"))):
-        if name in ("classes", *kwargs) and given != of_weights:
-            raise ValueError(f"{preset} has weights for {name}={of_weights} and not {given}: leave "
-                             "it out, or give num_classes for a new linear layer.")
+    names = saved.get("class_names")
+    shape = {"hidden_dim": saved.get("hidden_dim"),
+             "class_names": len(names) if isinstance(names, Sequence) else saved["num_classes"]}
+    for name in shape.keys() & kwargs.keys():
+        given = len(kwargs[name]) if name == "class_names" else kwargs[name]
+        if given != shape[name]:
+            raise ValueError(f"{preset} has a head for {shape[name]} {name} and not {given}: leave "
+                             f"{name} out, or give num_classes for a new head.")
 
 
 def _lengths(inputs) -> tf.Tensor:
