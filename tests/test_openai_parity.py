@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.interop import openai
-from gpt_tf.model import schedules
-from gpt_tf.model import task_model
+from gpt_tf.model import schedules, task_model
 from gpt_tf.model.objectives import example_losses, joint_loss
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.tasks.task import Task
