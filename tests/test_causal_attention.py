@@ -33,7 +33,7 @@ def result_and_gradients(function, query, key, value, upstream):
 @pytest.mark.parametrize("rate", [0.0, 0.4])
 @pytest.mark.parametrize("block", [1, 8, 21, 128])
 def test_result_and_gradients(monkeypatch, block, rate):
-    monkeypatch.setattr(attention, "_BLOCK", block)
+    monkeypatch.setattr(attention, "BLOCK", block)
     keys = make_dropout_keys(3, tf.constant(7), tf.range(B))
     expected = result_and_gradients(lambda *x: all_pairs(*x, rate, keys), *tensors(tf.float64))
     ours = tf.function(lambda *x: result_and_gradients(
