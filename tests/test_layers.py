@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from gpt_tf.model.dropout import dropout, make_dropout_keys
+from gpt_tf.model.dropout import dropout, element_bits, make_dropout_keys, random_bits
 from gpt_tf.model.layers import gelu
 
 
@@ -61,6 +61,21 @@ def test_without_keys_nothing_is_dropped():
     assert dropout(x, 0.5, None, 1) is x
 
 
+def test_an_element_has_the_number_of_its_place_in_the_flat_row():
+    keys = make_dropout_keys(3, tf.constant(1), tf.range(2))
+    flat = random_bits(keys, 5, tf.constant([60])).numpy()
+    np.testing.assert_array_equal(random_bits(keys, 5, tf.constant([3, 4, 5])),
+                                  flat.reshape(2, 3, 4, 5))
+    part = element_bits(keys, 5, tf.range(1, 3)[:, None] * 5, tf.range(2, 5))
+    np.testing.assert_array_equal(part, flat.reshape(2, 12, 5)[:, 1:3, 2:])
+
+
 def test_gelu_is_tensorflows_tanh_form():
     x = tf.linspace(-6.0, 6.0, 1001)
-    np.testing.assert_allclose(gelu(x), tf.nn.gelu(x, approximate=True), rtol=1e-5, atol=1e-6)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        ours, theirs = gelu(x), tf.nn.gelu(x, approximate=True)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    # Where tanh is near -1, float32 has 1 - tanh^2 to 1e-7 only, and the slope takes that 30 times.
+    np.testing.assert_allclose(tape.gradient(ours, x), tape.gradient(theirs, x), rtol=1e-5,
+                               atol=3e-6)

@@ -4,7 +4,7 @@
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
-def flops_per_token(model: dict, parameters: int) -> float:
+def flops_per_token(model: dict, parameters: int, length: int) -> float:
     """6 N + 12 L D T, forward and backward (Chowdhery et al. 2022, PaLM, appendix B; nanoGPT's).
 
     N leaves the position rows out, which are looked up only; causal attention counts whole.
@@ -12,10 +12,11 @@ def flops_per_token(model: dict, parameters: int) -> float:
     Args:
       model: fields of `config.ModelConfig`.
       parameters: all of them.
+      length: T, tokens of a sequence.
     """
-    positions = model["max_sequence_length"]
-    return (6 * (parameters - positions * model["hidden_dim"])
-            + 12 * model["num_layers"] * model["hidden_dim"] * positions)
+    positions = model["max_sequence_length"] * model["hidden_dim"]
+    return (6 * (parameters - positions)
+            + 12 * model["num_layers"] * model["hidden_dim"] * length)
 
 
 def figures(described: dict, batch_size: int, seconds: float,
@@ -31,8 +32,9 @@ def figures(described: dict, batch_size: int, seconds: float,
     if device_name is None:
         import jax
         device_name = jax.devices()[0].device_kind
-    rate = batch_size * described["model"]["max_sequence_length"] / seconds
-    flops = rate * flops_per_token(described["model"], described["parameters"])
+    length = described["sequence_length"]
+    rate = batch_size * length / seconds
+    flops = rate * flops_per_token(described["model"], described["parameters"], length)
     peak = next((peak for name, peak in _PEAKS.items() if name in device_name), None)
     return {"device": device_name, "update_ms": 1e3 * seconds, "tokens_per_second": rate,
             "tflops": flops / 1e12, "share_of_peak": flops / peak if peak else float("nan")}

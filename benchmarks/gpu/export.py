@@ -38,7 +38,7 @@ class ExportConfig(Options):
 
 
 def program(model: ModelConfig, optimizer: OptimizerConfig, training: TrainingConfig,
-            on_gpu: bool = True) -> tuple[bytes, dict[str, list]]:
+            length: int, on_gpu: bool = True) -> tuple[bytes, dict[str, list]]:
     """The step as XLA's program.
 
     It takes rows int32 [B], lengths int32 [B], the update's number int64, token ids int32 [B, T],
@@ -47,6 +47,7 @@ def program(model: ModelConfig, optimizer: OptimizerConfig, training: TrainingCo
 
     Args:
       model, optimizer, training: what `gpt_tf.pretrain` would train.
+      length: T, at most the model's positions.
       on_gpu: whether chunks of logits have the size for GPUs.
 
     Returns:
@@ -54,21 +55,23 @@ def program(model: ModelConfig, optimizer: OptimizerConfig, training: TrainingCo
       "state", [group, place in the variables] of each part of the state, where a group is "model",
       "mean" or "square".
     """
+    cli.import_tensorflow()
     import tensorflow as tf
 
     from gpt_tf.model import losses
     from gpt_tf.model.gpt import GPT
     from gpt_tf.model.objectives import language_model_loss
     from gpt_tf.model.optimizer import Adam
-    from gpt_tf.training import replicas
+    from gpt_tf.training import devices, replicas
     from gpt_tf.training.train_step import TrainStep
 
-    network = GPT(model, seed=training.seed, dtype=training.dtype)
+    devices.allow_tf32(training.dtype)
+    network = GPT(model, seed=training.seed, dtype=training.dtype_policy)
     variables = network.trainable_variables
     adam = Adam(variables, optimizer, training.num_steps)
     step = TrainStep(replicas.one_device(), variables,
                      language_model_loss(network, training.seed), adam, training)
-    rows, length = training.batch_size, model.max_sequence_length
+    rows = training.batch_size
     batch = {"token_ids": tf.zeros([rows, length], tf.int32),
              "lengths": tf.fill([rows], length), "batch_rows": tf.range(rows),
              "step": tf.constant(1, tf.int64)}
@@ -112,19 +115,19 @@ def main() -> None:
     config, training = cli.from_flags(ExportConfig), cli.from_flags(TrainingConfig)
     optimizer = cli.from_flags(OptimizerConfig)
     if config.data_dir == NO_DATA:
-        model = cli.from_flags(ModelConfig)
-        data = None
+        data, model = None, cli.from_flags(ModelConfig)
+        length = model.max_sequence_length
     else:
         data = TrainingData.load(config.data_dir, LANGUAGE_MODEL)
-        length = cli.value_or("max_sequence_length", data.manifest.sequence_length)
+        length = data.manifest.sequence_length
         model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
-                               max_sequence_length=length)
-    hlo, taken = program(model, optimizer, training)
+                               max_sequence_length=cli.value_or("max_sequence_length", length))
+    hlo, taken = program(model, optimizer, training, length)
     described = {
         "model": dataclasses.asdict(model), "optimizer": dataclasses.asdict(optimizer),
         "training": {name: getattr(training, name)
                      for name in ("batch_size", "seed", "dtype")},
-        "parameters": model.num_parameters, **taken}
+        "parameters": model.num_parameters, "sequence_length": length, **taken}
     with atomic_folder(config.output_dir) as folder:
         with gzip.open(os.path.join(folder, "update.hlo.gz"), "wb") as stream:
             stream.write(hlo)
@@ -134,7 +137,7 @@ def main() -> None:
         with open(os.path.join(folder, "step.json"), "w", encoding="utf-8") as stream:
             json.dump(described, stream, indent=1)
     print(f"Wrote {config.output_dir}: {model.num_parameters:,} parameters, batches of "
-          f"{training.batch_size} x {model.max_sequence_length}, {training.dtype}.")
+          f"{training.batch_size} x {length}, {training.dtype}.")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Exported:
         with open(os.path.join(folder, "step.json"), encoding="utf-8") as stream_:
             self.described = json.load(stream_)
         self.batch_size = self.described["training"]["batch_size"]
-        self.length = self.described["model"]["max_sequence_length"]
+        self.length = self.described["sequence_length"]
         self.optimizer = OptimizerConfig(**self.described["optimizer"])
         start = time.monotonic()
         with gzip.open(os.path.join(folder, "update.hlo.gz"), "rb") as stream_:

@@ -27,7 +27,7 @@ def time_step(folder: str, updates: int) -> dict[str, float | str]:
     with open(os.path.join(folder, "step.json"), encoding="utf-8") as stream:
         described = json.load(stream)
     config = ModelConfig(**described["model"])
-    shape = (described["training"]["batch_size"], config.max_sequence_length)
+    shape = (described["training"]["batch_size"], described["sequence_length"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     torch.set_float32_matmul_precision("high")

@@ -13,6 +13,7 @@ Radford et al. 2018, "Improving Language Understanding by Generative Pre-Trainin
                                                     `model.objectives.class_losses`
   equation 5     L3 = L2 + lambda L1                `model.objectives.joint_loss`
   Figure 1 left  masked multi-head self-attention   `model.layers.CausalSelfAttention`
+                                                    `model.attention.causal_attention`
                  position-wise feed-forward         `model.layers.FeedForward`
                  the decoder                        `model.gpt.GPT`
   Figure 1 right a task's texts as sequences        `tasks.forms.build`

@@ -8,13 +8,16 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.memory import machine_memory, size_text
 from gpt_tf.config import ModelConfig
+from gpt_tf.model.attention import BLOCK
 from gpt_tf.model.losses import chunk_length
 from gpt_tf.training.run_config import RunConfig
 
 _SHARE = 0.8  # of the memory there is: other programs have some, and an estimate is one
-# Python with TensorFlow; XLA's programs of an update and of what else a run does, and for each
-# block. On a GPU they are not in its memory, and only make the estimate larger.
-_PROCESS, _PROGRAMS, _PROGRAMS_OF_BLOCK = 640 << 20, 250 << 20, 80 << 20
+# Python with TensorFlow; XLA's programs of an update and of what else a run does; what they take
+# for each block, and in it for each block of attention's queries. On a GPU they are not in its
+# memory, and only make the estimate larger.
+_PROCESS, _PROGRAMS, _PROGRAMS_OF_BLOCK, _OF_QUERIES = 640 << 20, 250 << 20, 62 << 20, 19 << 20
+_STREAMS_WITHOUT_XLA = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class MicroBatches:
     available: int
 
     def __str__(self) -> str:
-        """Example: Micro-batches of 16 of 64 sequences: about 15.4 GiB of 23.5 GiB."""
+        """Example: Micro-batches of 32 of 64 sequences: about 15.5 GiB of 23.5 GiB."""
         return (f"Micro-batches of {self.size} of {self.rows} sequences: about "
                 f"{size_text(self.needed)} of {size_text(self.available)}.")
 
@@ -45,25 +48,23 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     Letters as in `model/layers.py`; P parameters, L blocks, V rows of the softmax, all numbers of
     4 bytes (on a CPU XLA computes bfloat16 in float32, and takes no less):
 
-    - P each for the parameters and Adam's two moments, and where there are micro-batches for the
-      sum of their gradients.
-    - For its backward pass a sequence keeps in each block 8 T D (query, key, value, the heads'
-      result, and what goes into and comes out of the two norms), 4 T F (GELU's input, its tanh
-      and two products) and 2 H T T (attention's weights before and after dropout; without
-      dropout, once); and 8 T D at the embedding and the softmax. Operation by operation, without
-      XLA, each is held with more of its steps: 2.5 times, and attention's weights 1.5 times.
-    - The LM softmax forms its gradient beside these: 3 V D, and a chunk of logits; after it V D
-      are left, and the backward pass begins with T F. The other gradients take the room of
-      activations that are used up, P in the end.
-    - Validation has the whole share at once, but of one block: two of the larger of H T T and
+    - P each for the parameters, Adam's two moments and the gradients, and where there are
+      micro-batches for the gradients' sum.
+    - For its backward pass a sequence keeps in each block 9 T D (query, key, value, the heads'
+      result, and what goes into and comes out of the two norms) and 2 T F (GELU's input and
+      result). Operation by operation, without XLA, what stands between is held, too: 2.5 times
+      as much.
+    - Of the block at hand, attention's weights twice, of A queries at a time (`attention.BLOCK`),
+      2 H A T; and the gradients of key and value from all blocks of queries before they are added
+      up, 6.5 T D for each after the first.
+    - The LM softmax: its gradient, V D, and a chunk of logits.
+    - Validation has the whole share at once, but of one block: two of the larger of H A T and
       T F, and 2 T D.
     - The process, its compiled programs, and those of each block.
 
-    The terms are XLA's own list of buffers of the paper's model at 1, 2 and 4 sequences; for 15
-    other shapes, of 0.05 to 14 GB, they give its sums within 9 %. The process was measured as
-    VmHWM: whole runs of 1.9 to 11 GB (the paper's, 8 sequences at once: 10.3 GiB) are within 7 %,
-    the quickstart's shape (1.0 GB) and 24 blocks (3.2 GB) take 12 and 16 % less. On GPUs nothing
-    was measured.
+    The terms are XLA's own list of buffers of 13 shapes, of 0.3 to 8 GB, whose sums they give
+    within 6 %. Processes that took two updates (VmHWM, 1.9 to 5.7 GB) are within 12 %. On GPUs
+    nothing was measured.
 
     Args:
       model: its shape.
@@ -74,15 +75,16 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     """
     width, heads, inner = model.hidden_dim, model.num_heads, model.intermediate_dim
     rows, blocks, parameters = model.num_token_rows, model.num_layers, model.num_parameters
-    streams, weights = (1.0, 1.0) if jit_compile else (2.5, 1.5)
-    attention = heads * length * (2 if model.attention_dropout else 1)
-    kept = length * (8 * width + blocks * (
-        streams * (8 * width + 4 * inner) + weights * attention))
-    beside = max(3 * rows * width + rows * min(micro * length, chunk_length(rows)),
-                 rows * width + micro * length * inner)
-    update = max(micro * kept + beside, parameters) + (parameters if micro < share else 0)
-    validation = share * length * 2 * (width + max(heads * length, inner))
-    programs = _PROGRAMS + (blocks * _PROGRAMS_OF_BLOCK if jit_compile else 0)
+    queries, cuts = min(length, BLOCK), -(-length // BLOCK)
+    streams = 1.0 if jit_compile else _STREAMS_WITHOUT_XLA
+    kept = length * (streams * blocks * (9 * width + 2 * inner) + 2 * heads * queries
+                     + 6.5 * width * (cuts - 1))
+    softmax = rows * (width + min(micro * length, chunk_length(rows)))
+    update = parameters * (2 if micro < share else 1) + micro * kept + softmax
+    validation = share * length * 2 * (width + max(heads * queries, inner))
+    programs = _PROGRAMS
+    if jit_compile:
+        programs += blocks * (_PROGRAMS_OF_BLOCK + cuts * _OF_QUERIES)
     return _PROCESS + programs + int(4 * (3 * parameters + max(update, validation)))
 
 

@@ -16,7 +16,6 @@ again only when a format is meant to change. All paths are relative, for OUTPUT_
     exported/                       SavedModels of both runs
   commands.json    how the folders are made again; commands and what they print and write
   keras.npz, served.npz             inputs and answers of the models
-  machine.json     where they were computed
 """
 
 import json
@@ -30,8 +29,6 @@ import tarfile
 import time
 
 import numpy as np
-
-from tests.saved import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SCHEMAS = """\
@@ -243,7 +240,6 @@ def main():
     folder = pathlib.Path(sys.argv[1]).resolve()
     folder.mkdir()
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    _write(folder / "machine.json", machine.describe())
     _make_sources(folder)
     for command in FOLDERS.values():
         _run(folder, command)

@@ -1,0 +1,116 @@
+"""benchmarks/gpu on this machine's CPU: JAX trains as TensorFlow does, and the weights come back.
+
+Needs requirements-peers.txt (`make test-peers`).
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+pytest.importorskip("jax", reason="needs requirements-peers.txt")
+
+from benchmarks.gpu import arithmetic, initial, packed
+from gpt_tf.data.batches import train_batches
+from gpt_tf.runs import weights
+from tests import corpora
+from tests.commands import run_command
+
+tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
+build_fixture = corpora.build_fixture
+_ROOT = pathlib.Path(__file__).parents[2]
+_STEPS = 8
+_FLAGS = ("--num_layers=2", "--num_heads=2", "--hidden_dim=16", "--intermediate_dim=32",
+          "--initializer_range=0.1", "--batch_size=4", f"--num_steps={_STEPS}",
+          "--learning_rate=0.01", "--warmup_steps=2", "--seed=5")
+
+
+def _there(*arguments):
+    """What `benchmarks.gpu.there` prints, in a process without TensorFlow."""
+    code = ("import runpy, sys; sys.modules['tensorflow'] = None; "
+            "runpy.run_module('benchmarks.gpu.there', run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=_ROOT,
+                          capture_output=True, text=True, check=False,
+                          env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_training_there_is_training_here(build, tmp_path):
+    build({f"{i}.txt": corpora.make_text(i, 30) for i in range(8)}, validation_fraction=0.2)
+    data, step, out = tmp_path / "data", tmp_path / "step", tmp_path / "out"
+    done = run_command("benchmarks.gpu.export", *_FLAGS, f"--data_dir={data}",
+                       f"--output_dir={step}", "--parts=2")
+    assert done.code == 0, done.stderr
+    apart = tmp_path / "apart"  # a part may come by itself
+    apart.mkdir()
+    (step / "tokens-1.xz").rename(apart / "tokens-1.xz")
+    printed = _there("train", step, "--data", step, apart, f"--num_steps={_STEPS}",
+                     "--log_every=1", "--output", out, "--updates=2")
+    losses = [float(loss) for loss in re.findall(r"update \d+  loss (\S+)", printed)]
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    done = run_command("gpt_tf.pretrain", *_FLAGS, f"--data_dir={data}", f"--model_dir={here}",
+                       "--log_every=1")
+    assert done.code == 0, done.stderr
+    rows = map(json.loads, (here / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    expected = [row["train/loss"] for row in rows if "train/loss" in row]
+    np.testing.assert_allclose(losses, expected, atol=1e-4)  # it prints four digits
+    assert max(expected) - min(expected) > 0.05  # it learnt
+
+    done = run_command("benchmarks.gpu.bring_back", f"--input={out}", f"--data_dir={data}",
+                       f"--model_dir={there}")
+    assert done.code == 0, done.stderr
+    ours, its = (weights.load_model(str(run), weights="newest")[0] for run in (here, there))
+    for variable, other in zip(ours.trainable_variables, its.trainable_variables, strict=True):
+        if variable.path.endswith("key/bias"):
+            continue  # its gradient is zero, and Adam magnifies the rounding
+        difference = np.linalg.norm(variable.numpy() - other.numpy())
+        assert difference < 1e-5 * np.linalg.norm(variable.numpy()), variable.path
+    done = run_command("gpt_tf.evaluate", f"--model_dir={there}", f"--data_dir={data}")
+    assert done.code == 0, done.stderr
+
+
+def test_tokens_and_lengths_are_unpacked(build, tmp_path):
+    manifest = build({f"{i}.txt": corpora.make_text(i, 20) for i in range(6)})
+    described = packed.write(str(tmp_path), str(tmp_path / "data"), manifest, "train", 3)
+    token_ids, lengths = packed.read([str(tmp_path)], described)
+    windows = corpora.read_windows(tmp_path / "data", "train")
+    assert lengths.tolist() == list(map(len, windows))
+    assert [row[:length].tolist() for row, length in zip(token_ids, lengths)] == windows
+    assert next(iter(train_batches(tmp_path / "data", 2, 0)))["token_ids"].shape[1] == \
+        token_ids.shape[1]
+    (tmp_path / "tokens-2.xz").unlink()
+    with pytest.raises(FileNotFoundError, match="tokens-2.xz"):
+        packed.read([str(tmp_path)], described)
+
+
+@pytest.mark.parametrize("shape", [[7], [3, 5], [64, 33]])
+def test_normal_numbers_are_tensorflows(shape):
+    expected = tf.random.stateless_normal(shape, [2**31 - 3, 0])
+    np.testing.assert_allclose(initial.normal(shape, 2**31 - 3), expected, rtol=2e-5, atol=2e-6)
+
+
+def test_flops_of_the_papers_model_by_hand():
+    # N = 12 (4 768^2 + 2 768 3072 + biases and norms) + 40,478 768 = 116,141,568 without positions
+    model = {"max_sequence_length": 512, "hidden_dim": 768, "num_layers": 12}
+    by_hand = 6 * 116_141_568 + 12 * 12 * 768 * 512
+    assert arithmetic.flops_per_token(model, 116_534_784, 512) == by_hand
+    figures = arithmetic.figures({"model": model, "parameters": 116_534_784,
+                                  "sequence_length": 512}, 64, 0.1, "H100")
+    assert figures["tokens_per_second"] == 327_680
+    assert figures["share_of_peak"] == pytest.approx(327_680 * by_hand / 989e12)
+
+
+def test_what_is_no_result_is_told(build, tmp_path):
+    build({f"{i}.txt": corpora.make_text(i, 20) for i in range(6)})
+    done = run_command("benchmarks.gpu.bring_back", f"--input={tmp_path}",
+                       f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}")
+    assert done.code == 1 and "weights.json" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
