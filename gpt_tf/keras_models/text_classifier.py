@@ -273,7 +273,7 @@ def _check_head(preset: str, saved: dict, kwargs: dict) -> None:
         return  # a name that Keras resolves
     names = saved.get("class_names")
     shape = {"hidden_dim": saved.get("hidden_dim"),
-             "class_names": len(names) if isinstance(names, Sequence) else saved["num_classes"]}
+             "class_names": len(names) if isinstance(names, Sequence) else saved.get("num_classes")}
     for name in shape.keys() & kwargs.keys():
         given = len(kwargs[name]) if name == "class_names" else kwargs[name]
         if given != shape[name]:

@@ -158,7 +158,7 @@ def _lm_loss(hidden, table, targets, weights, num_tokens):
     columns = tf.range(compute_table.shape[0])[None, :]
     chunks = _chunks(rows, hidden, targets, weights)
     count, size = _length(chunks[0]), _length(chunks[0][0])
-    used = tf.maximum(1, -(-num_tokens // size))  # of no chunk d_hidden would have no length
+    used = tf.maximum(1, -(-num_tokens // size))  # zero chunks would not stack
 
     def body(i, loss, d_table, d_hidden):
         h, t, w = (chunk[i] for chunk in chunks)
