@@ -282,3 +282,13 @@ def test_one_import_registers_all_and_says_nothing(preset):
     # Whoever asks for TensorFlow's notices has them.
     assert run_python("import gpt_tf.common.cli as cli; cli.import_tensorflow()",
                       TF_CPP_MIN_LOG_LEVEL="0").stderr
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("change", ["quantize", "enable_lora"])
+def test_a_changed_decoder_gets_no_rows_for_special_tokens(change):
+    backbone = gpt_tf.GPTBackbone(vocabulary_size=20, num_layers=1, num_heads=2, hidden_dim=8,
+                                  intermediate_dim=16, max_sequence_length=8)
+    getattr(backbone, change)("int8" if change == "quantize" else 2)
+    with pytest.raises(ValueError, match="before enable_lora"):
+        backbone.with_special_tokens()

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gpt_tf import GPTAdam, GPTBackbone, GPTCausalLM, GPTTextClassifier
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.keras_models import causal_lm
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import joint_loss, language_model_loss, loss_names
 from gpt_tf.model.optimizer import Adam
@@ -330,3 +331,16 @@ def test_replicas_take_no_optimizer_that_clips_first():
         model.compile(keras.optimizers.Adam(global_clipnorm=1.0))
     with pytest.raises(ValueError, match=r"would clip \(global_clipnorm\)"):
         model.fit(**lm_data(), verbose=0)
+
+
+def test_weights_of_rows_and_then_of_tokens():
+    """On one model: Keras no longer says of which rank they are."""
+    ones = tf.ones([2, 3])
+    mask = tf.constant([[1, 1, 0], [1, 1, 1]])
+    function = tf.function(causal_lm._target_weights, input_signature=[
+        tf.TensorSpec([None, None], tf.int32), tf.TensorSpec(None, tf.float32)])
+    expected = [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    np.testing.assert_array_equal(function(mask, ones[:, 0]), expected)
+    np.testing.assert_array_equal(function(mask, 2 * ones[:, :1]), 2 * np.array(expected))
+    weights = tf.constant([[0.0, 3.0, 1.0], [2.0, 0.5, 1.0]])
+    np.testing.assert_array_equal(function(mask, weights), weights)

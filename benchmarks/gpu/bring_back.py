@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from benchmarks.gpu.export import check_new
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
@@ -31,6 +32,7 @@ def main() -> None:
     """Reads the parts and writes the folder."""
     config = cli.from_flags(BringBackConfig)
     data = TrainingData.load(config.data_dir, LANGUAGE_MODEL)
+    check_new("model_dir", config.model_dir)
     path = os.path.join(config.input, "weights.json")
     try:
         with open(path, encoding="utf-8") as stream:
@@ -38,10 +40,12 @@ def main() -> None:
         flat = np.concatenate([
             np.fromfile(os.path.join(config.input, f"weights-{part}.f32"), np.float32)
             for part in range(described["parts"])])
+        model_config, updates = ModelConfig(**described["model"]), int(described["updates"])
     except OSError as error:
         raise UserError(f"Cannot read {error.filename} ({error.strerror}): give the folder that "
                         "benchmarks.gpu.there has left.") from error
-    model_config = ModelConfig(**described["model"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: fetch it again.") from error
     if model_config.vocabulary_size != data.manifest.vocabulary_size:
         raise UserError(f"{path} has a vocabulary of {model_config.vocabulary_size:,} entries and "
                         f"{config.data_dir} one of {data.manifest.vocabulary_size:,}: give the "
@@ -60,8 +64,8 @@ def main() -> None:
         variable.assign(value.reshape(variable.shape))
     with atomic_folder(config.model_dir) as folder:
         write_converted(folder, cli.flagfile_text(), model, 0, data.tokenizer,
-                        described["updates"])
-    print(f"Wrote {config.model_dir}, the weights of update {described['updates']:,}.")
+                        updates)
+    print(f"Wrote {config.model_dir}, the weights of update {updates:,}.")
 
 
 if __name__ == "__main__":

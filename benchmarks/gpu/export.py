@@ -19,6 +19,7 @@ from unittest import mock
 
 from benchmarks.gpu import packed
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
 from gpt_tf.data.manifest import LANGUAGE_MODEL
@@ -110,10 +111,21 @@ def _places(captured, variables, adam) -> list[tuple[str, int]]:
     return [places[id(handle)] for handle in captured]
 
 
+def check_new(flag: str, folder: str) -> None:
+    """Sees that nothing stands in the way.
+
+    Raises:
+      UserError: the folder exists and is not empty.
+    """
+    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UserError(f"--{flag}={folder} exists: name a folder that is not there yet.")
+
+
 def main() -> None:
     """Writes the folder."""
     config, training = cli.from_flags(ExportConfig), cli.from_flags(TrainingConfig)
     optimizer = cli.from_flags(OptimizerConfig)
+    check_new("output_dir", config.output_dir)
     if config.data_dir == NO_DATA:
         data, model = None, cli.from_flags(ModelConfig)
         length = model.max_sequence_length

@@ -117,6 +117,8 @@ def train(arguments: argparse.Namespace) -> None:
     left = arguments.minutes * 60 - (time.monotonic() - start)
     per_update = exported.batch_size * exported.length / figures["tokens_per_second"]
     total = arguments.num_steps or int(left / per_update)
+    if total < 1:
+        raise SystemExit(f"{arguments.minutes} minutes end before the first update: give more.")
     print(json.dumps({"updates": total, "epochs": total * exported.batch_size / len(lengths),
                       **figures}), flush=True)
     order = stream(len(lengths), exported.described["training"]["seed"])
@@ -136,7 +138,6 @@ def train(arguments: argparse.Namespace) -> None:
 
 def save(weights: list[np.ndarray], folder: str, described: dict) -> None:
     """Writes the weights as one row of float32 in parts, and what they are."""
-    os.makedirs(folder, exist_ok=True)
     flat = np.concatenate([weight.ravel() for weight in weights])
     parts = -(-flat.nbytes // _PART_BYTES)
     for part, piece in enumerate(np.array_split(flat, parts)):
@@ -158,6 +159,15 @@ def main() -> None:
     parser.add_argument("--num_steps", type=int, default=0, help="updates, instead of minutes")
     parser.add_argument("--log_every", type=int, default=200, help="updates")
     arguments = parser.parse_args()
+    if arguments.what == "train":
+        if len(arguments.steps) != 1 or not arguments.data or not arguments.output:
+            parser.error("train takes one step, the folders with its tokens (--data), and one for "
+                         "the weights (--output)")
+        with open(os.path.join(arguments.steps[0], "step.json"), encoding="utf-8") as stream_:
+            if "data" not in json.load(stream_):
+                parser.error(f"{arguments.steps[0]} was exported without --data_dir")
+    if arguments.output:
+        os.makedirs(arguments.output, exist_ok=True)
     {"measure": measure, "train": train}[arguments.what](arguments)
 
 

@@ -174,17 +174,24 @@ class GPTBackbone(keras_nlp.models.Backbone):
           ValueError: LoRA's matrices or quantized ones are in its layers.
         """
         plain = gpt.GPT(self.config)
-        if len(plain.weights) != len(self.gpt.weights):
-            raise ValueError("The weights have LoRA's matrices beside them or are quantized: take "
-                             "those of a model before enable_lora() or quantize().")
-        plain.assign(self.gpt)
+        self._give_weights(plain)
         return plain
 
     def with_special_tokens(self) -> "GPTBackbone":
-        """This backbone, if it has rows for the special tokens; or a copy that has, new."""
+        """This backbone, if it has rows for the special tokens; or a copy that has, new.
+
+        Raises:
+          ValueError: a copy is needed, and LoRA's matrices or quantized ones are in the layers.
+        """
         if self.config.num_special_tokens == len(SPECIAL_TOKENS):
             return self
         larger = GPTBackbone.from_config(
             self.get_config() | {"num_special_tokens": len(SPECIAL_TOKENS)})
-        larger.gpt.assign(self.gpt)
+        self._give_weights(larger.gpt)
         return larger
+
+    def _give_weights(self, other: gpt.GPT) -> None:
+        if len(other.weights) != len(self.gpt.weights):
+            raise ValueError("The weights have LoRA's matrices beside them or are quantized: take "
+                             "those of a model before enable_lora() or quantize().")
+        other.assign(self.gpt)

@@ -151,6 +151,8 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
                 raise ValueError(f"stop_token_ids={stop_token_ids!r} is neither 'auto' nor a list "
                                  "of token ids.")
             stop_token_ids = None
+        if stop_token_ids is not None and len(stop_token_ids) == 0:
+            stop_token_ids = None
         if self.preprocessor is not None:
             self._check_length(max_length or self.preprocessor.sequence_length)
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
@@ -290,13 +292,14 @@ class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
 
 def _target_weights(padding_mask, sample_weight):
     """float32 [B, T]; see `GPTCausalLM.sums`."""
-    if sample_weight is not None:
-        sample_weight = tf.cast(sample_weight, tf.float32)
-        if sample_weight.shape.rank == 2 and sample_weight.shape[1] != 1:
-            return sample_weight
     mask = tf.cast(padding_mask, tf.float32)
     mask = tf.concat([mask[:, 1:], mask[:, -1:]], axis=1)
-    return mask if sample_weight is None else mask * tf.reshape(sample_weight, [-1, 1])
+    if sample_weight is None:
+        return mask
+    # Its rank may be unknown: Keras gives up on it where batches of both kinds have come.
+    weights = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(mask)[0], -1])
+    of_rows = tf.equal(tf.shape(weights)[1], 1)
+    return tf.where(of_rows, mask, tf.ones_like(mask)) * weights
 
 
 def _before_stop(token_ids, prompt_mask, stop_token_ids):

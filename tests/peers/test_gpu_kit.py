@@ -114,3 +114,13 @@ def test_what_is_no_result_is_told(build, tmp_path):
                        f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}")
     assert done.code == 1 and "weights.json" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+    (tmp_path / "weights.json").write_text("{}")
+    done = run_command("benchmarks.gpu.bring_back", f"--input={tmp_path}",
+                       f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}")
+    assert done.code == 1 and "weights.json is damaged" in done.stderr
+    for module, flag in (("bring_back", "model_dir"), ("export", "output_dir")):
+        values = [f"--input={tmp_path}"] * (module == "bring_back")
+        done = run_command(f"benchmarks.gpu.{module}", *values, f"--data_dir={tmp_path / 'data'}",
+                           f"--{flag}={tmp_path / 'data'}")
+        assert done.code == 1 and "exists: name a folder" in done.stderr, done.stderr
+    assert (tmp_path / "data" / "manifest.json").exists()
