@@ -191,7 +191,8 @@ class GPTBackbone(keras_nlp.models.Backbone):
         return larger
 
     def _give_weights(self, other: gpt.GPT) -> None:
-        if len(other.weights) != len(self.gpt.weights):
+        if any(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
+               for layer in self._flatten_layers(include_self=False)):
             raise ValueError("The weights have LoRA's matrices beside them or are quantized: take "
                              "those of a model before enable_lora() or quantize().")
         other.assign(self.gpt)
