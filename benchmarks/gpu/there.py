@@ -122,17 +122,16 @@ def train(arguments: argparse.Namespace) -> None:
     print(json.dumps({"updates": total, "epochs": total * exported.batch_size / len(lengths),
                       **figures}), flush=True)
     order = stream(len(lengths), exported.described["training"]["seed"])
-    step, losses, shown = exported.step(), [], time.monotonic()
+    step, since, begun = exported.step(), [], time.monotonic()
     for number in range(1, total + 1):
         rows = order((number - 1) * exported.batch_size, number * exported.batch_size)
         loss, _ = step(number, token_ids[rows].astype(np.int32), lengths[rows],
                        corrected_rate(exported.optimizer, number, total))
-        losses.append(loss)
+        since.append(loss)
         if number % arguments.log_every == 0 or number == total:
-            recent = float(np.mean([np.asarray(each) for each in losses[-arguments.log_every:]]))
-            losses[-arguments.log_every:] = [recent] * min(len(losses), arguments.log_every)
-            print(f"update {number}  loss {recent:.4f}  {time.monotonic() - shown:.0f} s",
-                  flush=True)
+            mean = np.mean([np.asarray(each) for each in since])
+            print(f"update {number}  loss {mean:.4f}  {time.monotonic() - begun:.0f} s", flush=True)
+            since.clear()
     save(step.weights(), arguments.output, {**exported.described, "updates": total})
 
 

@@ -25,6 +25,14 @@ def fit_both(strategy, make, data):
     return found
 
 
+def assert_fits_alike(strategy, fits, make, rows):
+    """The same losses and weights on all replicas as on one device."""
+    x, labels = fits.examples(rows)
+    (losses, one), (found, many) = fit_both(strategy, make, {"x": x, "y": labels})
+    np.testing.assert_allclose(found, losses, rtol=2e-6)
+    fits.assert_same_weights(many.trainable_variables, one.trainable_variables)
+
+
 def check_rows_that_do_not_divide(strategy, fits):
     """Nine rows in batches of eight: three replicas have none of the last batch.
 
@@ -35,10 +43,7 @@ def check_rows_that_do_not_divide(strategy, fits):
         model.compile(fits.GPTAdam(num_steps=fits.STEPS, **fits.OPTIMIZER), metrics=[])
         return model
 
-    x, labels = fits.examples(9)
-    (losses, one), (found, many) = fit_both(strategy, make, {"x": x, "y": labels})
-    np.testing.assert_allclose(found, losses, rtol=2e-6)
-    fits.assert_same_weights(many.trainable_variables, one.trainable_variables)
+    assert_fits_alike(strategy, fits, make, rows=9)
 
 
 def check_a_loss_of_the_users(strategy, fits):
@@ -49,10 +54,7 @@ def check_a_loss_of_the_users(strategy, fits):
                       loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return model
 
-    x, labels = fits.examples(8)
-    (losses, one), (found, many) = fit_both(strategy, make, {"x": x, "y": labels})
-    np.testing.assert_allclose(found, losses, rtol=2e-6)
-    fits.assert_same_weights(many.trainable_variables, one.trainable_variables)
+    assert_fits_alike(strategy, fits, make, rows=8)
 
 
 def check_an_overflow_on_one_replica(strategy, fits):
