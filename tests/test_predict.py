@@ -228,7 +228,7 @@ def test_spaces_ends_and_blank_ends_do_not_count():
 
 @pytest.mark.parametrize("form, kind, data, message", [
     ("classification", "lines", b"a\n\nb\n", "in, line 2: the line is blank"),
-    ("classification", "lines", b"a\n\xff\n", "in, line 2: .*utf-8"),
+    ("classification", "lines", b"a\n\xff\n", "in, line 2: byte 0 is not UTF-8"),
     ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling needs 1: text"),
     ("entailment", "tsv", b"a\tb\nc\t \n", "line 2: the text of hypothesis is empty"),
     ("entailment", "lines", b"a\n", "needs premise, hypothesis: give --format=tsv"),
@@ -254,7 +254,7 @@ def test_what_does_not_fit(runs, tmp_path):
             command.predict(PredictionConfig(run, **values))
 
     error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
-    error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
+    error("rows.doc ends in none of .txt, .tsv, .csv, .* say what .*--format", input="rows.doc")
     error("not a fine-tuned run", run=str(tmp_path))
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
     error("empty.txt, line 1: .* correct or remove it", input=str(tmp_path / "empty.txt"))
