@@ -19,7 +19,17 @@ from typing import BinaryIO
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import parse_json
 from gpt_tf.common.text_files import number_lines
-from gpt_tf.tasks.tables import CSV, EMPTY, NOT_JSON, NOT_UTF8, PARQUET, BadRow, Rows, Values
+from gpt_tf.tasks.tables import (
+    CSV,
+    EMPTY,
+    NOT_JSON,
+    NOT_UTF8,
+    PARQUET,
+    BadRow,
+    Rows,
+    Values,
+    without_empty_end,
+)
 
 UTF8 = "utf-8"
 _DELIMITERS = ",;\t|"
@@ -124,8 +134,12 @@ def _csv_rows(stream: BinaryIO, place: str, encoding: str,
             return []
 
     def can_be_read(escapes: bool) -> bool:
+        """Whether all quotes are in their places, and the rows have as many cells as the first."""
+        header = first(delimiter)
+        fewest = len(without_empty_end(header, 0))
         try:
-            return all(cells for _, cells in rows(delimiter, escapes))
+            return all(fewest <= len(cells) and len(without_empty_end(cells, 0)) <= len(header)
+                       for _, cells in rows(delimiter, escapes))
         except _BadCsv:
             return False
 

@@ -66,7 +66,7 @@ def name_cells(rows: Rows[list[str]], columns: Collection[Column], place: str,
         header = [name.strip() for name in first]
         _require(columns, header, place)
         # A delimiter after the last name is no column that a row must have.
-        widths = range(len(_without_empty_end(header, 0)), len(header) + 1)
+        widths = range(len(without_empty_end(header, 0)), len(header) + 1)
     for where, row in rows:
         if isinstance(row, BadRow):
             yield where, row
@@ -75,7 +75,7 @@ def name_cells(rows: Rows[list[str]], columns: Collection[Column], place: str,
             _require(columns, range(len(row)), place)
             widths = {len(row)}
         if header:
-            row = _without_empty_end(row, len(header))
+            row = without_empty_end(row, len(header))
         if len(row) in widths:
             yield where, dict(zip(header or range(len(row)), row))
         else:
@@ -83,7 +83,7 @@ def name_cells(rows: Rows[list[str]], columns: Collection[Column], place: str,
                                 f"{' or '.join(map(str, sorted(widths)))}")
 
 
-def _without_empty_end(cells: list[str], width: int) -> list[str]:
+def without_empty_end(cells: list[str], width: int) -> list[str]:
     """The cells without the empty ones at the end, but `width` of them at the least."""
     while len(cells) > width and not cells[-1].strip():
         cells = cells[:-1]

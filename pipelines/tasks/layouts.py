@@ -149,8 +149,8 @@ def _source_of(task: TaskDescription, split: str, paths: tuple[str, ...],
 
 
 def _known(task: TaskDescription) -> Iterable[Source]:
-    """The task's sources that differ in more than their files, those of hubs last."""
-    layouts = (*task.layouts, task.exported)
+    """The task's sources that differ in more than their files, those of hubs first."""
+    layouts = (task.exported, *task.layouts)
     return dict.fromkeys(dataclasses.replace(source, paths=(), part=None)
                          for layout in layouts for source in layout.values())
 
@@ -160,8 +160,11 @@ def _fitting(source: Source, kind: str | None, may_lack_label: bool,
     """The source as a file of that kind, if it has its columns."""
     if kind is None or kind in (ANY, description.WINOGRAD):
         return None
-    first = first_row(source.paths[0], kind, encoding,
-                      lambda cells: holds(cells, source, may_lack_label))
+    try:
+        first = first_row(source.paths[0], kind, encoding,
+                          lambda cells: holds(cells, source, may_lack_label))
+    except UserError:  # as of that kind; what is wrong with it as of its own is said in the end
+        return None
     if kind not in (TSV, CSV) and not source.has_header or not holds(first, source, may_lack_label):
         return None
     has_index = source.index is not None and source.index in first
