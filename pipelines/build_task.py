@@ -56,9 +56,9 @@ class TaskConfig(FolderConfig):
     """
 
     task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
-                       required=True)
+                       required=True, path=True)
     input: str = option("", "Folder of the task's files, one file, train=FILE,validation=FILE,... "
-                        "or tfds:NAME.", required=True)
+                        "or tfds:NAME.", required=True, path=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     # Start, delimiter, extract and a token of text.
     max_length: int | None = option(
@@ -71,7 +71,7 @@ class TaskConfig(FolderConfig):
                              "or no text.", choices=("stop", "skip"))
     encoding: str = option(UTF8, "Encoding of text files, such as utf-16, latin-1 or cp1252.")
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
-                           "own place, ~/tensorflow_datasets.")
+                           "own place, ~/tensorflow_datasets.", path=True)
 
     def __post_init__(self):
         super().__post_init__()
@@ -217,4 +217,4 @@ def main(beam_options: list[str]) -> None:
 
 if __name__ == "__main__":
     cli.define_flags(TaskConfig)
-    cli.run(main, passes_on="runner")
+    cli.run(main, passes_on="runner", makes_files=True)

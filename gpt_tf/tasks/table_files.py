@@ -17,7 +17,7 @@ import re
 from typing import BinaryIO
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 from gpt_tf.common.text_files import number_lines
 from gpt_tf.tasks.tables import (
     CSV,

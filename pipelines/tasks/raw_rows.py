@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import open_input
+from gpt_tf.common.files import open_to_read
 from gpt_tf.tasks.table_files import parse_object, read_cells, read_lines, read_objects
 from gpt_tf.tasks.tables import (
     COLUMNS,
@@ -45,7 +45,7 @@ def read_rows(path: str, source: Source, may_lack_label: bool, encoding: str) ->
     if source.kind == description.RACE:
         yield from _race_rows(path, encoding)
         return
-    with open_input(path) as stream:
+    with open_to_read(path) as stream:
         if source.kind == description.WINOGRAD:
             yield from _winograd_rows(read_lines(stream, path, encoding))
         elif source.kind in (TSV, CSV):
@@ -77,7 +77,7 @@ def first_row(path: str, kind: str, encoding: str,
     Raises:
       UserError: see `read_rows`.
     """
-    with open_input(path) as stream:
+    with open_to_read(path) as stream:
         rows = (read_cells(stream, kind, path, encoding, is_first) if kind in (TSV, CSV) else
                 read_objects(stream, kind, path, encoding))
         _, first = next(rows, (path, []))

@@ -25,7 +25,7 @@ import math
 from typing import Any, NamedTuple
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import open_input
+from gpt_tf.common.files import open_to_read
 from gpt_tf.tasks import forms, heuristics
 from gpt_tf.tasks.table_files import UTF8
 from gpt_tf.tasks.tables import (
@@ -214,7 +214,7 @@ def _part_of(rows: Rows[Values], source: Source) -> _Numbered:
 
 
 def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
-    with open_input(path) as stream:
+    with open_to_read(path) as stream:
         return {tuple(line.decode("utf-8", "replace").rstrip("\r\n").split("\t")[:columns])
                 for line in stream}
 

@@ -24,7 +24,7 @@ metrics: accuracy, f1, matthews of classes; pearson, spearman of scores. The fir
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json
+from gpt_tf.common.small_files import read_json
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import MOST_CLASSES, is_name
 from pipelines.tasks.description import ANY, Source, TaskDescription
