@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.text import definite_pronoun_resolution
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.small_files import write_json
+from gpt_tf.common.small_files import write_recorded
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.tasks import heuristics
@@ -358,6 +358,6 @@ def test_altered_manifest_is_refused(build, tmp_path, change, message):
     path = tmp_path / "data" / "manifest.json"
     value = json.loads(path.read_text())
     value["task"].update(change)
-    write_json(path, value)
+    write_recorded(path, json.dumps(value).encode())
     with pytest.raises(UserError, match=message):
         Manifest.load(tmp_path / "data")
