@@ -55,16 +55,15 @@ def read_rows(path: str, source: Source, may_lack_label: bool) -> Rows:
 
 def _lines(path: str) -> Iterator[tuple[str, str | BadRow]]:
     """Each line; blank ones at the end of the file do not count."""
-    for _, lines in files.read_lines([path]):
-        for number, line in number_lines(lines):
-            where = f"{path}, line {number}"
-            if not line:
-                yield where, BadRow(description.EMPTY, "the line is blank")
-                continue
-            try:
-                yield where, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                yield where, BadRow(description.NOT_UTF8, f"byte {error.start} is not UTF-8")
+    for number, line in number_lines(map(files.bare, files.read_lines(path))):
+        where = f"{path}, line {number}"
+        if not line:
+            yield where, BadRow(description.EMPTY, "the line is blank")
+            continue
+        try:
+            yield where, line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield where, BadRow(description.NOT_UTF8, f"byte {error.start} is not UTF-8")
 
 
 def _tsv_cells(path: str) -> Iterator[tuple[str, list[str] | BadRow]]:
@@ -217,8 +216,7 @@ def read_examples(dataset: Any, where: str, label: Column, class_names: list[str
       label: the field of the label, which is -1 in an example without one.
       class_names: names of the classes, if that field holds their ids; else empty.
     """
-    numbered = files.iterate(dataset.map(lambda example: (0, example)), [where])
-    for number, (_, example) in enumerate(numbered):
+    for number, example in enumerate(files.iterate(dataset, where)):
         place = f"{where}, example {number}"
         try:
             values = {name: _plain(value) for name, value in example.items()}

@@ -213,7 +213,7 @@ def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
 
 def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
     return {tuple(line.decode("utf-8", "replace").split("\t")[:columns])
-            for _, lines in files.read_lines([path]) for line in lines}
+            for line in map(files.bare, files.read_lines(path))}
 
 
 def _open_catalogue(task: TaskDescription, name: str, tfds_dir: str,
