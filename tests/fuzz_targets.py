@@ -34,11 +34,11 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import lines
 from gpt_tf.tasks.task import Task, ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer, cleaning
-from pipelines.corpus.corpus import open_corpus
 from pipelines.tasks.rows import open_task
 from pipelines.tasks.table import find_task
 from tests import fuzz_seeds as seeds
 from tests import task_data
+from tests.corpora import open_corpus
 
 
 @dataclasses.dataclass(frozen=True)

@@ -233,7 +233,7 @@ def test_help_is_quick_and_says_what(module):
     ("evaluate", ["--model_dir=rum", "--data_dir=data"], "did you mean run?"),
     ("evaluate", ["--model_dir=run", "--data_dir=data", "--split=tset"],
      "no records for split 'tset'"),
-    ("evaluate", ["--model_dir=run", "--text=none.txt"], "there is no such file"),
+    ("evaluate", ["--model_dir=run", "--text=none.txt"], "no file matches 'none.txt'"),
     ("predict", ["--model_dir=run"], "it is not a fine-tuned run"),
     ("zero_shot", ["--model_dir=run", "--data_dir=data"], "holds data of kind"),
     ("export", ["--model_dir=rum", "--output_dir=x"], "did you mean run?"),

@@ -162,8 +162,7 @@ def read_examples(dataset: Any, where: str, label: Column, class_names: list[str
       label: the field of the label.
       class_names: names of the classes, if that field holds their ids; else empty.
     """
-    numbered = files.iterate(dataset.map(lambda example: (0, example)), [where])
-    for number, (_, example) in enumerate(numbered):
+    for number, example in enumerate(files.iterate(dataset, where)):
         place = f"{where}, example {number}"
         try:
             values = {name: _plain(value) for name, value in example.items()}
