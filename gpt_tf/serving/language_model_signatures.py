@@ -12,7 +12,14 @@ from gpt_tf.generation.generator import Draft, begin, extend
 from gpt_tf.generation.sampling import Sampling
 from gpt_tf.model.gpt import GPT
 from gpt_tf.serving.signatures import (
-    Outputs, Signature, TextTables, checked, require, spec, widened)
+    Outputs,
+    Signature,
+    TextTables,
+    checked,
+    require,
+    spec,
+    widened,
+)
 
 # The command's flags, with its defaults and limits; past_limit is none of them.
 _CONTROLS = {field.name: field for each in (GenerationConfig, SamplingConfig)
