@@ -347,7 +347,7 @@ def test_saved_model_cli(folder):
     target = f"{folder}/out/multiple_choice/1"
     calls = [["show", "--dir", target, "--all"],
              ["run", "--dir", target, "--tag_set", "serve", "--signature_def", "classify_text",
-              "--input_exprs", 'context=["The sea", "in"]; question=["the", "and"]; '
+              "--input_exprs", 'context=["The sea", "in"];question=["the", "and"];'
               'answers=[["a", "the sea", "in"], ["the", "end", "of"]]']]
     both = ("from absl import flags; from tensorflow.python.tools import saved_model_cli as tool\n"
             f"for call in {calls!r}:\n"
