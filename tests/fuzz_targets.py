@@ -139,7 +139,7 @@ def _read_answers_wanted(kind: str, name: str, folder: pathlib.Path) -> Any:
 def _read_prompts(folder: pathlib.Path) -> Any:
     path = folder / "lines.txt"
     with open_input(str(path)) as stream:
-        return [seeds.tokenizer().encode(text) for text, _ in read_prompts(stream, str(path))]
+        return [seeds.tokenizer().encode(text) for _, text, _ in read_prompts(stream, str(path))]
 
 
 def _weights(model) -> list:

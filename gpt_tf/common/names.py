@@ -6,6 +6,7 @@ import difflib
 import glob
 import itertools
 import os
+import re
 
 from gpt_tf.common.errors import UserError
 
@@ -18,6 +19,15 @@ def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
     Example: nearest("boks", ["data", "books"]) gives ["books"].
     """
     return difflib.get_close_matches(name, list(names), count)
+
+
+def file_stem(name: str) -> str:
+    """A part of a file's name for what a user may have called anything: its letters and digits,
+    of which 80 bytes at the most.
+
+    Example: file_stem("Is it A/B?") is "Is-it-A-B-".
+    """
+    return re.sub(r"\W+", "-", name).encode("utf-8")[:80].decode("utf-8", "ignore")
 
 
 def unused(path: str) -> str:
