@@ -174,10 +174,9 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         if config.bag_of_words:
             scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
-        path = task_scores.save(model_dir, manifest, config.split, {
+        task_scores.keep(model_dir, manifest, config.split, {
             "data_dir": data_dir, "split": config.split, "rows": split.records, "update": step,
             "scores": scores})
-        print(f"Saved in {path}.")
     else:
         print("  no labels: predictions only")
     if config.predictions:

@@ -61,7 +61,7 @@ def test_a_flipped_byte_is_found(folder, capsys):
         # those of update 9 then, which `restore` compares.
         step = Saved(folder).restore()
         assert step in (6, 9)
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert (f"{folder}/ckpt-9 is damaged" in said) == (step == 6)
         found += step == 6
         path.write_bytes(whole)
@@ -73,7 +73,7 @@ def test_a_missing_file_is_found(folder, capsys, name):
     (folder / name).unlink()
     saved = Saved(folder)
     assert saved.restore() == 6
-    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().err
     saved.save(7)
     assert saved.checkpoints.steps == [6, 7]  # the damaged one is not kept in a good one's place
     (folder / "ckpt-7.index").write_bytes(b"")
@@ -125,7 +125,7 @@ def test_a_lost_index_beside_a_save_that_was_cut_off_earlier(folder, capsys):
     (folder / "part.index").write_bytes(b"x")
     (folder / "ckpt-9.index").unlink()
     assert Saved(folder).restore() == 6
-    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().err
 
 
 def test_an_index_that_declares_a_size_without_bound(folder, capsys):
@@ -134,7 +134,7 @@ def test_an_index_that_declares_a_size_without_bound(folder, capsys):
     endless = b"\0\0\0" + b"\xff" * 8 + b"\x7f"
     path.write_bytes(path.read_bytes()[:-48] + endless.ljust(40, b"\0") + path.read_bytes()[-8:])
     assert Saved(folder).restore() == 6
-    assert "ckpt-9 is damaged (its index declares a size that no" in capsys.readouterr().out
+    assert "ckpt-9 is damaged (its index declares a size that no" in capsys.readouterr().err
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):

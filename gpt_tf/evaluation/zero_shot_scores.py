@@ -120,9 +120,9 @@ class ZeroShotData:
         self._measures.append({"update": step} | scores | threshold)
         return scores
 
-    def save(self, model_dir: str) -> str:
-        """Writes all that was measured into the run folder; returns the file's path."""
-        return task_scores.save(model_dir, self.manifest, self.split, {
+    def keep(self, model_dir: str) -> None:
+        """Writes all that was measured into the run folder, as `task_scores.keep` does."""
+        task_scores.keep(model_dir, self.manifest, self.split, {
             "data_dir": self._folder, "split": self.split, "rows": self.split_totals.records,
             "chance": self.chance, "checkpoints": self._measures})
 

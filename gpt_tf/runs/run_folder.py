@@ -14,7 +14,6 @@
 """
 
 from collections.abc import Collection
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -42,11 +41,12 @@ _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
 _MICRO_BATCHES = "micro_batches.json"
 _WEIGHTS = ("checkpoints", "best")
+_FOLDERS = (*_WEIGHTS, "plugins", "evaluations")
 _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
 _EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
-RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
-                       "tensorboard", "evaluations", _MICRO_BATCHES})
+RUN_FILES = frozenset({*_FOLDERS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard",
+                       _MICRO_BATCHES})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -121,8 +121,11 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
       overwrite: whether another run that stands there is removed.
 
     Raises:
-      UserError: the folder holds another run: other flags, another shape or other data.
+      UserError: the folder holds another run: other flags, another shape or other data; or a
+        folder of it is a link.
     """
+    for name in _FOLDERS:
+        refuse_link(os.path.join(model_dir, name))
     if not _has_saved(model_dir):
         remove_run(model_dir)
     try:
@@ -137,6 +140,17 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
     describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
     with atomic_write(path) as stream:  # last: it says that the others are there
         stream.write(_with_data(flags_text, manifest).encode("utf-8"))
+
+
+def refuse_link(folder: str) -> None:
+    """Sees that what a run writes into one of its folders stays in the run folder.
+
+    Raises:
+      UserError: it is a link.
+    """
+    if os.path.islink(folder):
+        raise UserError(f"{folder} is a link, and nothing is written outside of a run folder: put "
+                        "what it leads to in its place. A link to the whole run folder is fine.")
 
 
 def remove_run(model_dir: str) -> None:
@@ -292,15 +306,14 @@ def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
       UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
     """
     config, folder = _read_config(model_dir), weights_folder(model_dir, weights)
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
-        size = sum(entry.stat().st_size for entry in files if ".data-" in entry.name)
-        if size and size < 4 * config.num_parameters:
-            raise UserError(f"{os.path.join(model_dir, _MODEL)} describes a model of "
-                            f"{config.num_parameters:,} parameters, and all checkpoints in "
-                            f"{folder} have {size:,} bytes: take both from one run.")
-        if size:
-            return config
-    raise no_checkpoint(folder)
+    size = checkpoint_files.data_size(folder)
+    if not size:
+        raise no_checkpoint(folder)
+    if size < 4 * config.num_parameters:
+        raise UserError(f"{os.path.join(model_dir, _MODEL)} describes a model of "
+                        f"{config.num_parameters:,} parameters, and all checkpoints in "
+                        f"{folder} have {size:,} bytes: take both from one run.")
+    return config
 
 
 def no_checkpoint(folder: str) -> UserError:

@@ -107,7 +107,7 @@ class Run:
         with contextlib.closing(reporter):
             flags = config.flags_text.splitlines()
             # TensorBoard sorts by tag: the newest samples stand on top, these below them.
-            reporter.text(self.start, "settings/flags", "".join(f"    {line}\n" for line in flags))
+            reporter.text(self.start + 1, "settings/flags", "".join(f"    {line}\n" for line in flags))
             reporter.settings(config.settings)
             reporter.layout(title, charts)
             yield reporter
