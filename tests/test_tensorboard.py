@@ -204,3 +204,10 @@ def test_a_run_that_was_killed_and_goes_on_shows_nothing_double(tmp_path, monkey
     rows = [[list(json.loads(line)) for line in (each / "metrics.jsonl").read_text().splitlines()]
             for each in (folder, pretrained)]
     assert rows[0] == rows[1]
+    # What it reported of updates that were done again is not shown: update 4.
+    assert board.values("settings/flags") == [(1, [b"    --seed=0\n"]), (4, [b"    --seed=0\n"])]
+    for tag in (board.tags() | board.tags(plugin="text")) - {"settings/flags"}:
+        theirs = dict(whole.values(tag))
+        assert [step for step, _ in board.values(tag)] == list(theirs), tag
+        if "tokens_per_second" not in tag and "input_wait" not in tag:
+            assert dict(board.values(tag)) == theirs, tag
