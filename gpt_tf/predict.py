@@ -20,16 +20,14 @@ JSONL), so that the lines of input and output stay side by side.
 """
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 import itertools
 import os
 import sys
-from typing import BinaryIO
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
+from gpt_tf.common.files import STANDARD, open_input, open_output
 from gpt_tf.config import Options, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -50,11 +48,11 @@ class PredictionConfig(Options):
     """Which run answers, what is read and written, and how."""
 
     model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset or .keras file of a "
-                                 "Keras classifier.", required=True)
-    input: str = option(STANDARD, "File of texts; - is standard input.")
+                                 "Keras classifier.", required=True, path=True)
+    input: str = option(STANDARD, "File of texts; - is standard input.", path=True)
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *FORMATS))
-    output: str = option(STANDARD, "File to make; - is standard output.")
+    output: str = option(STANDARD, "File to make; - is standard output.", path=True)
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")
@@ -83,16 +81,6 @@ class PredictionConfig(Options):
         """Whether the output is JSONL."""
         return self.output_format == "jsonl" or (
             self.output_format == _AUTO and self.output.endswith(".jsonl"))
-
-
-@contextlib.contextmanager
-def _open_output(path: str) -> Iterator[BinaryIO]:
-    if path == STANDARD:
-        yield sys.stdout.buffer
-        return
-    make_folder(os.path.dirname(os.path.abspath(path)))
-    with atomic_write(path) as stream:
-        yield stream
 
 
 def lines_of(task: Task, found, config: PredictionConfig) -> Iterator[str]:
@@ -133,7 +121,7 @@ def predict(config: PredictionConfig) -> None:
     Tokenizer.load(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
-    with open_input(config.input) as source, _open_output(config.output) as target:
+    with open_input(config.input) as source, open_output(config.output) as target:
         cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
         from gpt_tf.evaluation.answering import Answerer
         from gpt_tf.training import devices

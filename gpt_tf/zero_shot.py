@@ -15,7 +15,7 @@ import os
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import BEST, NEWEST, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
@@ -30,9 +30,10 @@ _PICTURES = (".png", ".pdf", ".svg")
 class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+                            required=True, path=True)
     data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
-                                 "separated by commas.", required=True)
+                                 "separated by commas.", required=True, path=True)
 
     @property
     def data_dirs(self) -> list[str]:
@@ -51,9 +52,10 @@ class ZeroShotConfig(Options):
                                     "newest, all that the run keeps, or updates, separated by "
                                     "commas.")
     plot: str = option("", "Picture to make (.png, .pdf or .svg): performance over the updates of "
-                           "the checkpoints, a line for each data folder.")
+                           "the checkpoints, a line for each data folder.", path=True)
     predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
-                                  "the index of each row in its source, the answer and the scores.")
+                                  "the index of each row in its source, the answer and the scores.",
+                              path=True)
     batch_size: int = option(32, "Sequences at once.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
 
@@ -188,7 +190,7 @@ def _draw(path: str, data: dict) -> None:
     names = [each.task.name for each in data.values()]
     curves = {each.task.name if names.count(each.task.name) == 1 else folder: each.curve()
               for folder, each in data.items() if each.split_totals.labelled}
-    with atomic_write(path) as stream:
+    with open_output(path) as stream:
         zero_shot_figure(curves).savefig(stream, format=os.path.splitext(path)[1][1:])
     print(f"Drew {path}.")
 

@@ -17,7 +17,7 @@ import os
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.files import open_output
 from gpt_tf.common.names import unused
 from gpt_tf.config import Options, option
 from pipelines.grammar.stories import Story, generate
@@ -31,7 +31,8 @@ class StoriesConfig(Options):
       ValueError: a value is missing or out of range.
     """
 
-    output: str = option("", "File to write: .jsonl, one story a row with its structure, or .txt.")
+    output: str = option("", "File to write: .jsonl, one story a row with its structure, or .txt.",
+                         path=True)
     megabytes: float = option(3.0, "Text to write, in 10**6 bytes; the last story is whole.",
                               above=0)
     seed: int = option(1, "Other seeds tell other stories.", at_least=0)
@@ -55,12 +56,11 @@ def write(config: StoriesConfig) -> int:
     Raises:
       UserError: the file is there already, or cannot be written.
     """
-    if os.path.exists(config.output) and not config.overwrite:
+    if os.path.isfile(config.output) and not config.overwrite:
         raise UserError(f"--output={config.output} is there already; name another file, or replace "
                         "it with --overwrite.")
-    make_folder(os.path.dirname(config.output) or ".")
     count = 0
-    with atomic_write(config.output) as stream:
+    with open_output(config.output) as stream:
         for story, text in generate(config.seed, round(config.megabytes * 1e6)):
             row = _row(story, text) if config.output.endswith(".jsonl") else f"{text}\n"
             stream.write(f"{row}\n".encode())
@@ -78,4 +78,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     cli.define_flags(StoriesConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)
