@@ -44,7 +44,7 @@ def _check_name(output_dir: str) -> None:
     """
     path = os.path.join(os.getcwd(), output_dir)
     if not is_literal(path):
-        raise UserError(f"--output_dir={output_dir}: TensorFlow could not load a model from {path}, "
+        raise UserError(f"--output_dir={output_dir}: TensorFlow could load no model from {path}, "
                         "which it takes for a pattern or an address: name a folder with none of "
                         "*, ?, [, \\ and :// on its whole path, in UTF-8.")
 
