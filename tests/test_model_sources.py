@@ -33,8 +33,7 @@ from tests.test_commands import run
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation",
-                                        "ignore:Layer .* does not have a `quantize` method")
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 TEXTS = ["the cat sat", "and the dog ran in the end"]
 LENGTH = 12
 
@@ -207,12 +206,6 @@ def test_convert_makes_a_run_folder_of_a_preset(folder, tmp_path):
     assert (tmp_path / "openai" / "params_0.npy").exists()
 
 
-def a_quantized_model(folder, tokenizer):
-    model = GPTCausalLM.from_preset(str(folder / "lm"))
-    model.quantize("int8")
-    return model
-
-
 def a_model_without_tokenizer(folder, tokenizer):
     return GPTCausalLM(GPTBackbone.from_preset(str(folder / "lm")))
 
@@ -224,7 +217,6 @@ def a_model_with_another_tokenizer(folder, tokenizer):
 
 
 @pytest.mark.parametrize("make, message", [
-    (a_quantized_model, "cannot become a run folder: .* are quantized"),
     (a_model_without_tokenizer, "has no tokenizer: save the model with its preprocessor"),
     (a_model_with_another_tokenizer, "rows for 96 tokens and a tokenizer of 95")],
     ids=lambda value: getattr(value, "__name__", ""))
