@@ -20,6 +20,11 @@ def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
     return difflib.get_close_matches(name, list(names), count)
 
 
+def in_utf8(text: str) -> str:
+    """`text` for what takes UTF-8 alone: bytes of names that are none as Python writes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def unused(path: str) -> str:
     """`path`, or where that is there, the first of path-2, path-3, ... that is not."""
     numbered = (f"{path}-{number}" for number in itertools.count(2))

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
+from gpt_tf.common.names import in_utf8
 from gpt_tf.common.tensorflow_names import literal
 from gpt_tf.runs.metrics_log import METRICS, read_rows
 
@@ -92,7 +93,7 @@ class Reporter:
         if not self.writes:
             return
         with self._tensorboard_step(step):
-            tf.summary.text(name, _utf8(text))
+            tf.summary.text(name, in_utf8(text))
 
     def histogram(self, step: int, name: str, values: tf.Tensor) -> None:
         """How values of any shape are distributed, in TensorBoard."""
@@ -121,9 +122,9 @@ class Reporter:
         from tensorboard.plugins.hparams import api  # who only reads a run does not wait for it
 
         # Named by its folder: by default runs of equal settings would share a row.
-        self._raw(api.hparams_pb({name: _utf8(value) if isinstance(value, str) else value
+        self._raw(api.hparams_pb({name: in_utf8(value) if isinstance(value, str) else value
                                   for name, value in values.items()},
-                                 trial_id=_utf8(self._folder)))
+                                 trial_id=in_utf8(self._folder)))
 
     def finish(self) -> None:
         """Marks the run as finished in TensorBoard's HParams, which can leave out the others."""
@@ -196,8 +197,3 @@ class Reporter:
         with self._explain_tensorboard_errors():
             self._summaries.close()
         self._opened.close()
-
-
-def _utf8(text: str) -> str:
-    """Bytes of names that are not UTF-8 as Python writes them: TensorFlow takes no others."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -269,7 +269,7 @@ def is_converted(model_dir: str) -> bool:
 
 def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
                 model: ModelConfig) -> None:
-    before = _parse_flags(read_text(path, "the run's flagfile"))
+    before = _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
     now = _parse_flags(flags_text)
     data = _DATA.rstrip("=")
     if before.get(data) != now[data]:
@@ -297,7 +297,7 @@ def load_flags(model_dir: str) -> dict[str, str]:
     for command in _COMMANDS.values():
         path = os.path.join(model_dir, f"{command}.flags")
         if os.path.exists(path):
-            return _parse_flags(read_text(path, "the run's flagfile"))
+            return _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
     check_folder(model_dir)
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
