@@ -125,7 +125,8 @@ class ZeroShotData:
         """Writes all that was measured into the run folder, as `task_scores.keep` does."""
         task_scores.keep(model_dir, self.manifest, self.split, {
             "data_dir": in_utf8(self._folder), "split": self.split,
-            "rows": self.split_totals.records, "chance": self.chance, "checkpoints": self._measures})
+            "rows": self.split_totals.records, "chance": self.chance,
+            "checkpoints": self._measures})
 
     def curve(self) -> tuple[list[int], list[float]]:
         """The updates that were measured, and the first metric of each, as `relative` has it."""
