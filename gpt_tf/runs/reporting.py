@@ -9,6 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
@@ -69,7 +70,9 @@ class Reporter:
             self._stream.flush()
         with self._tensorboard_step(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                # Of TensorBoard's type: a float beyond it is infinite there, and no tensor.
+                with np.errstate(over="ignore"):
+                    tf.summary.scalar(name, np.float32(value))
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""

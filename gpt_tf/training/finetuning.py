@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gc
+import math
 import os
 import shlex
 
@@ -59,6 +60,8 @@ class TaskValidation:
         scores = {}
         for split, batches in self._splits.items():
             predictions = self._predict(batches)
+            if not math.isfinite(predictions.loss):  # no metric has a value, and the run ends
+                return {f"{split}/loss": predictions.loss}
             scores |= {f"{split}/{name}": metrics.METRICS[name](
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
