@@ -25,7 +25,7 @@ from absl import flags
 from benchmarks import report
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json
+from gpt_tf.common.small_files import read_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.tasks import metrics
 

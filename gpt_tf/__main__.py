@@ -14,7 +14,7 @@ import pathlib
 import runpy
 import sys
 
-from gpt_tf.common.files import reader_may_leave
+from gpt_tf.common.streams import standard_streams
 
 COMMANDS = {name.split(".")[1]: name for name in (
     "pipelines.train_bpe", "pipelines.build_corpus", "gpt_tf.pretrain", "gpt_tf.evaluate",
@@ -40,7 +40,7 @@ def main() -> None:
     """Runs the command that the first argument names; without one, lists them."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-help", "-h"):
-        with reader_may_leave():
+        with standard_streams(is_log=False):
             print(listing())
     elif name not in COMMANDS:
         print(f"error: {name!r:.80} is no command of gpt-tf: give one of {', '.join(COMMANDS)}.",

@@ -21,7 +21,7 @@ _KINDS = {int: numbers.Integral, float: numbers.Real, int | None: numbers.Integr
 
 
 def option(default, help_text: str, choices: tuple[str, ...] = (), required: bool = False,
-           resumable: bool = False, **limits: float):
+           resumable: bool = False, path: bool = False, **limits: float):
     """A dataclass field that is also a flag. A class of `Options` holds it to what is said here.
 
     Args:
@@ -32,11 +32,12 @@ def option(default, help_text: str, choices: tuple[str, ...] = (), required: boo
         does not parse without it.
       resumable: a run may go on with another value, because it changes speed or reporting and
         not the numbers.
+      path: whether it names a file or a folder: `~` is the home, and it need not be UTF-8.
       **limits: of a number: any of `at_least`, `above`, `at_most`, `below`.
     """
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "required": required, "resumable": resumable,
-        "limits": limits})
+        "path": path, "limits": limits})
 
 
 def _number(default, **limits: float):
@@ -81,6 +82,9 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata.get("choices")
     _require(not choices or value in choices,
              f"--{field.name}={value!r:.40} must be one of {', '.join(choices or ())}.")
+    if isinstance(value, str) and not field.metadata.get("path"):
+        _require(not any("\ud800" <= character <= "\udfff" for character in value),
+                 f"--{field.name}={value!r:.40} is not UTF-8 text: write it in UTF-8.")
     if not isinstance(value, numbers.Real):
         return
     _require(abs(value) < _LIMIT,  # which nothing that is not finite is

@@ -33,8 +33,8 @@ _KERAS = "keras"
 class ConversionConfig(Options):
     """What is read, and what is made of it; --from and --to say which way."""
 
-    input: str = option(None, "Folder to read, or a .keras file.", required=True)
-    output_dir: str = option(None, "Folder to make.", required=True)
+    input: str = option(None, "Folder to read, or a .keras file.", required=True, path=True)
+    output_dir: str = option(None, "Folder to make.", required=True, path=True)
     num_heads: int | None = option(
         None, "With --from=openai: attention heads, which the released files do not say; 12 "
         "where it is not given.", at_least=1)
@@ -98,4 +98,4 @@ if __name__ == "__main__":
     flags.DEFINE_enum("to", None, layouts, "Layout to make of --input, a run folder or a Keras "
                       "model.")
     cli.define_flags(ConversionConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

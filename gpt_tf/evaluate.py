@@ -34,9 +34,10 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+                            required=True, path=True)
     data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
-                                        "pipelines.build_task.")
+                                        "pipelines.build_task.", path=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class EvaluationConfig(LoadingConfig):
     """What is measured, and how."""
 
     text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
-                           "in place of --data_dir.")
+                           "in place of --data_dir.", path=True)
     stride: int = option(0, "Of --text: tokens by which the window moves; 0: half of the model's "
                             "positions.", at_least=0)
     split: str = option("validation", "Split of the data folder.")
@@ -57,7 +58,7 @@ class EvaluationConfig(LoadingConfig):
     bag_of_words: bool = option(False, "Of a task: also fit a bag of words on the training split "
                                        "and measure it, and the majority class, on the same rows.")
     predictions: str = option("", "Of a task: TSV file to make, with the index of each row in its "
-                                  "source and the label predicted.")
+                                  "source and the label predicted.", path=True)
     probabilities: bool = option(False, "Add a column for each class to --predictions.")
 
     def __post_init__(self):

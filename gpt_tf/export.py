@@ -23,8 +23,10 @@ from gpt_tf.tokenizer import Tokenizer
 class ExportConfig(LoadingConfig):
     """Which run, and what is made of it where."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
-    output_dir: str = option(None, "Folder of the versions, or of the preset.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+                            required=True, path=True)
+    output_dir: str = option(None, "Folder of the versions, or of the preset.",
+                             required=True, path=True)
     format: str = option("saved_model", "What is made: a SavedModel, or a preset of KerasHub.",
                          choices=("saved_model", "preset"))
     version: int = option(0, "Number of the SavedModel's version; 0: the next free one.",
@@ -71,4 +73,4 @@ def _export_preset(config: ExportConfig, model_dir: str) -> None:
 
 if __name__ == "__main__":
     cli.define_flags(ExportConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

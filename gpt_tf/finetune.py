@@ -30,10 +30,11 @@ from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 class FineTuningRuns(Options):
     """What is read, where the runs go, and how many there are."""
 
-    data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True)
-    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True, path=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.",
+                            required=True, path=True)
     init_from: str = option(None, "Run folder, Keras preset or .keras file to start from; "
-                                  "none: from scratch.", required=True)
+                                  "none: from scratch.", required=True, path=True)
     num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
                               "own in --model_dir.", at_least=1)
     overwrite: bool = option(False, "Replace other runs where these are to stand; the same runs go "
@@ -115,4 +116,4 @@ if __name__ == "__main__":
                      schedule="linear")
     cli.define_flags(TrainingConfig, omit=_TRAINING_OMITS, batch_size=32, num_epochs=3.0,
                      save_every=200, keep_checkpoints=2)
-    cli.run(main)
+    cli.run(main, makes_files=True)

@@ -40,9 +40,11 @@ from gpt_tf.tokenizer import Tokenizer
 class WritingConfig(LoadingConfig):
     """Which run writes, and what is read and written."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+                            required=True, path=True)
     prompt: str | None = option(None, "Text to continue.")
-    prompts_file: str = option(STANDARD, "File of prompts, one a line; - is standard input.")
+    prompts_file: str = option(STANDARD, "File of prompts, one a line; - is standard input.",
+                               path=True)
     num_samples: int = option(1, "Continuations of each prompt.", at_least=1)
     log_probabilities: bool = option(False, "Write JSONL with the new tokens' ids and "
                                             "log-probabilities.")

@@ -50,11 +50,11 @@ class PredictionConfig(Options):
     """Which run answers, what is read and written, and how."""
 
     model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset or .keras file of a "
-                                 "Keras classifier.", required=True)
-    input: str = option(STANDARD, "File of texts; - is standard input.")
+                                 "Keras classifier.", required=True, path=True)
+    input: str = option(STANDARD, "File of texts; - is standard input.", path=True)
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *FORMATS))
-    output: str = option(STANDARD, "File to make; - is standard output.")
+    output: str = option(STANDARD, "File to make; - is standard output.", path=True)
     output_format: str = option(_AUTO, "Kind of output; auto is jsonl where --output ends so, "
                                        "else tsv.", choices=(_AUTO, "tsv", "jsonl"))
     probabilities: bool = option(False, "Also give the probability of each class.")

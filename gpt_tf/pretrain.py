@@ -25,10 +25,11 @@ from gpt_tf.training.run_config import RunConfig, TrainingData
 class PreTrainingFolders(Options):
     """What is read, and where the run goes."""
 
-    data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True)
-    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.", required=True)
+    data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True, path=True)
+    model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.",
+                            required=True, path=True)
     init_from: str = option("none", "Run folder, Keras preset or .keras file whose weights to "
-                                    "start from; none: from scratch.")
+                                    "start from; none: from scratch.", path=True)
     overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
                                    "goes on.")
 
@@ -83,4 +84,4 @@ if __name__ == "__main__":
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

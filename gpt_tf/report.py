@@ -37,9 +37,10 @@ class ReportConfig(LoadingConfig):
     """What is drawn, and where to."""
 
     model_dir: str = option("", "Run folder, Keras preset or .keras file, or several, "
-                                "separated by commas.")
-    data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.")
-    output_dir: str = option(None, "Folder to make.", required=True)
+                                "separated by commas.", path=True)
+    data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.",
+                           path=True)
+    output_dir: str = option(None, "Folder to make.", required=True, path=True)
     split: str = option("validation", "Split of the data that runs are measured on.")
     prompt: str = option("", "Text over which to draw the attention of every head.")
     evaluation_batches: int = option(20, "Of a language model: batches from the beginning of the "
@@ -184,4 +185,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     cli.define_flags(ReportConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

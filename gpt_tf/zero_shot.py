@@ -30,9 +30,10 @@ _PICTURES = (".png", ".pdf", ".svg")
 class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.", required=True)
+    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+                            required=True, path=True)
     data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
-                                 "separated by commas.", required=True)
+                                 "separated by commas.", required=True, path=True)
 
     @property
     def data_dirs(self) -> list[str]:
@@ -51,9 +52,10 @@ class ZeroShotConfig(Options):
                                     "newest, all that the run keeps, or updates, separated by "
                                     "commas.")
     plot: str = option("", "Picture to make (.png, .pdf or .svg): performance over the updates of "
-                           "the checkpoints, a line for each data folder.")
+                           "the checkpoints, a line for each data folder.", path=True)
     predictions: str = option("", "TSV file to make, of one data folder and one checkpoint, with "
-                                  "the index of each row in its source, the answer and the scores.")
+                                  "the index of each row in its source, the answer and the scores.",
+                              path=True)
     batch_size: int = option(32, "Sequences at once.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
 

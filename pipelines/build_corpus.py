@@ -131,4 +131,4 @@ def main(beam_options: list[str]) -> None:
 
 if __name__ == "__main__":
     cli.define_flags(CorpusConfig)
-    cli.run(main, passes_on="runner")
+    cli.run(main, passes_on="runner", makes_files=True)

@@ -55,9 +55,9 @@ class TaskConfig(FolderConfig):
     """
 
     task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
-                       required=True)
+                       required=True, path=True)
     input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
-                        "file, or train=FILE,validation=FILE,...", required=True)
+                        "file, or train=FILE,validation=FILE,...", required=True, path=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     # Start, delimiter, extract and a token of text.
     max_length: int | None = option(
@@ -69,7 +69,7 @@ class TaskConfig(FolderConfig):
     on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
                              "or no text.", choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
-                           "own place, ~/tensorflow_datasets.")
+                           "own place, ~/tensorflow_datasets.", path=True)
 
     @property
     def shared_fraction(self) -> float:
@@ -221,4 +221,4 @@ def main(beam_options: list[str]) -> None:
 
 if __name__ == "__main__":
     cli.define_flags(TaskConfig)
-    cli.run(main, passes_on="runner")
+    cli.run(main, passes_on="runner", makes_files=True)

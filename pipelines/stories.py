@@ -31,7 +31,8 @@ class StoriesConfig(Options):
       ValueError: a value is missing or out of range.
     """
 
-    output: str = option("", "File to write: .jsonl, one story a row with its structure, or .txt.")
+    output: str = option("", "File to write: .jsonl, one story a row with its structure, or .txt.",
+                         path=True)
     megabytes: float = option(3.0, "Text to write, in 10**6 bytes; the last story is whole.",
                               above=0)
     seed: int = option(1, "Other seeds tell other stories.", at_least=0)
@@ -78,4 +79,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     cli.define_flags(StoriesConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

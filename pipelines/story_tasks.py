@@ -26,8 +26,9 @@ from typing import Any
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder, write_json
+from gpt_tf.common.files import atomic_write, make_folder
 from gpt_tf.common.names import unused
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import Options, option
 from gpt_tf.tasks import forms
 from pipelines.grammar.stories import OPPOSED, PLOTS, Story, draw_story, tell
@@ -133,7 +134,7 @@ class StoryTaskConfig(Options):
     """
 
     task: str = option("ending", "Which set to draw.", choices=tuple(TASKS))
-    output_dir: str = option("", "Folder to make.", required=True)
+    output_dir: str = option("", "Folder to make.", required=True, path=True)
     train_rows: int = option(400, "Labelled rows to train on.", at_least=1)
     validation_rows: int = option(400, "Rows to choose the best weights by.", at_least=1)
     test_rows: int = option(400, "Rows to measure on.", at_least=1)
@@ -198,4 +199,4 @@ def next_step(config: StoryTaskConfig) -> str:
 
 if __name__ == "__main__":
     cli.define_flags(StoryTaskConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

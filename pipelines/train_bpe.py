@@ -16,6 +16,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import unused
+from gpt_tf.common.small_files import SUMS
 from gpt_tf.config import option
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
@@ -34,7 +35,7 @@ class TrainBpeConfig(InputConfig):
       ValueError: a value is missing or out of range.
     """
 
-    output_dir: str = option("", "Folder to make.", required=True)
+    output_dir: str = option("", "Folder to make.", required=True, path=True)
     num_merges: str = option("40000", "Merges to learn; with the characters they are the "
                              "vocabulary. max: as many as the text has pairs that occur twice.")
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
@@ -80,8 +81,8 @@ def _check_folder(config: TrainBpeConfig) -> None:
     if not os.path.exists(folder) or os.path.isdir(folder) and not os.listdir(folder):
         return
     # A data folder or a run holds a tokenizer too, and more: those are never replaced.
-    if not os.path.isdir(folder) or any(not is_tokenizer_file(name)
-                                        for name in os.listdir(folder)):
+    if not os.path.isdir(folder) or any(
+            name != SUMS and not is_tokenizer_file(name) for name in os.listdir(folder)):
         raise UserError(f"--output_dir={folder} is there and holds more than a tokenizer; name a "
                         "new folder.")
     if not config.overwrite:
@@ -98,4 +99,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     cli.define_flags(TrainBpeConfig)
-    cli.run(main)
+    cli.run(main, makes_files=True)

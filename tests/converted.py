@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import safetensors.numpy
 
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import conversion
 from gpt_tf.model.gpt import GPT

@@ -10,7 +10,7 @@ import string
 
 import numpy as np
 
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.data import records
 from gpt_tf.data.manifest import LANGUAGE_MODEL, ZERO_SHOT, Manifest, TaskSplit

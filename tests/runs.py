@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.runs import run_folder, weights

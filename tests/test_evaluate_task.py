@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.common.errors import Interrupted, UserError
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.data.batches import evaluation_batches, task_batches
 from gpt_tf.data.manifest import TASK

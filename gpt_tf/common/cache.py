@@ -1,18 +1,25 @@
 """The user's cache: folders that can be made again, each made once."""
 
 from collections.abc import Callable
-import fcntl
 import os
 import re
 
-from gpt_tf.common.files import explain_disk_errors, make_folder, tidy_folder
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import lock_file, make_folder, tidy_folder
 
 
 def root() -> str:
-    """`gpt_tf` in $XDG_CACHE_HOME, or else in ~/.cache."""
+    """`gpt_tf` in $XDG_CACHE_HOME, or else in ~/.cache.
+
+    Raises:
+      UserError: this user has no home.
+    """
     home = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(home):  # as the XDG specification has it
         home = os.path.expanduser("~/.cache")
+    if not os.path.isabs(home):
+        raise UserError("This user has no home folder to keep a cache in: set XDG_CACHE_HOME to a "
+                        "folder.")
     return os.path.join(home, "gpt_tf")
 
 
@@ -32,10 +39,7 @@ def folder(name: str, make: Callable[[str], object]) -> str:
     if os.path.isdir(path):
         return path
     make_folder(root())
-    with explain_disk_errors(path):
-        stream = open(f"{path}.lock", "a")
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with lock_file(f"{path}.lock", waits=True):
         tidy_folder(root(), re.escape(name))
         if not os.path.isdir(path):
             make(path)

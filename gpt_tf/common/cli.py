@@ -18,8 +18,8 @@ from absl import flags
 
 from gpt_tf.common import flagfiles, memory
 from gpt_tf.common.errors import Interrupted, UserError
-from gpt_tf.common.files import reader_may_leave
 from gpt_tf.common.names import nearest
+from gpt_tf.common.streams import standard_streams
 
 Config = TypeVar("Config")
 
@@ -51,11 +51,29 @@ def define_flags(config_class: type, omit: Collection[str] = (), **defaults) -> 
             flags.DEFINE_enum(field.name, default, list(field.metadata["choices"]), help_text)
         else:
             # The ranges are not given to absl: `from_flags` checks them, as for any other caller.
-            define = _DEFINE[field.type if default is None else type(default)]
+            define = _define_path if field.metadata["path"] else _DEFINE[
+                field.type if default is None else type(default)]
             define(field.name, default, help_text,
                    required=default is None and field.metadata["required"])
     if defaults:
         raise TypeError(f"{config_class.__name__} has no flags named {sorted(defaults)}")
+
+
+class _PathParser(flags.ArgumentParser):
+    """A shell leaves `~` alone where it follows `--name=`."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+    def flag_type(self) -> str:
+        return "string"
+
+
+def _define_path(name: str, default: str | None, help_text: str, required: bool) -> None:
+    flags.DEFINE(_PathParser(), name, default, help_text, serializer=flags.ArgumentSerializer(),
+                 required=required)
 
 
 def from_flags(config_class: type[Config], **values) -> Config:
@@ -170,8 +188,18 @@ def import_tensorflow() -> None:
 
     It writes them straight to file descriptor 2, whatever the log level. Whoever asks for more than
     errors with TF_CPP_MIN_LOG_LEVEL sees them. Products of float32 are made of float32 on GPUs,
-    too, and not of TF32 as TensorFlow would have it.
+    too, and not of TF32 as TensorFlow would have it. Of Keras's backends this is TensorFlow's
+    program, whatever the environment or ~/.keras/keras.json say.
+
+    Raises:
+      UserError: Keras is imported already, with another backend.
     """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    keras = sys.modules.get("keras")
+    if keras and keras.config.backend() != "tensorflow":
+        raise UserError(f"Keras runs on {keras.config.backend()} here and gpt_tf on TensorFlow: "
+                        "set KERAS_BACKEND=tensorflow before Keras is imported.")
     is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     with notices_held() if is_quiet else contextlib.nullcontext():
         import tensorflow as tf
@@ -205,12 +233,14 @@ def _flag_error(error: Exception) -> str:
     return f"{str(error).rstrip('.')}."
 
 
-def run(main: Callable[..., None], passes_on: str = "") -> None:
+def run(main: Callable[..., None], passes_on: str = "", makes_files: bool = False) -> None:
     """Parses the flags, runs `main()` and exits.
 
     Args:
       main: the command; with `passes_on` it takes a list of the arguments that are no flags.
       passes_on: the flag that must be given for there to be such arguments.
+      makes_files: whether standard output only tells of the work, which goes on where nobody reads
+        it. That of other commands is what they are for: they end, quietly, when its reader leaves.
 
     Exit codes: 0; 1 user's error; 2 bad flags; 128 + n for signal n, with the work saved.
 
@@ -218,8 +248,13 @@ def run(main: Callable[..., None], passes_on: str = "") -> None:
     defect of ours and keeps its traceback.
     """
     code = 0
-    with reader_may_leave():
-        code = _run(main, passes_on)
+    with standard_streams(is_log=makes_files):
+        try:
+            code = _run(main, passes_on)
+            sys.stdout.flush()
+        except UserError as error:  # of standard output
+            print(f"error: {error}", file=sys.stderr)
+            code = 1
     if code:
         sys.exit(code)
 
@@ -255,12 +290,26 @@ def _run(main: Callable[..., None], passes_on: str) -> int:
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        if not memory.is_out_of_memory(error):
+        if memory.is_out_of_memory(error):
+            message = memory.out_of_memory_message(error, _memory_remedy())
+        elif isinstance(error, OSError) and error.errno:
+            message = str(UserError(_system_error(error)))
+        else:
             raise
-        print(f"error: {memory.out_of_memory_message(error, _memory_remedy())}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _system_error(error: OSError) -> str:
+    """The sentence of an error of the system that no part of ours has explained."""
+    names = " and ".join(os.fsdecode(name) for name in (error.filename, error.filename2)
+                         if isinstance(name, str | bytes))
+    return (f"{names or 'The system'}: {error.strerror}. What was saved before is intact; put it "
+            "right, then run the same command again.")
 
 
 def _memory_remedy() -> str:

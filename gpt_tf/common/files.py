@@ -1,42 +1,39 @@
 """Files that are whole or absent, and folders with one owner.
 
 Everything the project writes goes through `atomic_write`, so that a kill or a full disk leaves
-either the old file or the new one, never a part of one.
+either the old file or the new one, never a part of one. What stands in a folder of ours may be a
+link that somebody made: it is replaced, and what it leads to is left alone.
 """
 
 from collections.abc import Iterator
 import contextlib
 import errno
 import fcntl
-import json
+import io
 import os
 import re
 import secrets
 import shutil
-import stat
 import sys
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from gpt_tf.common.errors import UserError
 
 STANDARD = "-"  # in place of a path: standard input or output
 
-# Far more than a manifest of 100,000 shards or a vocabulary of a million tokens takes.
-_MOST_TEXT_BYTES = 1 << 26
-
 
 @contextlib.contextmanager
 def explain_disk_errors(path: str) -> Iterator[None]:
-    """Turns the system's errors about `path` into a `UserError` that names it.
+    """Turns the system's errors about `path`, whatever their kind, into a `UserError` that names
+    it.
 
     Raises:
-      UserError: no space left, no permission, a read-only file system, or a folder in the way.
+      UserError: no space left, no permission, a disk or a network that fails, ...
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM,
-                               errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        if error.errno in (None, errno.ENOMEM):  # of Python itself; another sentence
             raise
         raise UserError(
             f"Cannot write {path}: {os.strerror(error.errno)}. What was saved before is intact; "
@@ -68,8 +65,36 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # what went wrong first is what is told
                 os.unlink(temporary)
+
+
+class _Source(io.FileIO):
+    """A file whose errors, when it is read, name it."""
+
+    def readinto(self, buffer):
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise UserError(f"Cannot read {self.name}: {error.strerror}.") from error
+
+    def readall(self):
+        try:
+            return super().readall()
+        except OSError as error:
+            raise UserError(f"Cannot read {self.name}: {error.strerror}.") from error
+
+
+def open_to_read(path: str | os.PathLike) -> io.BufferedReader:
+    """Opens a binary file, each of whose errors is a sentence.
+
+    Raises:
+      UserError: it cannot be opened; and so does whatever reads the stream.
+    """
+    try:
+        return io.BufferedReader(_Source(os.fspath(path)), 1 << 18)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
@@ -80,24 +105,37 @@ def open_input(path: str) -> Iterator[BinaryIO]:
       UserError: it cannot be read.
     """
     if path == STANDARD:
+        if sys.stdin is None:
+            raise UserError("Cannot read standard input: it is closed.")
         yield sys.stdin.buffer
         return
-    try:
-        stream = open(path, "rb")
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    with stream:
+    with open_to_read(path) as stream:
         yield stream
 
 
 @contextlib.contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """For what prints: a reader of standard output that goes away (head, less) is no error."""
-    try:
-        yield
-        print(end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def open_output(path: str) -> Iterator[BinaryIO]:
+    """Opens a binary file that a flag names, and makes its folder; `STANDARD` is standard output.
+
+    A plain file is whole or absent, as by `atomic_write`; of a link, the file that it leads to. A
+    device or a pipe is written to as the bytes come.
+
+    Raises:
+      UserError: the disk is full or the place cannot be written.
+    """
+    if path == STANDARD:
+        yield sys.stdout.buffer
+        return
+    with explain_disk_errors(path):
+        target = os.path.realpath(path)
+        is_plain = not os.path.exists(target) or os.path.isfile(target)
+    if is_plain:
+        make_folder(os.path.dirname(target))
+        with atomic_write(target) as stream:
+            yield stream
+    else:
+        with explain_disk_errors(path), open(target, "wb") as stream:
+            yield stream
 
 
 def sync_folder(path: str | os.PathLike) -> None:
@@ -107,71 +145,6 @@ def sync_folder(path: str | os.PathLike) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented UTF-8 JSON with a final newline, whole or not at all."""
-    with atomic_write(path) as stream:
-        stream.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
-
-
-def read_text(path: str | os.PathLike, what: str) -> str:
-    """The text of a small file, without a byte order mark; `what` names it in the error.
-
-    Raises:
-      UserError: the file is missing, unreadable, no plain file, too large or not UTF-8.
-    """
-    try:
-        # A pipe or a device would be waited for, or never end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"Cannot read {path} ({what}): it is not a plain file.")
-        with open(path, "rb") as stream:
-            data = stream.read(_MOST_TEXT_BYTES + 1)
-        if len(data) > _MOST_TEXT_BYTES:
-            raise UserError(f"{path} ({what}) has more than {_MOST_TEXT_BYTES:,} bytes, more than "
-                            "such a file ever has: copy it again.")
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"Cannot read {path} ({what}): {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} ({what}) is not UTF-8 text: {error}.") from error
-
-
-def parse_json(text: str, **options: Any) -> Any:
-    """`json.loads`, whose every complaint about `text` is a ValueError.
-
-    Raises:
-      ValueError: not JSON, a whole number of thousands of digits, or nested too deeply.
-    """
-    try:
-        return json.loads(text, **options)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def read_json(path: str | os.PathLike, what: str) -> Any:
-    """Reads a JSON file; `what` names it in the error, e.g. "the data folder's manifest".
-
-    Raises:
-      UserError: the file is none of `read_text`, or not JSON: numbers that JSON has no words for
-        (NaN), halves of characters and names given twice are errors, too.
-    """
-    text = read_text(path, what)
-    try:
-        value = parse_json(text, object_pairs_hook=_without_doubles)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        return value
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} ({what}) is not valid JSON: {error}.") from error
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"the name {twice!r:.40} is given twice")
-    return values
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -254,6 +227,33 @@ def tidy_folder(parent: str, names: str) -> None:
 
 
 @contextlib.contextmanager
+def lock_file(path: str, waits: bool = False) -> Iterator[None]:
+    """Owns the file `path`, made if it is not there, for the block; the system frees it when the
+    process ends.
+
+    A file system without locks, as networks have them, is no reason not to work: that is said on
+    standard error.
+
+    Raises:
+      BlockingIOError: another process owns it, and this one does not wait for it.
+      UserError: it cannot be written, or is a link, which may lead out of the folder.
+    """
+    if os.path.islink(path):
+        raise UserError(f"{path} is a link, and a lock is a file: remove it.")
+    with explain_disk_errors(path):
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(number):
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            print(f"No lock on {path} ({os.strerror(error.errno)}): see to it that no other "
+                  "process writes there meanwhile.", file=sys.stderr)
+        yield
+
+
+@contextlib.contextmanager
 def lock_folder(path: str | os.PathLike) -> Iterator[None]:
     """Makes `path` and owns it for the block; the system frees the lock when the process ends.
 
@@ -261,12 +261,9 @@ def lock_folder(path: str | os.PathLike) -> Iterator[None]:
       UserError: another process owns the folder, or it cannot be written.
     """
     make_folder(path)
-    lock_path = os.path.join(path, ".lock")
-    with explain_disk_errors(lock_path):
-        stream = open(lock_path, "a")
-    with stream:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(lock_file(os.path.join(path, ".lock")))
         except BlockingIOError as error:
             raise UserError(f"Another process is writing to {path}: wait for it to end, or name "
                             "another folder.") from error

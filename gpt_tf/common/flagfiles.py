@@ -67,12 +67,11 @@ def expand(arguments: Iterable[str], inside: tuple[str, ...] = ()) -> list[str]:
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a flagfile that are no comments."""
+    """The lines of a flagfile that are no comments; one that is not UTF-8 may name a file that is
+    not."""
     try:
-        with open(path, encoding="utf-8-sig") as stream:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as stream:
             return [line.strip() for line in stream
                     if not line.isspace() and not line.startswith(("#", "//"))]
     except OSError as error:
         raise UserError(f"Cannot read --flagfile={path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"--flagfile={path} is not UTF-8 text: {error}.") from error

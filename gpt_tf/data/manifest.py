@@ -9,8 +9,8 @@ from typing import Any
 
 from gpt_tf.common import fields
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json, write_json
 from gpt_tf.common.names import check_folder
+from gpt_tf.common.small_files import json_bytes, notice_without_sums, read_json, write_recorded
 from gpt_tf.tasks.task import Task, ZeroShotTask
 
 FORMAT_VERSION = 2
@@ -101,6 +101,7 @@ class Manifest:
             raise UserError(f"No {MANIFEST_NAME} in {os.fspath(data_dir)}: it is not a finished "
                             f"data folder; build it with {' or '.join(_COMMANDS.values())} "
                             f"--output_dir={os.fspath(data_dir)} ...")
+        notice_without_sums(data_dir)
         value = read_json(path, "the data folder's manifest")
         known = value if isinstance(value, dict) else {}
         version, remedy = known.get("format_version"), rebuild(known.get("kind"))
@@ -148,7 +149,7 @@ class Manifest:
 
     def save(self, data_dir: str | os.PathLike) -> None:
         """Writes the manifest, which declares the folder finished: call it last."""
-        write_json(os.path.join(data_dir, MANIFEST_NAME), self._to_json())
+        write_recorded(os.path.join(data_dir, MANIFEST_NAME), json_bytes(self._to_json()))
 
     def _to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"task": self.task and self.task.to_json()}

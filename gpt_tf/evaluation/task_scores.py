@@ -8,7 +8,8 @@ import warnings
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder, write_json
+from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.small_files import write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.tasks.answers import answers, class_names, tsv_line

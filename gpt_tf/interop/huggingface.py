@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json, write_json
+from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import openai, tensors
 from gpt_tf.interop.kept import Kept

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import tensors
 from gpt_tf.interop.targets import KEPT

@@ -15,7 +15,8 @@ import numpy as np
 
 from gpt_tf.common import npy
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, read_json
+from gpt_tf.common.files import atomic_write
+from gpt_tf.common.small_files import read_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop.kept import Kept
 from gpt_tf.interop.mapping import Entry, Found, Leftover, collect

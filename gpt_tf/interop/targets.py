@@ -3,6 +3,7 @@
 import os
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import SUMS
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer.files import is_tokenizer_file
 
@@ -39,7 +40,7 @@ def check(target: str, source: str, layout: str | None, overwrite: bool) -> None
         return
     own = {*FILES[layout], KEPT} if layout else _RUN_FILES
     mark = KEPT if layout else run_folder.CONVERTED
-    other = {name for name in names if name not in own and not is_tokenizer_file(name)}
+    other = {name for name in names - {SUMS} if name not in own and not is_tokenizer_file(name)}
     if names and (other or mark not in names):
         raise UserError(f"--output_dir={target} holds other files, such as {min(other or names)}: "
                         "name a new or empty folder.")

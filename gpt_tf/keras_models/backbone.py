@@ -6,10 +6,10 @@ import os
 import keras
 import keras_nlp
 
-from gpt_tf.common.files import read_json, write_json
+from gpt_tf.common.small_files import json_bytes, read_json, write_recorded
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.keras_models.decoder import GPT, register
-from gpt_tf.keras_models.preset import explain, quantized_dtype
+from gpt_tf.keras_models.preset import RecordedPreset, explain, quantized_dtype
 from gpt_tf.model import gpt
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tokenizer import SPECIAL_TOKENS
@@ -25,7 +25,7 @@ def is_run_folder(preset: str) -> bool:
 
 
 @register
-class GPTBackbone(keras_nlp.models.Backbone):
+class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
     """GPT-1's decoder: token ids to hidden states (Radford et al. 2018, section 3.1).
 
     A `keras_nlp.models.Backbone` around `gpt.GPT`, whose Dense layers are called "query", "key",
@@ -153,7 +153,8 @@ class GPTBackbone(keras_nlp.models.Backbone):
         tasks = {base.__name__ for task in keras.saving.get_custom_objects().values()
                  if getattr(task, "backbone_cls", None) is GPTBackbone
                  for base in task.__bases__ if issubclass(base, keras_nlp.models.Task)}
-        write_json(path, read_json(path, "a part of the preset") | {"tasks": sorted(tasks)})
+        value = read_json(path, "a part of the preset") | {"tasks": sorted(tasks)}
+        write_recorded(path, json_bytes(value))
 
     def enable_lora(self, rank, target_layer_names=None):
         """Freezes all weights and trains low-rank matrices beside kernels (Hu et al. 2021).

@@ -11,14 +11,14 @@ from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
 from gpt_tf.keras_models.preprocessing import GPTCausalLMPreprocessor
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.layers import Cache
 from gpt_tf.model.losses import flatten_rows, weighted_lm_loss
 
 
 @register
-class GPTCausalLM(PaperTraining, keras_nlp.models.CausalLM):
+class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
     """GPT-1 as a language model: `generate`, `fit`, `score`.
 
     Args:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.keras_models.tokenizer import GPTTokenizer, to_strings
 from gpt_tf.runs import run_folder
 from gpt_tf.tasks.forms import (
@@ -27,7 +27,7 @@ from gpt_tf.tasks.forms import (
 )
 
 
-class _FromPreset:
+class _FromPreset(RecordedPreset):
     """How both preprocessors are made of presets: as long as the model takes."""
 
     backbone_cls = GPTBackbone

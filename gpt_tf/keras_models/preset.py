@@ -10,7 +10,7 @@ import zipfile
 import keras
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json, read_json
+from gpt_tf.common.small_files import SUMS, parse_json, read_json, record
 from gpt_tf.config import ModelConfig
 
 _BACKBONE, _WEIGHTS = "config.json", "model.weights.h5"
@@ -26,6 +26,23 @@ _CLASSES = {name: tuple(f"gpt_tf>{each}" for each in classes) for name, classes 
     _BACKBONE: ("GPTBackbone",), TOKENIZER: ("GPTTokenizer",),
     "preprocessor.json": ("GPTCausalLMPreprocessor", "GPTTextClassifierPreprocessor"),
     TASK: ("GPTCausalLM", "GPTTextClassifier")}.items()}
+
+
+class RecordedPreset:
+    """A part of a preset that lists the preset's JSON files in its `SUMS`."""
+
+    def save_to_preset(self, preset_dir, *args, **kwargs):
+        """Writes this part into a preset.
+
+        Args:
+          preset_dir: folder to make or to write into.
+          *args, **kwargs: of Keras's method; a model takes `max_shard_size`, the most GB of a
+            file of weights, or None.
+        """
+        with contextlib.suppress(FileNotFoundError):  # the files change; other parts write, too
+            os.remove(os.path.join(preset_dir, SUMS))
+        super().save_to_preset(preset_dir, *args, **kwargs)
+        record(preset_dir, (name for name in os.listdir(preset_dir) if name.endswith(".json")))
 
 
 @contextlib.contextmanager

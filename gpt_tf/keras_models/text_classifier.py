@@ -20,7 +20,7 @@ from gpt_tf.keras_models.classifier_head import HiddenTaskModel
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
 from gpt_tf.keras_models.paper_training import PaperTraining, batch_rows
 from gpt_tf.keras_models.preprocessing import GPTTextClassifierPreprocessor, cut_padding
-from gpt_tf.keras_models.preset import explain, saved_arguments
+from gpt_tf.keras_models.preset import RecordedPreset, explain, saved_arguments
 from gpt_tf.model.objectives import joint_loss
 from gpt_tf.model.task_model import DropoutKeys, TaskModel
 from gpt_tf.runs import run_folder, weights
@@ -32,7 +32,7 @@ _MOST_UNITS = 65_536
 
 
 @register
-class GPTTextClassifier(PaperTraining, keras_nlp.models.TextClassifier):
+class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClassifier):
     """GPT-1 with the linear layer of a task (section 3.2), fine-tuned by the joint loss.
 
     The joint loss is the mean over the examples of their cross-entropy and of `lm_coef` times the

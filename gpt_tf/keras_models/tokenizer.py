@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
-from gpt_tf.keras_models.preset import explain
+from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import read_merges, read_vocabulary
 
@@ -21,7 +21,7 @@ _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
 
 
 @register
-class GPTTokenizer(keras_nlp.tokenizers.Tokenizer):
+class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
     """Texts to token ids and back, as the program released with the paper does it.
 
     Text is cleaned, split into words by spaCy's rules and put into lower case; the characters of a

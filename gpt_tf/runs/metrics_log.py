@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import open_input, parse_json
+from gpt_tf.common.files import open_input
 from gpt_tf.common.names import check_folder
+from gpt_tf.common.small_files import parse_json
 
 METRICS = "metrics.jsonl"
 _LIMIT = 1 << 31

@@ -5,6 +5,7 @@
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
   tokenizer files   as in the data folder
+  SHA256SUMS        of the files above
   micro_batches.json, how batches were cut to fit into memory
   metrics.jsonl, and TensorBoard's events.out.tfevents.* and plugins/
   checkpoints/      to go on from
@@ -20,14 +21,16 @@ import os
 import shutil
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import (
-    atomic_write,
-    explain_disk_errors,
+from gpt_tf.common.files import explain_disk_errors
+from gpt_tf.common.names import check_folder
+from gpt_tf.common.small_files import (
+    SUMS,
+    json_bytes,
+    notice_without_sums,
     read_json,
     read_text,
-    write_json,
+    write_recorded,
 )
-from gpt_tf.common.names import check_folder
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.runs import checkpoint_files
@@ -46,7 +49,7 @@ _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
 _EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
 RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
-                       "tensorboard", "evaluations", _MICRO_BATCHES})
+                       "tensorboard", "evaluations", _MICRO_BATCHES, SUMS})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -92,6 +95,11 @@ def name_weights(model_dir: str, step: int, weights: str = BEST) -> str:
     return f"{model_dir}, update {step:,}{' (best validation)' if is_best else ''}"
 
 
+def _flags_bytes(text: str) -> bytes:
+    """Of a flagfile: names of files that are not UTF-8 stand there as they are."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _parse_flags(text: str) -> dict[str, str]:
     """Flag -> value; a boolean flag's two values are two names, without a value."""
     parts = (line.partition("=") for line in text.splitlines())
@@ -135,8 +143,8 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
     if os.path.exists(path):
         return
     describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    with atomic_write(path) as stream:  # last: it says that the others are there
-        stream.write(_with_data(flags_text, manifest).encode("utf-8"))
+    # Last: it says that the others are there.
+    write_recorded(path, _flags_bytes(_with_data(flags_text, manifest)))
 
 
 def remove_run(model_dir: str) -> None:
@@ -179,7 +187,7 @@ def micro_batch_size(model_dir: str) -> int:
 
 def keep_micro_batch_size(model_dir: str, size: int) -> None:
     """Writes what `micro_batch_size` reads: a run that goes on ends with the same bits so."""
-    write_json(os.path.join(model_dir, _MICRO_BATCHES), size)
+    write_recorded(os.path.join(model_dir, _MICRO_BATCHES), json_bytes(size))
 
 
 def _with_data(flags_text: str, manifest: Manifest) -> str:
@@ -223,10 +231,10 @@ def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: 
       max_length: of a fine-tuned run, the longest sequence, in tokens, that it is trained for.
       tokenizer: it is copied.
     """
-    write_json(os.path.join(model_dir, _MODEL), dataclasses.asdict(model))
+    write_recorded(os.path.join(model_dir, _MODEL), json_bytes(dataclasses.asdict(model)))
     if task:
-        write_json(os.path.join(model_dir, _TASK), {
-            "task": task.to_json(), "max_length": max_length})
+        write_recorded(os.path.join(model_dir, _TASK), json_bytes({
+            "task": task.to_json(), "max_length": max_length}))
     tokenizer.save(model_dir)
 
 
@@ -237,8 +245,7 @@ def mark_converted(model_dir: str, flags_text: str) -> None:
       model_dir: the run folder.
       flags_text: the flagfile of the command that converted them.
     """
-    with atomic_write(os.path.join(model_dir, CONVERTED)) as stream:
-        stream.write(flags_text.encode("utf-8"))
+    write_recorded(os.path.join(model_dir, CONVERTED), _flags_bytes(flags_text))
 
 
 def is_converted(model_dir: str) -> bool:
@@ -315,6 +322,7 @@ def _read_config(model_dir: str) -> ModelConfig:
         check_folder(model_dir)
         raise UserError(f"No {_MODEL} in {model_dir}: it is not a run folder; make one with "
                         f"python -m gpt_tf.pretrain --model_dir={model_dir} ...")
+    notice_without_sums(model_dir)
     values = read_json(path, "the model's shape")
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     if not isinstance(values, dict) or set(values) != known:

@@ -11,7 +11,7 @@ import sys
 import gpt_tf
 from gpt_tf.common import cache, cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json
+from gpt_tf.common.small_files import read_json
 
 _PRESET = "config.json"
 
@@ -61,7 +61,7 @@ def _digest(source: str) -> str:
                 content = hashlib.file_digest(stream, "sha256").digest()
         except OSError as error:
             raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-        digest.update(os.path.relpath(path, source).encode() + b"\0" + content)
+        digest.update(os.fsencode(os.path.relpath(path, source)) + b"\0" + content)
     return digest.hexdigest()[:32]
 
 

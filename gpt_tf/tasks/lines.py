@@ -13,7 +13,7 @@ no texts.
 from collections.abc import Iterable, Iterator
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 from gpt_tf.common.text_files import number_lines
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE
 from gpt_tf.tasks.task import Task

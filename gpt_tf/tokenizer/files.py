@@ -11,8 +11,9 @@ from typing import Any
 import warnings
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder, read_json, read_text, write_json
+from gpt_tf.common.files import make_folder
 from gpt_tf.common.names import check_folder
+from gpt_tf.common.small_files import json_bytes, read_json, read_text, write_recorded
 
 INFO_FILE = "tokenizer_info.json"
 FORMAT_VERSION = 1
@@ -135,10 +136,9 @@ def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
             raise UserError(f"{folder} already holds another tokenizer ({path.name}); name "
                             "another folder.")
     for name, content in contents.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(content)
-    write_json(folder / INFO_FILE, {
-        "format_version": FORMAT_VERSION, **info, **library_versions()})
+        write_recorded(folder / name, content)
+    write_recorded(folder / INFO_FILE, json_bytes({
+        "format_version": FORMAT_VERSION, **info, **library_versions()}))
 
 
 def library_versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 
 _EXAMPLE = ('{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
             '"index": 0}}')

@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 
-from gpt_tf.common.files import write_json
+from gpt_tf.common.small_files import write_json
 from gpt_tf.data.batches import evaluation_batches, task_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.model.objectives import joint_loss, loss_names

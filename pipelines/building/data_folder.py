@@ -10,6 +10,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, explain_disk_errors, lock_folder
+from gpt_tf.common.small_files import SUMS
 from gpt_tf.config import Options, option
 from gpt_tf.data import records
 from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
@@ -29,8 +30,8 @@ _PART = re.compile(r"(.+)\.part-\d+")
 class FolderConfig(Options):
     """The flags that every command which makes a data folder has."""
 
-    tokenizer: str = option("", "Folder with the tokenizer's files.", required=True)
-    output_dir: str = option("", "Folder to make.", required=True)
+    tokenizer: str = option("", "Folder with the tokenizer's files.", required=True, path=True)
+    output_dir: str = option("", "Folder to make.", required=True, path=True)
     num_workers: int = option(0, "Tokenizing processes; 0: one for each core. With --runner it is "
                               "Beam's flag of that name.", resumable=True, at_least=0)
     overwrite: bool = option(False, "Replace the data folder that stands in --output_dir.",
@@ -124,7 +125,7 @@ class DataFolder:
             keep_tokenizer = os.path.samefile(self.config.tokenizer, self._path)
             for name in os.listdir(self._path):
                 if (_SHARD_FILE.fullmatch(name) and name not in kept or _is_part_of_ours(name)
-                        or is_tokenizer_file(name) and not keep_tokenizer):
+                        or (is_tokenizer_file(name) or name == SUMS) and not keep_tokenizer):
                     os.unlink(os.path.join(self._path, name))
             os.makedirs(os.path.join(self._path, notes.FOLDER), exist_ok=True)
         return {unit for unit in units if made[unit] is None}
@@ -149,5 +150,5 @@ class DataFolder:
 def _is_part_of_ours(name: str) -> bool:
     part = _PART.fullmatch(name)
     return bool(part) and (
-        part[1] in (_UNFINISHED, MANIFEST_NAME) or is_tokenizer_file(part[1])
+        part[1] in (_UNFINISHED, MANIFEST_NAME, SUMS) or is_tokenizer_file(part[1])
         or bool(_SHARD_FILE.fullmatch(part[1])))

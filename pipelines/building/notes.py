@@ -16,7 +16,8 @@ from typing import Any
 import google_crc32c
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, write_json
+from gpt_tf.common.files import atomic_write
+from gpt_tf.common.small_files import write_json
 from gpt_tf.data import records
 from gpt_tf.data.manifest import FORMAT_VERSION, Shard
 from gpt_tf.tokenizer.files import library_versions

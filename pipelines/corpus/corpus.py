@@ -107,13 +107,13 @@ class InputConfig(Options):
     """The flags that every command which reads a corpus has."""
 
     input: str = option("", "Globs of .txt or .jsonl files (or .gz of them), or tfds:NAME, "
-                        "separated by commas.", required=True)
+                        "separated by commas.", required=True, path=True)
     text_field: str = option("text", "Field of a .jsonl row, or of an example of a tfds data set, "
                              "that holds its text.")
     on_bad_utf8: str = option("stop", "What to do about a file or row that is not UTF-8.",
                               choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
-                           "own place, ~/tensorflow_datasets.")
+                           "own place, ~/tensorflow_datasets.", path=True)
 
     def open_corpus(self) -> Corpus:
         """See `open_corpus`."""

@@ -10,7 +10,7 @@ import os
 from typing import NamedTuple
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.tokenizer.cleaning import check_lines
 from pipelines.reading import catalogue, files

@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import parse_json
+from gpt_tf.common.small_files import parse_json
 from gpt_tf.common.text_files import number_lines
 from pipelines.reading import files
 from pipelines.tasks import description

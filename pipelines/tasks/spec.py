@@ -25,7 +25,7 @@ import json
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import read_json
+from gpt_tf.common.small_files import read_json
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import MOST_CLASSES, is_name
 from pipelines.tasks.description import Source, TaskDescription
