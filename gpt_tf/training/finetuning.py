@@ -118,8 +118,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                        _charts(data.manifest, names)) as reporter:
         steps = run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                           task_batches(data.folder, training.batch_size, training.seed,
-                                       config.total_steps, run.start, cluster.share,
-                                       data.manifest),
+                                       run.start, cluster.share, data.manifest),
                           TaskValidation(run, reporter), names)
     return run.outcome(steps)
 
@@ -127,7 +126,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:
     """The same run; its warm-up, a share of all updates, and its validations, some an epoch, are
     counted in updates."""
-    warmup_steps = config.fine_tuning.warmup_fraction * config.total_steps
+    warmup_steps = config.warmup_steps(config.total_steps)
     return dataclasses.replace(
         config,
         training=dataclasses.replace(config.training, evaluate_every=config.evaluate_every),

@@ -179,9 +179,9 @@ class Trainer:
         losses = {name: sum(row[name] for row in counted) / len(counted)
                   for name in values[0] if name.endswith("loss")}
         if losses["loss"] > _HOPELESS > self._highest_loss:
-            Progress.write(f"update {step}: a loss of {losses['loss']:.4g}, where a blind guess "
-                           "costs about 10, does not come down again: stop the run, and give a "
-                           "lower --learning_rate.")
+            Progress.write(f"update {step}: the loss is {losses['loss']:.4g}, far worse than a "
+                           "blind guess: the run has diverged; stop it, and give a lower "
+                           "--learning_rate.")
         self._highest_loss = max(self._highest_loss, losses["loss"])
         if len(losses) == 1:  # the exponential of a joint loss is no perplexity
             losses["perplexity"] = metrics.perplexity(losses["loss"])
@@ -248,14 +248,18 @@ def _is_due(step: int, every: float) -> bool:
 
 @contextlib.contextmanager
 def _catch_signals():
-    """A list that SIGTERM and Ctrl-C append their number to; a second one ends at once."""
+    """A list that SIGTERM, SIGHUP and Ctrl-C append their number to; a second SIGTERM or Ctrl-C
+    ends at once."""
     received: list[int] = []
 
     def handler(number, _):
         received.append(number)
-        signal.signal(number, previous[number])
+        if number != signal.SIGHUP:  # of a terminal that is closed the shell sends a second one
+            signal.signal(number, previous[number])
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield received
