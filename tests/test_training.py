@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import itertools
 import json
 import math
 import os
