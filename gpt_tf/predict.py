@@ -20,16 +20,14 @@ JSONL), so that the lines of input and output stay side by side.
 """
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 import itertools
 import os
 import sys
-from typing import BinaryIO
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import STANDARD, atomic_write, make_folder, open_input
+from gpt_tf.common.files import STANDARD, open_input, open_output
 from gpt_tf.config import Options, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -85,16 +83,6 @@ class PredictionConfig(Options):
             self.output_format == _AUTO and self.output.endswith(".jsonl"))
 
 
-@contextlib.contextmanager
-def _open_output(path: str) -> Iterator[BinaryIO]:
-    if path == STANDARD:
-        yield sys.stdout.buffer
-        return
-    make_folder(os.path.dirname(os.path.abspath(path)))
-    with atomic_write(path) as stream:
-        yield stream
-
-
 def lines_of(task: Task, found, config: PredictionConfig) -> Iterator[str]:
     """The lines of output for `found`, a `predictor.Predictions`."""
     for answer, shares in zip(answers(task, found.predictions), found.probabilities):
@@ -133,7 +121,7 @@ def predict(config: PredictionConfig) -> None:
     Tokenizer.load(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
-    with open_input(config.input) as source, _open_output(config.output) as target:
+    with open_input(config.input) as source, open_output(config.output) as target:
         cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
         from gpt_tf.evaluation.answering import Answerer
         from gpt_tf.training import devices

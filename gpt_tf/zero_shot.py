@@ -15,7 +15,7 @@ import os
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import BEST, NEWEST, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
@@ -190,7 +190,7 @@ def _draw(path: str, data: dict) -> None:
     names = [each.task.name for each in data.values()]
     curves = {each.task.name if names.count(each.task.name) == 1 else folder: each.curve()
               for folder, each in data.items() if each.split_totals.labelled}
-    with atomic_write(path) as stream:
+    with open_output(path) as stream:
         zero_shot_figure(curves).savefig(stream, format=os.path.splitext(path)[1][1:])
     print(f"Drew {path}.")
 

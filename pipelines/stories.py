@@ -17,7 +17,7 @@ import os
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.files import open_output
 from gpt_tf.common.names import unused
 from gpt_tf.config import Options, option
 from pipelines.grammar.stories import Story, generate
@@ -56,12 +56,11 @@ def write(config: StoriesConfig) -> int:
     Raises:
       UserError: the file is there already, or cannot be written.
     """
-    if os.path.exists(config.output) and not config.overwrite:
+    if os.path.isfile(config.output) and not config.overwrite:
         raise UserError(f"--output={config.output} is there already; name another file, or replace "
                         "it with --overwrite.")
-    make_folder(os.path.dirname(config.output) or ".")
     count = 0
-    with atomic_write(config.output) as stream:
+    with open_output(config.output) as stream:
         for story, text in generate(config.seed, round(config.megabytes * 1e6)):
             row = _row(story, text) if config.output.endswith(".jsonl") else f"{text}\n"
             stream.write(f"{row}\n".encode())

@@ -113,9 +113,7 @@ def fine_tuned_run(folder: pathlib.Path) -> None:
     """A fine-tuned run, with its best weights alone."""
     task = task_data.TASKS["classification"]
     model = TaskModel(_config(num_special_tokens=3), task, seed=1)
-    write_json(folder / "model.json", dataclasses.asdict(model.gpt.config))
-    write_json(folder / "task.json", {"task": task.to_json(), "max_length": LENGTH})
-    tokenizer().save(folder)
+    run_folder.describe(str(folder), model.gpt.config, task, LENGTH, tokenizer())
     Checkpoints(run_folder.best_folder(str(folder)),
                 {"model": weights.model_variables(model)}).save(6)
 

@@ -51,6 +51,8 @@ class Target:
     covered: globs of those whose content a checksum covers: where they are spoiled, `call` must
       refuse them or understand what it understood of the valid ones.
     share: of the inputs that are asked for, as some take a second each.
+    has_sums: whether SHA256SUMS stay: without them what is read is looked through, with them hardly
+      anything is.
     """
 
     make: Callable[[pathlib.Path], None]
@@ -58,6 +60,7 @@ class Target:
     spoiled: tuple[str, ...]
     covered: tuple[str, ...] = ()
     share: float = 1.0
+    has_sums: bool = False
 
 
 def _read_data(folder: pathlib.Path) -> Any:
@@ -270,6 +273,8 @@ def _data_folders() -> Iterator[tuple[str, Target]]:
     for name, make in (("corpus", seeds.corpus_data), ("task", seeds.task_folder),
                        ("zero_shot", seeds.zero_shot_folder)):
         yield f"manifest_{name}", Target(make, _read_data, ("manifest.json",), share=0.5)
+        yield f"sums_{name}", Target(make, _read_data, ("*.json", "vocab_*"), ("*",), share=0.3,
+                                     has_sums=True)
         yield f"shards_{name}", Target(make, _read_data, ("*.tfrecord",), ("*",), share=0.5)
         yield f"indexes_{name}", Target(make, _read_data, ("*.npy",), ("*",), share=0.5)
 
@@ -277,6 +282,8 @@ def _data_folders() -> Iterator[tuple[str, Target]]:
 def _runs() -> Iterator[tuple[str, Target]]:
     of_run = ("model.json", "task.json", "tokenizer_info.json")
     yield "run_descriptions", Target(seeds.fine_tuned_run, _read_fine_tuned_run, of_run, share=0.2)
+    yield "run_sums", Target(seeds.fine_tuned_run, _read_fine_tuned_run, ("*.json", "vocab_*"),
+                             ("*",), share=0.2, has_sums=True)
     yield "run_checkpoints", Target(seeds.run, _read_run, ("checkpoints/ckpt*",),
                                     ("checkpoints/ckpt*",), share=0.2)
     yield "run_flags", Target(seeds.begun_run, _read_begun_run, ("run/*.flags", "run/model.json"))
@@ -289,6 +296,8 @@ def _other_programs() -> Iterator[tuple[str, Target]]:
         yield f"convert_{name}", Target(make, functools.partial(_convert, name), ("model/*",),
                                         share=0.2)
     yield "keras_preset", Target(seeds.preset, _read_preset, ("**/*",), share=0.1)
+    yield "keras_sums", Target(seeds.preset, _read_preset, ("**/*.json", "**/*.txt"), ("**/*",),
+                               share=0.1, has_sums=True)
     yield "keras_file", Target(seeds.keras_file, _convert_keras_file, ("model.keras",), share=0.1)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import warnings
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import SUMS
 from tests.fuzz_attacks import ATTACKS
 from tests.fuzz_mutations import mutate
 from tests.fuzz_targets import TARGETS, Target
@@ -200,6 +201,8 @@ class Seeds:
         self.target: Target = TARGETS[name]
         self.folder.mkdir(parents=True)
         self.target.make(self.folder)
+        for path in () if self.target.has_sums else list(self.folder.rglob(SUMS)):
+            path.unlink()
         self.files = self._contents()
         self.names = sorted(
             path.relative_to(self.folder).as_posix() for pattern in self.target.spoiled

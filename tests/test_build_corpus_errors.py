@@ -13,6 +13,7 @@ import pytest
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import lock_folder
+from gpt_tf.common.small_files import SUMS
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.data.reader import SplitReader
 from pipelines import build_corpus
@@ -84,7 +85,7 @@ def test_folder_can_be_built_again_with_its_own_tokenizer(build, tmp_path):
     before = contents(tmp_path / "data")
     build({}, overwrite=True, tokenizer=str(tmp_path / "data"))
     after = contents(tmp_path / "data")
-    assert {name for name in after if after[name] != before[name]} == {"manifest.json"}
+    assert {name for name in after if after[name] != before[name]} == {"manifest.json", SUMS}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -24,10 +24,9 @@ from tests.test_finetuning import make_run
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
-# Keras says these of every KerasNLP model that is quantised, fed strings, or called often.
+# Keras says these of every KerasNLP model that is fed strings, or called often.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in (
-    "Layer .* does not have a `quantize` method", "`shuffle=True` was passed",
-    "__array__ implementation")]
+    "`shuffle=True` was passed", "__array__ implementation")]
 SHAPE = dict(vocabulary_size=50, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
              max_sequence_length=24, initializer_range=0.3)
 TEXTS = ["The cat sat, and the dog ran.", "And in the end"]
@@ -254,23 +253,6 @@ def test_lora_trains_its_matrices_alone(model, tmp_path, tokenizer):
 
 def run_config(model):
     return model.backbone.config
-
-
-def test_int8_changes_every_kernel(model, tmp_path, tokenizer):
-    inputs = inputs_of(tokenizer, TEXTS[0])
-    before = model(inputs).numpy()
-    model.quantize("int8")
-    kernels = [v for v in model.variables if v.path.endswith(("kernel", "embeddings"))]
-    assert len(kernels) == 2 * 6 + 2 and {v.dtype for v in kernels} == {"int8"}
-    after = model(inputs).numpy()
-    assert 0 < np.abs(after - before).max() < 0.1 * np.abs(before).max()
-    model.compile(sampler="greedy")
-    text = model.generate("the cat", max_length=12)
-    model.save_to_preset(tmp_path / "preset")
-    loaded = GPTCausalLM.from_preset(str(tmp_path / "preset"))
-    np.testing.assert_array_equal(loaded(inputs), after)
-    loaded.compile(sampler="greedy")
-    assert loaded.generate("the cat", max_length=12) == text
 
 
 def test_what_is_refused(run):

@@ -111,10 +111,6 @@ def test_fit_of_the_classifier_is_the_trainer():
     check_classifier(tf.distribute.get_strategy(), "classification")
 
 
-def test_fit_on_two_replicas_is_the_trainer():
-    check_classifier(distribution.make_strategy("mirrored"), "similarity")
-
-
 @pytest.fixture(name="run", scope="module")
 def run_fixture(tmp_path_factory, tokenizer):
     """A run folder of random weights."""

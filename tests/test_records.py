@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import write_recorded
 from gpt_tf.data import records
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest, TaskSplit
 from gpt_tf.data.reader import SplitReader
@@ -72,7 +73,7 @@ def alter_manifest(folder, change):
     path = folder / "manifest.json"
     value = json.loads(path.read_text())
     change(value)
-    path.write_text(json.dumps(value))
+    write_recorded(path, json.dumps(value).encode())  # as whoever accepts it
 
 
 @pytest.mark.parametrize("cuts", [[], [2], [6, 7, 8], list(range(1, 15))])

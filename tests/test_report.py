@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gpt_tf.common import cli
+from gpt_tf.common.small_files import write_recorded
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluation import report_courses, report_data, report_model, report_page
@@ -238,7 +239,8 @@ def odd_fixture(folder):
     (folder / "converted" / "convert.flags").write_text("")
     shutil.copytree(folder / "data", folder / "long")
     manifest = json.loads((folder / "long" / "manifest.json").read_text())
-    (folder / "long" / "manifest.json").write_text(json.dumps(manifest | {"sequence_length": 32}))
+    write_recorded(folder / "long" / "manifest.json",
+                   json.dumps(manifest | {"sequence_length": 32}).encode())
     return folder
 
 

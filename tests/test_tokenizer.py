@@ -15,6 +15,7 @@ import spacy
 
 from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import SUMS
 from gpt_tf.tokenizer import Tokenizer, tokenizer
 from gpt_tf.tokenizer.cleaning import Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer.words import WordSplitter, join_words
@@ -221,7 +222,7 @@ def test_join_words_example():
 def test_save_and_load(parts, tmp_path, layout, names):
     german = Tokenizer(*parts, "de")
     german.save(tmp_path / "a" / "b", layout)
-    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == names
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == names | {SUMS}
     loaded = Tokenizer.load(tmp_path / "a" / "b")
     assert loaded.language == "de" and loaded.fingerprint == german.fingerprint
     assert loaded.encode("Das Boot, z.B. das?") == german.encode("Das Boot, z.B. das?")
@@ -280,6 +281,7 @@ def _edit_json(path, edit):
 ])
 def test_damaged_folders_are_refused(small, tmp_path, damage, message):
     small.save(tmp_path)
+    (tmp_path / SUMS).unlink()  # as in the folders of others
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
         Tokenizer.load(tmp_path)
@@ -293,6 +295,7 @@ def test_no_tokenizer_is_refused(tmp_path):
 
 def test_other_library_versions_warn(small, tmp_path):
     small.save(tmp_path)
+    (tmp_path / SUMS).unlink()
     _edit_json(tmp_path / "tokenizer_info.json", lambda info: info.update(spacy="2.0.0"))
     with pytest.warns(UserWarning, match="made with spacy 2.0.0"):
         Tokenizer.load(tmp_path)

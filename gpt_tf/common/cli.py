@@ -193,7 +193,8 @@ def import_tensorflow() -> None:
     program, whatever the environment or ~/.keras/keras.json say.
 
     Raises:
-      UserError: Keras is imported already, with another backend.
+      UserError: Keras is imported already, with another backend; or its keras.json keeps
+        TensorFlow from being imported.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
@@ -203,7 +204,11 @@ def import_tensorflow() -> None:
                         "set KERAS_BACKEND=tensorflow before Keras is imported.")
     is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     with notices_held() if is_quiet else contextlib.nullcontext():
-        import tensorflow as tf
+        try:
+            import tensorflow as tf
+        except AssertionError as error:  # all that it says about a bfloat16 there
+            raise UserError("TensorFlow cannot be imported: write \"floatx\": \"float32\" into "
+                            "keras.json in $KERAS_HOME or ~/.keras.") from error
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 

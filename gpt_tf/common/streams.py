@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import TextIO
 
 from gpt_tf.common.errors import UserError
 
@@ -68,8 +69,10 @@ def standard_streams(is_log: bool) -> Iterator[None]:
             os.open(os.devnull, os.O_WRONLY if number == 0 else os.O_RDONLY), True)
     for stream in filter(None, before):
         stream.flush()
-    sys.stderr = _text(2, True, "backslashreplace", line_buffering=True)
-    sys.stdout = _text(1, is_log, "surrogateescape", line_buffering=os.isatty(1))
+    if _is(2, sys.stderr):  # and nobody has redirected it to a stream of their own
+        sys.stderr = _text(2, True, "backslashreplace", line_buffering=True)
+    if _is(1, sys.stdout):
+        sys.stdout = _text(1, is_log, "surrogateescape", line_buffering=os.isatty(1))
     try:
         with contextlib.suppress(BrokenPipeError):
             yield
@@ -80,6 +83,14 @@ def standard_streams(is_log: bool) -> Iterator[None]:
             sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
+
+
+def _is(number: int, stream: TextIO | None) -> bool:
+    """Whether a stream leads to a file descriptor; it is None where that was closed."""
+    try:
+        return stream is None or stream.fileno() == number
+    except OSError:  # a StringIO has none
+        return False
 
 
 def _text(number: int, is_log: bool, errors: str, line_buffering: bool) -> io.TextIOWrapper:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.small_files import write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
@@ -97,7 +97,7 @@ def write_predictions(path: str, task: Task, found: Predictions, probabilities: 
     task = task.published
     header = ["index", "prediction", *(class_names(task) if probabilities else ())]
     given = answers(task, found.predictions)
-    with atomic_write(path) as stream:
+    with open_output(path) as stream:
         stream.write(("\t".join(header) + "\n").encode("utf-8"))
         for row in np.argsort(found.source_rows, kind="stable"):
             columns = found.probabilities[row] if probabilities else ()

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write
+from gpt_tf.common.files import open_output
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.data.padding import in_split_order
@@ -195,7 +195,7 @@ def relative(value: float, random: float) -> float:
 def write_answers(path: str, task: ZeroShotTask, answers: Answers) -> None:
     """A TSV with a header, in the order of the source: index, published label, and the scores."""
     names = ["score"] if task.decision == THRESHOLD else [f"score_{name}" for name in task.labels]
-    with atomic_write(path) as stream:
+    with open_output(path) as stream:
         stream.write(("\t".join(["index", "prediction", *names]) + "\n").encode("utf-8"))
         for row in np.argsort(answers.source_rows, kind="stable"):
             columns = [str(answers.source_rows[row]), task.labels[answers.predictions[row]],

@@ -10,10 +10,12 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf import GPTBackbone, GPTCausalLM
+from gpt_tf.training import distribution
 from tests.house import ROOT
 from tests.test_keras_fit import (
     NO_DROPOUT,
     SMALL,
+    check_classifier,
     classifier_of,
     examples,
     lm_data,
@@ -86,6 +88,10 @@ def test_how_updates_are_compiled_changes_nothing(make, data):
             found.append([*losses, *weights_of(model)])
         for value, expected in zip(*found, strict=True):
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_two_replicas_are_the_trainer():
+    check_classifier(distribution.make_strategy("mirrored"), "similarity")
 
 
 def test_four_replicas():

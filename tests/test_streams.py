@@ -1,0 +1,157 @@
+"""Standard streams, outputs that are no files, locks and errors of the system, of processes."""
+
+import errno
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import (
+    atomic_write,
+    explain_disk_errors,
+    lock_folder,
+    open_output,
+    open_to_read,
+)
+from tests.conftest import REPOSITORY
+
+COMMAND = """
+import sys
+from absl import flags
+from gpt_tf.common import cli
+
+def main():
+    for number in range(3000):
+        print("caf\\u00e9", number, "\\udce9", flush=number % 100 == 0)
+    if flags.FLAGS.fail:
+        raise OSError(flags.FLAGS.fail, "It failed", "data/train-00000.tfrecord")
+    print("The end.", file=sys.stderr)
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("fail", 0, "Number of an error.")
+    cli.run(main, makes_files={makes_files})
+"""
+
+
+@pytest.fixture(name="run", scope="module")
+def run_fixture(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streams")
+    for name, makes_files in (("printing", False), ("making", True)):
+        (folder / f"{name}.py").write_text(COMMAND.replace("{makes_files}", str(makes_files)))
+
+    def run(name, redirection="", flag="", **environment):
+        done = subprocess.run(
+            ["bash", "-c", f'"{sys.executable}" {name}.py {flag} {redirection}; '
+             'echo "rc ${PIPESTATUS[0]}" >&2'],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+            capture_output=True, check=False)
+        errors, _, code = done.stderr.decode().rpartition("rc ")
+        return int(code), done.stdout, errors
+    return run
+
+
+def test_ascii_and_names_that_are_not_utf8(run):
+    code, out, errors = run("printing", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (code, errors) == (0, "The end.\n")
+    assert out.startswith(b"caf\xc3\xa9 0 \xe9\n") and out.count(b"\n") == 3000
+
+
+@pytest.mark.parametrize("redirection, why", [
+    (">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+def test_output_that_cannot_be_written(run, redirection, why):
+    assert run("printing", redirection) == (
+        1, b"", f"error: Cannot write to standard output: {why}.\n")
+    assert run("making", redirection) == (
+        0, b"", f"Standard output cannot be written ({why}): the work goes on without it.\n"
+                "The end.\n")
+
+
+def test_a_reader_that_leaves(run):
+    assert run("printing", "| head -1") == (0, b"caf\xc3\xa9 0 \xe9\n", "")
+    assert run("making", "| head -1") == (0, b"caf\xc3\xa9 0 \xe9\n", "The end.\n")
+    assert run("making", "2>/dev/full")[0] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ETXTBSY])
+def test_errors_of_the_system(run, number, tmp_path):
+    code, _, errors = run("making", flag=f"--fail={number}")
+    assert code == 1 and errors == (
+        "error: data/train-00000.tfrecord: It failed. What was saved before is intact; put it "
+        "right, then run the same command again.\n")
+    with pytest.raises(UserError, match="Cannot write x: .*intact"), explain_disk_errors("x"):
+        raise OSError(number, "")
+
+
+def test_outputs_that_are_no_files(tmp_path):
+    with open_output("/dev/null") as stream:
+        stream.write(b"nothing")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(UserError, match="/dev/full: No space left"):
+        with open_output("/dev/full") as stream:
+            stream.write(b"x")
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    with open_output(str(pipe)) as stream:
+        stream.write(b"through")
+    reader.join()
+    assert read == [b"through"] and stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_a_links_target_is_what_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "answers.tsv", tmp_path / "link.tsv"
+    link.symlink_to("there/answers.tsv")
+    for content in (b"new", b"again"):  # it need not be there before
+        with open_output(str(link)) as stream:
+            stream.write(content)
+        assert link.is_symlink() and target.read_bytes() == content
+    with pytest.raises(KeyError), open_output(str(link)) as stream:
+        stream.write(b"half")
+        raise KeyError
+    assert target.read_bytes() == b"again" and len(list(target.parent.iterdir())) == 1
+    with atomic_write(link) as stream:  # of a file in a folder of ours
+        stream.write(b"mine")
+    assert not link.is_symlink() and target.read_bytes() == b"again"
+
+
+def test_reading_what_fails(tmp_path):
+    with pytest.raises(UserError, match=f"Cannot read {tmp_path}: Is a directory"):
+        open_to_read(tmp_path)
+    with open_to_read("/proc/self/mem") as stream:
+        with pytest.raises(UserError, match="Cannot read /proc/self/mem: Input/output error"):
+            stream.read(10)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock_folder(tmp_path):
+        pass
+    assert f"No lock on {tmp_path}/.lock ({os.strerror(number)})" in capsys.readouterr().err
+
+
+def test_a_lock_that_is_a_link(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=".lock is a link, and a lock is a file: remove it"):
+        with lock_folder(tmp_path / "run"):
+            pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_tilde_is_the_home(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.stories", "--output=~/st.txt", "--megabytes=0.001"],
+        cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / "st.txt").stat().st_size > 1000, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["st.txt"]
