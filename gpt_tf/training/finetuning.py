@@ -126,11 +126,10 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:
     """The same run; its warm-up, a share of all updates, and its validations, some an epoch, are
     counted in updates."""
-    warmup_steps = config.warmup_steps(config.total_steps)
     return dataclasses.replace(
         config,
         training=dataclasses.replace(config.training, evaluate_every=config.evaluate_every),
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps))
+        optimizer=config.course(config.total_steps))
 
 
 def example(data: TrainingData) -> str:

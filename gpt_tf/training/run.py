@@ -18,7 +18,7 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.reporting import Reporter
-from gpt_tf.training import memory, run_length
+from gpt_tf.training import memory
 from gpt_tf.training.distribution import Cluster, check_batch_size
 from gpt_tf.training.run_config import RunConfig
 from gpt_tf.training.train_step import TrainStep
@@ -162,7 +162,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
         if cluster.is_chief:
             run_folder.begin(folder, config.flags_text, config.free_flags, config.model,
                              config.data.manifest, config.data.tokenizer, config.overwrite)
-            if run_length.recorded_steps(config) != config.total_steps:
+            if config.changes_length:
                 run_folder.record_flags(folder, config.flags_text, config.data.manifest)
     with cluster.together():
         micro_batches = _cut_batches(config, cluster)

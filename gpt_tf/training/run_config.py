@@ -99,16 +99,26 @@ class RunConfig:
     def free_flags(self) -> frozenset[str]:
         """Flags in which the run in the folder may differ and is this one."""
         # One of another length goes on; or it is another, and --overwrite replaces it.
-        return self.resumable if self.overwrite else self.resumable | run_length.FLAGS
+        return self.resumable if self.overwrite else self.resumable | run_length.NAMES
 
     @property
     def total_steps(self) -> int:
         """Updates of the whole run."""
-        return self.training.total_steps(self.data.manifest.splits["train"].records)
+        return self.training.total_steps(self._num_records)
 
-    def warmup_steps(self, total_steps: int) -> float:
-        """Updates of warm-up of a run of so many; they need not be whole."""
-        return self.optimizer.warmup_steps
+    @property
+    def _num_records(self) -> int:
+        return self.data.manifest.splits["train"].records
+
+    @property
+    def changes_length(self) -> bool:
+        """Whether the flagfile of the run folder says another number of updates."""
+        return self.total_steps != run_length.recorded_steps(self.model_dir, self.training,
+                                                             self._num_records)
+
+    def course(self, total_steps: int) -> OptimizerConfig:
+        """The optimizer of a run of so many updates."""
+        return self.optimizer
 
     @property
     def evaluate_every(self) -> float:
@@ -129,14 +139,15 @@ class RunConfig:
         if self.training.early_stopping and not self.evaluate_every:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
-        run_length.check_total(self.training, self.total_steps)
+        run_length.check_total(self.training, self._num_records)
         self._check_windows()
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
             run_folder.check_same(self.model_dir, self.flags_text, self.free_flags, self.model,
                                   self.data.manifest)
-            run_length.check_change(self)
+            run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
+                                    self.change_length)
         if not self.is_from_scratch:
             self._check_other_run()
 
@@ -169,9 +180,10 @@ class FineTuningRunConfig(RunConfig):
     lowest_is_best: ClassVar[bool] = False
     _cadence: ClassVar[str] = "evaluations_per_epoch"
 
-    def warmup_steps(self, total_steps: int) -> float:
-        """See `RunConfig.warmup_steps`; a share of all."""
-        return self.fine_tuning.warmup_fraction * total_steps
+    def course(self, total_steps: int) -> OptimizerConfig:
+        """See `RunConfig.course`; warm-up is a share of the updates, which need not be whole."""
+        return dataclasses.replace(
+            self.optimizer, warmup_steps=self.fine_tuning.warmup_fraction * total_steps)
 
     @property
     def evaluate_every(self) -> float:
