@@ -4,6 +4,14 @@
 _LONGEST_MESSAGE = 1200
 
 
+def written_out(text: str, kept: str = "") -> str:
+    """The text with signs that would move or colour a terminal, and bytes of a name that is not
+    UTF-8, as Python writes them; those in `kept` stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+
+
 class UserError(Exception):
     """A mistake the user can put right. The message is one sentence: what, where, what to do.
 
@@ -12,7 +20,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        line = written_out(message)
         if len(line) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2 - 5
             line = f"{line[:half]} [...] {line[-half:]}"
