@@ -10,6 +10,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError, written_out
@@ -94,7 +95,9 @@ class Reporter:
             self._stream.flush()
         with self._tensorboard_step(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                # Of TensorBoard's type: a float beyond it is infinite there, and no tensor.
+                with np.errstate(over="ignore"):
+                    tf.summary.scalar(name, np.float32(value))
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""
