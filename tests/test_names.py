@@ -1,5 +1,6 @@
 """Mistyped names, and folders where files are meant: the sentence names what was meant."""
 
+import errno
 import os
 
 import pytest
@@ -127,6 +128,16 @@ def test_a_folder_is_all_files_in_it(files, capsys):
         "books/cover.jpg.\n")
     assert files("books/more/") == ["books/more/3.JSONL"]
     assert not capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(files, monkeypatch):
+    def scandir(path, scan=os.scandir):
+        if path == "books/more":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match="--input: cannot read the folder books/more: Permission"):
+        files("books")
 
 
 def test_a_long_list_is_split_at_once(files):

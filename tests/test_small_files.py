@@ -121,3 +121,6 @@ def test_files_that_others_wrote(folder):
         read_text(folder / "config.json", "a part")
     record(folder, ["config.json"])
     assert read_text(folder / "config.json", "a part") == "[]"
+    with pytest.raises(UserError, match=f"{SUMS}: No such file"):
+        record(folder, ["gone.json"])
+    assert sha256sum(folder, "--check", "--strict", SUMS).returncode == 0

@@ -19,7 +19,7 @@ from absl import flags
 from gpt_tf.common import flagfiles, memory
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.names import nearest
-from gpt_tf.common.streams import standard_streams
+from gpt_tf.common.streams import ReaderLeft, standard_streams
 
 Config = TypeVar("Config")
 
@@ -296,7 +296,7 @@ def _run(main: Callable[..., None], passes_on: str) -> int:
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except ReaderLeft:
         raise
     except Exception as error:
         if memory.is_out_of_memory(error):

@@ -149,8 +149,11 @@ def has_ending(path: str, endings: Iterable[str]) -> bool:
 
 def _files_below(flag: str, folder: str, endings: Sequence[str]) -> list[str]:
     """See `match_files`."""
+    def fail(error: OSError) -> None:
+        raise UserError(f"--{flag}: cannot read the folder {error.filename}: {error.strerror}.")
+
     found, others = [], []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [each for each in folders if not each.startswith(".")]
         for name in names:
             if not name.startswith("."):

@@ -6,6 +6,7 @@ which checks it as well (`sha256sum --check SHA256SUMS`).
 """
 
 from collections.abc import Iterable
+import contextlib
 import functools
 import hashlib
 import json
@@ -17,7 +18,7 @@ import sys
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write
+from gpt_tf.common.files import atomic_write, explain_disk_errors
 
 SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
@@ -48,7 +49,9 @@ def write_recorded(path: str | os.PathLike, data: bytes) -> None:
     """
     folder, name = os.path.split(os.fspath(path))
     others = [pair for pair in _read_sums(folder) if pair[1] != name]
-    new, old = (hashlib.sha256(data).hexdigest(), name), _sum_of(path)
+    new, old = (hashlib.sha256(data).hexdigest(), name), None
+    with contextlib.suppress(OSError):  # not there, or not to be read, and replaced all the same
+        old = _digest(path)
     changes = old is not None and old != new[0]
     _write_sums(folder, [*others, new, *([(old, name)] if changes else ())])
     with atomic_write(path) as stream:
@@ -65,8 +68,9 @@ def record(folder: str | os.PathLike, names: Iterable[str]) -> None:
     """
     names = set(names)
     others = [pair for pair in _read_sums(folder) if pair[1] not in names]
-    _write_sums(folder, [*others, *((_sum_of(os.path.join(folder, name)), name)
-                                    for name in names)])
+    with explain_disk_errors(os.path.join(folder, SUMS)):
+        sums = [(_digest(os.path.join(folder, name)), name) for name in names]
+    _write_sums(folder, [*others, *sums])
 
 
 def notice_without_sums(folder: str | os.PathLike) -> None:
@@ -81,12 +85,9 @@ def _notice(folder: str) -> None:
           "files would pass unseen.", file=sys.stderr)
 
 
-def _sum_of(path: str | os.PathLike) -> str | None:
-    try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None
+def _digest(path: str | os.PathLike) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write_sums(folder: str | os.PathLike, sums: Iterable[tuple[str, str]]) -> None:

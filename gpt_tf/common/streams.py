@@ -6,11 +6,18 @@ import io
 import os
 import sys
 from typing import TextIO
+import unicodedata
 
 from gpt_tf.common.errors import UserError, written_out
 
-# What people's texts are made of beside what is printed: lines, and letters that join or do not.
-_PEOPLES = "\n\t\u200c\u200d"
+# What people's texts are made of beside what is printed: lines, letters that join or do not, and
+# the spaces of typesetting, of French and of Chinese.
+_PEOPLES = "\n\t\u200c\u200d" + "".join(
+    sign for sign in map(chr, range(0x80, 0x3001)) if unicodedata.category(sign) == "Zs")
+
+
+class ReaderLeft(Exception):
+    """Nobody reads standard output any more."""
 
 
 class _Descriptor(io.RawIOBase):
@@ -47,7 +54,7 @@ class _Descriptor(io.RawIOBase):
                           "without it.", file=sys.stderr)
                 return len(data)
             if isinstance(error, BrokenPipeError):
-                raise
+                raise ReaderLeft from error
             raise UserError(f"Cannot write to standard output: {error.strerror}.") from error
 
 
@@ -87,12 +94,12 @@ def standard_streams(is_log: bool) -> Iterator[None]:
     if _is(1, sys.stdout):
         sys.stdout = _text(1, is_log, "surrogateescape", line_buffering=os.isatty(1))
     try:
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ReaderLeft):
             yield
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ReaderLeft):
             sys.stdout.flush()
     finally:
-        with contextlib.suppress(BrokenPipeError, UserError):
+        with contextlib.suppress(ReaderLeft, UserError):
             sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before

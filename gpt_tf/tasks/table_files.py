@@ -217,7 +217,8 @@ def _parquet_rows(stream: BinaryIO, place: str) -> Rows[Values]:
                         "come through a pipe: name the file.")
     number = 0
     try:
-        for batch in parquet.ParquetFile(stream).iter_batches(_BATCH_ROWS):
+        table = parquet.ParquetFile(stream, page_checksum_verification=True)
+        for batch in table.iter_batches(_BATCH_ROWS):
             for values in batch.to_pylist():
                 number += 1
                 yield f"{place}, row {number}", values

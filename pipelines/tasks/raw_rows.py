@@ -89,20 +89,20 @@ def _race_rows(folder: str, encoding: str) -> Rows[Values]:
     """One row a question; the files in the order of their numbers."""
     try:
         names = [name for name in os.listdir(folder) if name.endswith(".txt")]
-        for name in sorted(names, key=_number_and_name):
-            path = os.path.join(folder, name)
-            with open(path, "rb") as stream:
-                data = stream.read()
-            try:
-                value = parse_object(data.decode(encoding).removeprefix("\ufeff"))
-            except UnicodeDecodeError as error:
-                value = BadRow(NOT_UTF8, f"byte {error.start} is not {encoding} (see --encoding)")
-            if isinstance(value, BadRow):
-                yield path, value
-            else:
-                yield from _questions(path, value)
     except OSError as error:
-        raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
+        raise UserError(f"Cannot read {folder}: {error.strerror}.") from error
+    for name in sorted(names, key=_number_and_name):
+        path = os.path.join(folder, name)
+        with open_to_read(path) as stream:
+            data = stream.read()
+        try:
+            value = parse_object(data.decode(encoding).removeprefix("\ufeff"))
+        except UnicodeDecodeError as error:
+            value = BadRow(NOT_UTF8, f"byte {error.start} is not {encoding} (see --encoding)")
+        if isinstance(value, BadRow):
+            yield path, value
+        else:
+            yield from _questions(path, value)
 
 
 def _number_and_name(name: str) -> tuple[float, str]:
