@@ -131,8 +131,8 @@ def test_names_that_are_not_utf8(build, tmp_path):
     assert Manifest.load(place).flags["tokenizer"]
     manifest = build({}, input=f"{tmp_path}/source/{name}", tokenizer=str(place))
     assert Manifest.load(tmp_path / "data") == manifest
-    assert manifest.flags["input"] == f"{tmp_path}/source/caf\\xe9.txt"
-    assert manifest.flags["tokenizer"] == f"{tmp_path}/B\\xfccher"
+    assert manifest.flags["input"] == f"{tmp_path}/source/caf\\udce9.txt"
+    assert manifest.flags["tokenizer"] == f"{tmp_path}/B\\udcfccher"
     with pytest.raises(UserError, match=r"caf\\udce8.txt, byte 0: not UTF-8"):
         build({os.fsdecode(b"caf\xe8.txt"): b"\xe8"}, output_dir=str(tmp_path / "more"))
 

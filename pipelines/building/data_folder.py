@@ -10,6 +10,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write, explain_disk_errors, lock_folder
+from gpt_tf.common.names import in_utf8
 from gpt_tf.common.small_files import SUMS
 from gpt_tf.config import Options, option
 from gpt_tf.data import records
@@ -46,8 +47,8 @@ class FolderConfig(Options):
         UTF-8, which JSON cannot hold, has its bytes as Python writes them."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
                   if not field.metadata["resumable"] and field.name != "output_dir"}
-        return {name: os.fsencode(value).decode("utf-8", "backslashreplace")
-                if isinstance(value, str) else value for name, value in values.items()}
+        return {name: in_utf8(value) if isinstance(value, str) else value
+                for name, value in values.items()}
 
 
 class DataFolder:
