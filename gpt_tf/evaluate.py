@@ -22,7 +22,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
-from gpt_tf.common.names import find_files, in_utf8
+from gpt_tf.common.names import find_files, in_utf8, split_paths
 from gpt_tf.config import LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
@@ -54,7 +54,7 @@ class EvaluationConfig(LoadingConfig):
     trigram: bool = option(False, "Of a language model: also fit a smoothed trigram on the "
                                   "training split and measure it on the same tokens.")
     beside: str = option("", "Of a task: other fine-tuned runs, separated by commas, to measure on "
-                             "the same rows.")
+                             "the same rows.", path=True)
     bag_of_words: bool = option(False, "Of a task: also fit a bag of words on the training split "
                                        "and measure it, and the majority class, on the same rows.")
     predictions: str = option("", "Of a task: TSV file to make, with the index of each row in its "
@@ -69,8 +69,7 @@ class EvaluationConfig(LoadingConfig):
     @functools.cached_property
     def other_runs(self) -> dict[str, str]:
         """What `beside` names -> the run folder."""
-        names = [name.strip() for name in self.beside.split(",") if name.strip()]
-        return {name: resolve.run_folder(name) for name in names}
+        return {name: resolve.run_folder(name) for name in split_paths(self.beside)}
 
 
 # Options that only one kind of data has.

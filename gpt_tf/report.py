@@ -22,6 +22,7 @@ import sys
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.names import split_paths
 from gpt_tf.config import LoadingConfig, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.evaluation import report_page
@@ -52,8 +53,7 @@ class ReportConfig(LoadingConfig):
     @property
     def runs(self) -> list[str]:
         """The folders that `model_dir` names, each once."""
-        return list(dict.fromkeys(
-            os.path.normpath(part.strip()) for part in self.model_dir.split(",") if part.strip()))
+        return list(dict.fromkeys(map(os.path.normpath, split_paths(self.model_dir))))
 
 
 def load_courses(config: ReportConfig) -> dict[str, list[metrics_log.Row]]:

@@ -16,6 +16,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
+from gpt_tf.common.names import split_paths
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import BEST, NEWEST, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
@@ -38,8 +39,7 @@ class MeasuredRun(Options):
     @property
     def data_dirs(self) -> list[str]:
         """The folders that `data_dir` names, each once."""
-        return list(dict.fromkeys(
-            part.strip() for part in self.data_dir.split(",") if part.strip()))
+        return split_paths(self.data_dir)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.names import check_folder, find_files, nearest
+from gpt_tf.common.names import check_folder, find_files, nearest, split_paths
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
@@ -138,6 +138,14 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(files, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(UserError, match="--input: cannot read the folder books/more: Permission"):
         files("books")
+
+
+def test_folders_in_a_list(runs, monkeypatch):
+    """Their names may hold commas, as of runs that are called by their flags."""
+    monkeypatch.setenv("HOME", str(runs))
+    (runs / "lr=1,2").mkdir()
+    assert split_paths("runs/lr=1,2, ~/books,runs/lr=1,2,~/sst2,") == [
+        "runs/lr=1,2", f"{runs}/books", f"{runs}/sst2"]
 
 
 def test_a_long_list_is_split_at_once(files):

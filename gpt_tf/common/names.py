@@ -98,6 +98,11 @@ def split_names(value: str) -> list[str]:
     return list(filter(None, names))
 
 
+def split_paths(value: str) -> list[str]:
+    """The paths in such a list, each once; `~` is the home."""
+    return list(dict.fromkeys(map(os.path.expanduser, split_names(value))))
+
+
 def match_files(flag: str, name: str, endings: Sequence[str]) -> list[str]:
     """The files that one name means; `~` is the home.
 
