@@ -257,8 +257,8 @@ def test_checkpoints_by_step(tmp_path):
         assert variable.numpy() == step
     os.truncate(tmp_path / "ckpt-15.data-00000-of-00001", 3)
     os.unlink(tmp_path / "ckpt-10.index")
-    for step in (10, 15, 5):
-        with pytest.raises(UserError, match=f"Checkpoint .*ckpt-{step} cannot be read"):
+    for step, reason in ((10, "cannot be read"), (15, "cannot be read"), (5, "is gone: the run")):
+        with pytest.raises(UserError, match=f"Checkpoint .*ckpt-{step} {reason}"):
             reader.restore(step)
 
 
