@@ -10,9 +10,10 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
 from gpt_tf.common.names import in_utf8
 from gpt_tf.common.tensorflow_names import literal
@@ -20,6 +21,14 @@ from gpt_tf.runs.metrics_log import METRICS, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
+
+# What may begin emphasis, code, a link, a list, a title, a table, an entity, a tag.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-!|&~=]|(?<=\d)\.")
+
+
+def as_markdown(text: str) -> str:
+    """A text that Markdown shows as it is: its own signs and HTML's become numbered characters."""
+    return _MARKDOWN.sub(lambda sign: f"&#{ord(sign[0])};", written_out(text, kept="\n"))
 
 
 class Reporter:
@@ -86,7 +95,9 @@ class Reporter:
             self._stream.flush()
         with self._tensorboard_step(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                # Of TensorBoard's type: a float beyond it is infinite there, and no tensor.
+                with np.errstate(over="ignore"):
+                    tf.summary.scalar(name, np.float32(value))
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""

@@ -146,8 +146,17 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
     if os.path.exists(path):
         return
     describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    # Last: it says that the others are there.
-    write_recorded(path, _flags_bytes(_with_data(flags_text, manifest)))
+    record_flags(model_dir, flags_text, manifest)  # last: it says that the others are there
+
+
+def record_flags(model_dir: str, flags_text: str, manifest: Manifest) -> None:
+    """Writes the run's flagfile, in place of the one that is there.
+
+    Args:
+      model_dir, flags_text, manifest: of `begin`.
+    """
+    write_recorded(os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags"),
+                   _flags_bytes(_with_data(flags_text, manifest)))
 
 
 def refuse_link(folder: str) -> None:

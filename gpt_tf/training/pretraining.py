@@ -2,13 +2,14 @@
 
 import functools
 import itertools
+import math
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.data.batches import evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
-from gpt_tf.runs.reporting import Reporter
+from gpt_tf.runs.reporting import Reporter, as_markdown
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Outcome, Run, start_run
@@ -47,9 +48,9 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        if self._reporter.writes:
-            self._report_samples(step)
         scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        if self._reporter.writes and math.isfinite(scores["loss"]):
+            self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})
@@ -65,7 +66,7 @@ class LanguageModelValidation:
                                  rows=range(first, first + len(self._prompts)))
         decode = self._tokenizer.decode
         self._reporter.text(step, "samples", "\n\n".join(
-            f"**{decode(prompt.tolist())}** {decode(sample)}"
+            f"**{as_markdown(decode(prompt.tolist()))}** {as_markdown(decode(sample))}"
             for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 
