@@ -108,9 +108,9 @@ class Run:
         config = self.config
         reporter = Reporter(config.model_dir, self.start, self.cluster.is_chief)
         with contextlib.closing(reporter):
-            flags = config.flags_text.splitlines()
+            flags = "".join(f"    {line}\n" for line in config.flags_text.splitlines())
             # TensorBoard sorts by tag: the newest samples stand on top, these below them.
-            reporter.text(self.start, "settings/flags", "".join(f"    {line}\n" for line in flags))
+            reporter.text(self.start + 1, "settings/flags", flags)
             reporter.settings(config.settings)
             reporter.layout(title, charts)
             yield reporter
