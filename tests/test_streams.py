@@ -127,6 +127,20 @@ def test_outputs_that_are_no_files(tmp_path):
     assert read == [b"through"] and stat.S_ISFIFO(os.stat(pipe).st_mode)
 
 
+@pytest.mark.parametrize("redirection", ["", "| cat", ">> kept.txt", "2>&1 | cat"])
+def test_names_of_standard_streams(tmp_path, redirection):
+    """Whatever a shell has made of them: what stands in a file that it adds to stays."""
+    (tmp_path / "kept.txt").write_bytes(b"before\n")
+    program = ("from gpt_tf.common.files import open_output\n"
+               "for name in '/dev/stdout', '/dev/stderr', '/proc/self/fd/1':\n"
+               "    with open_output(name) as stream: stream.write(b'a row\\n')")
+    done = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{program}" {redirection}'],
+                          cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                          capture_output=True, check=True)
+    rows = (done.stdout + done.stderr + (tmp_path / "kept.txt").read_bytes()).splitlines()
+    assert sorted(rows) == [b"a row"] * 3 + [b"before"]
+
+
 def test_a_links_target_is_what_is_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     target, link = tmp_path / "there" / "answers.tsv", tmp_path / "link.tsv"

@@ -118,24 +118,32 @@ def open_output(path: str) -> Iterator[BinaryIO]:
     """Opens a binary file that a flag names, and makes its folder; `STANDARD` is standard output.
 
     A plain file is whole or absent, as by `atomic_write`; of a link, the file that it leads to. A
-    device or a pipe is written to as the bytes come.
+    device or a pipe is written to as the bytes come, and so is what standard output leads to, under
+    whatever name (/dev/stdout): a shell may be adding to that file.
 
     Raises:
       UserError: the disk is full or the place cannot be written.
     """
-    if path == STANDARD:
+    if path == STANDARD or _is_standard_output(path):
         yield sys.stdout.buffer
         return
-    with explain_disk_errors(path):
-        target = os.path.realpath(path)
-        is_plain = not os.path.exists(target) or os.path.isfile(target)
-    if is_plain:
+    # Of a pipe, as /dev/stderr may be one, /proc links to what is no path.
+    if not os.path.exists(path) or os.path.isfile(path):
+        with explain_disk_errors(path):
+            target = os.path.realpath(path)
         make_folder(os.path.dirname(target))
         with atomic_write(target) as stream:
             yield stream
     else:
-        with explain_disk_errors(path), open(target, "wb") as stream:
+        with explain_disk_errors(path), open(path, "wb") as stream:
             yield stream
+
+
+def _is_standard_output(path: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def sync_folder(path: str | os.PathLike) -> None:
