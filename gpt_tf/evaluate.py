@@ -44,8 +44,8 @@ class EvaluatedRun(Options):
 class EvaluationConfig(LoadingConfig):
     """What is measured, and how."""
 
-    text: str = option("", "UTF-8 file to measure a language model on, or a pattern for several; "
-                           "in place of --data_dir.", path=True)
+    text: str = option("", "UTF-8 files, globs or folders of .txt, separated by commas, to "
+                           "measure a language model on; in place of --data_dir.", path=True)
     stride: int = option(0, "Of --text: tokens by which the window moves; 0: half of the model's "
                             "positions.", at_least=0)
     split: str = option("validation", "Split of the data folder.")

@@ -13,8 +13,9 @@ line's number, from 1), sample, text, finish ("length", "stop" at a stop string,
 model's positions are full), log_probability (the sum of the new tokens', in nats), and on demand
 token_ids and log_probabilities of the new tokens.
 
-An empty prompt (--prompt='', or a line without text) starts a text from nothing: as after a line
-break, which is no part of it.
+Blank lines of a file are passed over, and every other line is a prompt: no sign makes a comment
+of it. An empty prompt (--prompt='') starts a text from nothing: as after a line break, which is no
+part of it.
 """
 
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from absl import flags
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
+from gpt_tf.common.text_files import number_lines
 from gpt_tf.config import GenerationConfig, LoadingConfig, SamplingConfig, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -43,29 +45,31 @@ class WritingConfig(LoadingConfig):
     model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
                             required=True, path=True)
     prompt: str | None = option(None, "Text to continue.")
-    prompts_file: str = option(STANDARD, "File of prompts, one a line; - is standard input.",
-                               path=True)
+    prompts_file: str = option(STANDARD, "File of prompts, one a line, blank lines passed over; - "
+                                         "is standard input.", path=True)
     num_samples: int = option(1, "Continuations of each prompt.", at_least=1)
     log_probabilities: bool = option(False, "Write JSONL with the new tokens' ids and "
                                             "log-probabilities.")
     batch_size: int = option(8, "Texts that grow together.", at_least=1)
 
 
-def read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[str, str]]:
-    """Yields (prompt, where it stands) of each line.
+def read_prompts(stream: BinaryIO, where: str) -> Iterator[tuple[int, str, str]]:
+    """Yields (its number, prompt, where it stands) of each line that is not blank.
 
     Raises:
       UserError: a line is not UTF-8, or there is none.
     """
     number = 0
-    for number, line in enumerate(stream, 1):
+    for number, line in number_lines(stream):
+        if not line:
+            continue
         try:
-            yield line.decode("utf-8").rstrip("\r\n"), f"{where}, line {number}"
+            yield number, line.decode("utf-8").rstrip("\r\n"), f"{where}, line {number}"
         except UnicodeDecodeError as error:
             raise UserError(f"{where}, line {number} is not UTF-8 text ({error.reason}): convert "
                             "the file.") from error
     if not number:
-        raise UserError(f"{where} is empty: give a prompt on each line.")
+        raise UserError(f"{where} holds no prompt: give one on each line.")
 
 
 def _json_line(text, number: int, config: WritingConfig) -> str:
@@ -76,9 +80,9 @@ def _json_line(text, number: int, config: WritingConfig) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write_all(writer, prompts: Iterator[tuple[str, str]], config: WritingConfig) -> None:
+def _write_all(writer, prompts: Iterator[tuple[int, str, str]], config: WritingConfig) -> None:
     """Continues all prompts, a batch at a time."""
-    encoded = enumerate(itertools.starmap(writer.encode, prompts), 1)
+    encoded = ((number, writer.encode(prompt, where)) for number, prompt, where in prompts)
     while batch := list(itertools.islice(encoded,
                                          max(1, config.batch_size // config.num_samples))):
         numbers, token_ids = zip(*batch)
@@ -123,7 +127,7 @@ def main() -> None:
             writer.stream(writer.encode(config.prompt, "--prompt"), _show)
             print()
         else:
-            _write_all(writer, iter([(config.prompt, "--prompt")]), config)
+            _write_all(writer, iter([(1, config.prompt, "--prompt")]), config)
         return
     with open_input(config.prompts_file) as stream:
         writer = load()

@@ -4,11 +4,13 @@
   python -m gpt_tf.predict --model_dir=runs/mnli --input=pairs.tsv --output=answers.tsv
   python -m gpt_tf.predict --model_dir=runs/race --input=questions.jsonl --probabilities
 
-The input is
-  lines   one text a line (.txt), of a task of one text
-  tsv     the texts of a row with tabs between, without a header: premise, hypothesis; first,
-          second; or context, question, answers
-  jsonl   an object a line with these names, "answers" a list
+The input is a file that pipelines.build_task takes for this task, or
+  lines    one text a line (.txt), of a task of one text
+  tsv      the texts of a row with tabs between: premise, hypothesis; first, second; or context,
+           question, answers
+  csv      columns of these names, or of those of the task's own files; tsv may have such, too
+  jsonl    an object a line with these names, "answers" a list
+  parquet  columns of these names
 and standard input lines, or TSV where the task needs several texts, unless --format says other.
 
 A line of output is the label or the score, and with --probabilities those of the classes, in the
@@ -22,7 +24,6 @@ JSONL), so that the lines of input and output stay side by side.
 from collections.abc import Iterator
 import dataclasses
 import itertools
-import os
 import sys
 
 from gpt_tf.common import cli
@@ -33,12 +34,13 @@ from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
 from gpt_tf.tasks.forms import FIELDS
-from gpt_tf.tasks.lines import FORMATS, JSONL, LINES, TSV, read_texts
+from gpt_tf.tasks.lines import FORMATS, LINES, read_texts
+from gpt_tf.tasks.table_files import UTF8, check_encoding
+from gpt_tf.tasks.tables import ENDINGS, TSV, kind_of
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
 
 _AUTO = "auto"
-_KINDS = {".txt": LINES, ".tsv": TSV, ".jsonl": JSONL}
 _POOL = 32  # batches that are read at once
 _STOP, _SKIP, _EMPTY = "stop", "skip", "empty"  # what to do about a blank line
 
@@ -58,7 +60,12 @@ class PredictionConfig(Options):
     probabilities: bool = option(False, "Also give the probability of each class.")
     on_blank_line: str = option(_STOP, "What to do about a blank line between others: stop, skip "
                                 "it, or give it an empty answer.", choices=(_STOP, _SKIP, _EMPTY))
+    encoding: str = option(UTF8, "Encoding of the input, such as utf-16, latin-1 or cp1252.")
     batch_size: int = option(32, "Texts at once.", at_least=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_encoding(self.encoding)
 
     def input_kind(self, form: str) -> str:
         """One of `lines.FORMATS`, for a task of this form.
@@ -70,11 +77,11 @@ class PredictionConfig(Options):
             return self.format
         if self.input == STANDARD:
             return LINES if len(FIELDS[form]) == 1 else TSV
-        ending = os.path.splitext(self.input)[1]
-        if ending not in _KINDS:
-            raise UserError(f"{self.input} ends in none of {', '.join(_KINDS)}: say what it is "
-                            "with --format.")
-        return _KINDS[ending]
+        kind = LINES if self.input.lower().endswith(".txt") else kind_of(self.input)
+        if kind is None:
+            raise UserError(f"{self.input} ends in none of .txt, {', '.join(ENDINGS)}: say what it "
+                            "is with --format.")
+        return kind
 
     @property
     def writes_json(self) -> bool:
@@ -137,9 +144,8 @@ def predict(config: PredictionConfig) -> None:
                   file=sys.stderr)
         if config.probabilities and not config.writes_json:
             print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
-        rows = ((texts, f"{where}, line {number}")
-                for number, texts in read_texts(task, source, kind, where,
-                                                config.on_blank_line != _STOP))
+        rows = ((texts, place) for place, texts in read_texts(
+            task, source, kind, where, config.on_blank_line != _STOP, config.encoding))
         blank = 0
         while pool := list(itertools.islice(rows, 1 if is_typed else _POOL * batch_size)):
             blank += sum(not texts for texts, _ in pool)

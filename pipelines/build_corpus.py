@@ -2,11 +2,11 @@
 
   python -m pipelines.build_corpus --input='books/*.txt' --tokenizer=bpe --output_dir=data/books
 
-One .txt file, or one row of a .jsonl file, is one document (also .gz; or tfds:NAME, a prepared
-data set of tensorflow-datasets). Windows of --sequence_length tokens never cross documents. Whole
-documents go to validation; a corpus of one document gives its last part. The folder is all that
-training needs; the same input and flags make the same bytes. The same command again goes on
-where it was stopped.
+A text file, or one row of .jsonl or Parquet, is one document (also packed; a folder is all files in
+it; tfds:NAME is a prepared data set of tensorflow-datasets). Windows of --sequence_length tokens
+never cross documents. Whole documents go to validation; where there are few, or some are large,
+their last part. The folder is all that training needs; the same input and flags make the same
+bytes. The same command again goes on where it was stopped.
 
 With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
 --output_dir under the same names:
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import os
+import sys
 import time
 
 from gpt_tf.common import cli
@@ -29,6 +30,7 @@ from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
 from pipelines.corpus import next_run
+from pipelines.corpus.census import is_near
 from pipelines.corpus.corpus import InputConfig
 from pipelines.corpus.plan import plan_corpus, shards_of
 
@@ -43,8 +45,9 @@ class CorpusConfig(InputConfig, FolderConfig):
 
     # One token predicts nothing.
     sequence_length: int = option(512, "Tokens of a window, and of a record.", at_least=2)
-    validation_fraction: float = option(0.05, "About this share of the documents is validation; "
-                                        "0: none.", at_least=0, below=1)
+    validation_fraction: float = option(
+        0.05, "About this share of the text is validation; 0: none, and training keeps its newest "
+        "weights.", at_least=0, below=1)
     shard_megabytes: float = option(64.0, "Text of a shard in 10**6 bytes, at the least; whole "
                                     "documents.", above=0)
 
@@ -89,29 +92,42 @@ def _print_summary(config: CorpusConfig, built: Built, seconds: float) -> None:
     for reason, count in sorted(built.plan.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
-    if built.plan.maker.rule.tail_bytes and totals[VALIDATION]["records"]:
-        print("There is one document (or copies of one): its last part is the validation.")
+    _print_validation(config, built)
     print(next_step(config, built.manifest))
+
+
+def _print_validation(config: CorpusConfig, built: Built) -> None:
+    """What the validation is, and how much; on standard error where that is not what was asked."""
+    asked, splits = config.validation_fraction, built.manifest.splits
+    tokens = splits[VALIDATION].tokens
+    share = tokens / (tokens + splits[TRAIN].tokens)
+    if not asked:
+        print("There is no validation, as --validation_fraction=0 asks.")
+    elif not splits[VALIDATION].records:
+        print("There is no validation: the text is too short to cut one off.", file=sys.stderr)
+    else:
+        cuts = len(built.plan.maker.rule.cuts)
+        chosen = (f"the last part of {cuts:,} of the documents, for whole ones alone would be far "
+                  "from that" if cuts else "whole documents")
+        print(f"Validation is {share:.1%} of the tokens (--validation_fraction={asked:g}): "
+              f"{chosen}.")
+        if not is_near(share, asked):
+            print(f"Validation is far from {asked:.1%} of the tokens: give more text, or another "
+                  "--validation_fraction.", file=sys.stderr)
 
 
 def next_step(config: CorpusConfig, manifest: Manifest) -> str:
     """What to type next, and how long it takes."""
-    if not manifest.splits[VALIDATION].records:
-        if not config.validation_fraction:
-            again = config.given | {"overwrite": True}
-            del again["validation_fraction"]
-            return ("There is no validation, which training needs. Next: "
-                    + cli.command_line("pipelines.build_corpus", **again))
-        return ("There is no validation, which training needs: the text is too short or has no "
-                "line to cut it at; give more.")
     name = os.path.basename(os.path.normpath(config.output_dir))
 
     longer = manifest.sequence_length > ModelConfig.max_sequence_length
 
     def pretrain(flagfile: str) -> str:
-        positions = {"max_sequence_length": 0} if flagfile == next_run.PAPER and longer else {}
+        more = {"max_sequence_length": 0} if flagfile == next_run.PAPER and longer else {}
+        if flagfile == next_run.SMALL_TEXT and not manifest.splits[VALIDATION].records:
+            more["early_stopping"] = 0  # it counts validations
         return cli.command_line("gpt_tf.pretrain", flagfile=flagfile, data_dir=config.output_dir,
-                                model_dir=f"runs/{name}", **positions)
+                                model_dir=f"runs/{name}", **more)
 
     flagfile, lines = next_run.suitable(manifest.splits[TRAIN].tokens), []
     if flagfile == next_run.PAPER:

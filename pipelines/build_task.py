@@ -5,12 +5,13 @@
       --tokenizer=runs/gpt1 --output_dir=data/dpr
 
 --task is a task of the paper, or your own spec.json (see pipelines/tasks/spec.py). --input is the
-folder of its original files, or tfds:NAME, a data set that tensorflow-datasets has prepared; your
-own files may be named one by one (see pipelines/tasks/rows.py). Each row becomes the sequences
-of Figure 1 of the paper; with --zero_shot those of its section 5, "Zero-shot Behaviors", which a
-pre-trained model answers as it is (cola, sst2, race_middle, race_high, story_cloze, and dpr, which
-also reads Winograd schemas). The folder is all that fine-tuning, or gpt_tf.zero_shot, needs; the
-same input and flags make the same bytes. The same command again goes on where it was stopped.
+folder of its original files, or of what a data hub exports, or tfds:NAME, a data set that
+tensorflow-datasets has prepared; files may be named one by one (see pipelines/tasks/rows.py). Each
+row becomes the sequences of Figure 1 of the paper; with --zero_shot those of its section 5,
+"Zero-shot Behaviors", which a pre-trained model answers as it is (cola, sst2, race_middle,
+race_high, story_cloze, and dpr, which also reads Winograd schemas). The folder is all that
+fine-tuning, or gpt_tf.zero_shot, needs; the same input and flags make the same bytes. The same
+command again goes on where it was stopped.
 
 With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
 --output_dir under the same names:
@@ -20,12 +21,12 @@ With --runner, Apache Beam makes the shards, on machines that see --input, --tok
       --direct_running_mode=multi_processing
 """
 
-import collections
 from collections.abc import Sequence
 import dataclasses
 import functools
 import glob
 import os
+import sys
 import time
 
 from gpt_tf.common import cli
@@ -33,13 +34,13 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
-from gpt_tf.tasks.answers import class_names
-from gpt_tf.tasks.task import Task
+from gpt_tf.tasks.table_files import UTF8, check_encoding
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.run_config import validation_splits
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
+from pipelines.tasks.balance import cautions, describe_labels
 from pipelines.tasks.encoding import RowEncoding
 from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
@@ -56,8 +57,8 @@ class TaskConfig(FolderConfig):
 
     task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
                        required=True, path=True)
-    input: str = option("", "Folder of the task's files, or tfds:NAME; of your own task also a "
-                        "file, or train=FILE,validation=FILE,...", required=True, path=True)
+    input: str = option("", "Folder of the task's files, one file, train=FILE,validation=FILE,... "
+                        "or tfds:NAME.", required=True, path=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     # Start, delimiter, extract and a token of text.
     max_length: int | None = option(
@@ -68,8 +69,13 @@ class TaskConfig(FolderConfig):
         "it; 0: none. With --zero_shot there is none.", at_least=0, below=1)
     on_bad_row: str = option("stop", "What to do about a row with wrong columns, an unknown label "
                              "or no text.", choices=("stop", "skip"))
+    encoding: str = option(UTF8, "Encoding of text files, such as utf-16, latin-1 or cp1252.")
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
                            "own place, ~/tensorflow_datasets.", path=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_encoding(self.encoding)
 
     @property
     def shared_fraction(self) -> float:
@@ -108,7 +114,8 @@ def _make_maker(config: TaskConfig) -> RecordMaker:
     description = find_task(config.task)
     encoding = RowEncoding(task_of(description, config.zero_shot), config.max_length,
                            config.on_bad_row)
-    read = TaskInput(description, config.input, config.tfds_dir, config.on_bad_row)
+    read = TaskInput(description, config.input, config.tfds_dir, config.on_bad_row,
+                     config.encoding)
     return RecordMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir), read,
                        encoding)
 
@@ -127,7 +134,7 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
         print(f"  {name:<{width}} {split.documents:>9,} {split.records:>9,} "
               f"{sum(split.left_out.values()):>9,} {split.tokens:>12,} "
               f"{totals[name].longest:>8,} {split.shortened:>10,}  "
-              f"{_describe_labels(task, totals[name].labels)}")
+              f"{describe_labels(task, totals[name].labels)}")
     for name, split in splits.items():
         for reason, count in split.left_out.items():
             print(f"Left out of {name}: {count:,} rows ({reason}).")
@@ -135,6 +142,9 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")
+    for name in splits:
+        for caution in cautions(task, name, totals[name].labels):
+            print(f"Warning: {caution}", file=sys.stderr)
     print(_next_step(config, built.manifest))
 
 
@@ -196,20 +206,6 @@ def _flagfile(model: ModelConfig, manifest: Manifest) -> str:
     if manifest.splits[TRAIN].records < 2000:
         return "quickstart_finetune.flags"
     return f"books_{'tiny' if model.hidden_dim <= 128 else 'small'}_finetune.flags"
-
-
-def _describe_labels(task: Task, labels: collections.Counter) -> str:
-    """The classes' shares, or the scores' mean and range."""
-    total = labels.total()
-    if not total:
-        return "-"
-    if None in labels:
-        return "none"
-    if task.is_score:
-        mean = sum(label * count for label, count in labels.items()) / total
-        return f"{min(labels):g} to {max(labels):g}, mean {mean:.2f}"
-    return ", ".join(f"{name}: {labels[label] / total:.1%}"
-                     for label, name in enumerate(class_names(task)))
 
 
 def main(beam_options: list[str]) -> None:

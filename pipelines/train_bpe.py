@@ -36,8 +36,8 @@ class TrainBpeConfig(InputConfig):
     """
 
     output_dir: str = option("", "Folder to make.", required=True, path=True)
-    num_merges: str = option("40000", "Merges to learn; with the characters they are the "
-                             "vocabulary. max: as many as the text has pairs that occur twice.")
+    num_merges: str = option("40000", "Merges to learn at the most; with the characters they are "
+                             "the vocabulary. max: as many as the text has pairs that occur twice.")
     language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
@@ -67,6 +67,10 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     print(f"Learned {len(tokenizer.merges):,} merges from {words.total():,} words, {len(words):,} "
           f"different, in {time.monotonic() - start:.1f} s: {config.output_dir} is a tokenizer of "
           f"{tokenizer.vocabulary_size:,} tokens.")
+    if most and len(tokenizer.merges) < most:
+        print(f"The text gives no more merges than these, and --num_merges asks for {most:,}: each "
+              "of its words is one token now, also those that occur once. --num_merges=max learns "
+              "what occurs twice; more text is better.")
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
@@ -78,6 +82,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
 
 def _check_folder(config: TrainBpeConfig) -> None:
     folder = config.output_dir
+    if os.path.islink(folder):
+        raise UserError(f"--output_dir={folder} is no folder of its own: name another.")
     if not os.path.exists(folder) or os.path.isdir(folder) and not os.listdir(folder):
         return
     # A data folder or a run holds a tokenizer too, and more: those are never replaced.

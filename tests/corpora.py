@@ -11,8 +11,14 @@ import tensorflow as tf
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus
 from pipelines.building import frame
+from pipelines.corpus.corpus import InputConfig
 
 LENGTH = 16
+
+
+def open_corpus(given, **flags):
+    """The corpus that `--input=given` and other flags name."""
+    return InputConfig(input=str(given), **flags).open_corpus()
 
 
 def make_tokenizer() -> Tokenizer:

@@ -34,11 +34,11 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import lines
 from gpt_tf.tasks.task import Task, ZeroShotTask
 from gpt_tf.tokenizer import Tokenizer, cleaning
-from pipelines.corpus.corpus import open_corpus
 from pipelines.tasks.rows import open_task
 from pipelines.tasks.table import find_task
 from tests import fuzz_seeds as seeds
 from tests import task_data
+from tests.corpora import open_corpus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_answers_wanted(kind: str, name: str, folder: pathlib.Path) -> Any:
 def _read_prompts(folder: pathlib.Path) -> Any:
     path = folder / "lines.txt"
     with open_input(str(path)) as stream:
-        return [seeds.tokenizer().encode(text) for text, _ in read_prompts(stream, str(path))]
+        return [seeds.tokenizer().encode(text) for _, text, _ in read_prompts(stream, str(path))]
 
 
 def _weights(model) -> list:

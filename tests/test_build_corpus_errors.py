@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,43 @@ def test_folder_of_other_files_is_left_alone(build, tmp_path, overwrite, names):
     with pytest.raises(UserError, match=f"holds other files, such as {names[0]}"):
         build({"a.txt": make_text(1, 3)}, overwrite=overwrite)
     assert set(contents(tmp_path / "data")) == set(names)
+
+
+@pytest.mark.parametrize("name", [".made", ".lock", "UNFINISHED", "manifest.json", "SHA256SUMS",
+                                  "train-00000.tfrecord", "train-00000.index.npy"])
+def test_nothing_is_written_or_removed_through_a_link(build, tmp_path, name):
+    """A link in the folder is refused or replaced; what it leads to stays as it is."""
+    build({"a.txt": make_text(1, 9)})
+    data, other = tmp_path / "data", tmp_path / "other"
+    shutil.move(data, tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", data)
+    other.mkdir()
+    (other / "thesis").write_text("x")
+    (data / "UNFINISHED").touch()
+    (data / name).unlink(missing_ok=True)
+    (data / name).symlink_to(other if name == ".made" else other / "thesis")
+    before = contents(other)
+    if name in (".made", ".lock"):
+        with pytest.raises(UserError, match=rf"{name}.*remove it"):
+            build({}, overwrite=True)
+        (data / name).unlink()
+    build({}, overwrite=True)
+    assert contents(other) == before
+    assert contents(data) == contents(tmp_path / "moved") and not (data / name).is_symlink()
+
+
+def test_names_that_are_not_utf8(build, tmp_path):
+    """A corpus, a tokenizer and a data folder from an old disk."""
+    name, place = os.fsdecode(b"caf\xe9.txt"), tmp_path / os.fsdecode(b"B\xfccher")
+    manifest = build({name: make_text(1, 9)}, output_dir=str(place))
+    assert manifest.splits["train"].records
+    assert Manifest.load(place).flags["tokenizer"]
+    manifest = build({}, input=f"{tmp_path}/source/{name}", tokenizer=str(place))
+    assert Manifest.load(tmp_path / "data") == manifest
+    assert manifest.flags["input"] == f"{tmp_path}/source/caf\\xe9.txt"
+    assert manifest.flags["tokenizer"] == f"{tmp_path}/B\\xfccher"
+    with pytest.raises(UserError, match=r"caf\\udce8.txt, byte 0: not UTF-8"):
+        build({os.fsdecode(b"caf\xe8.txt"): b"\xe8"}, output_dir=str(tmp_path / "more"))
 
 
 def test_folder_that_another_process_builds(build, tmp_path):

@@ -81,7 +81,7 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
     assert Manifest.load(tmp_path / "data") == manifest
     assert manifest.kind == "task" and manifest.sequence_length == 512
     assert manifest.task == Task("sst2", "classification", 1, ("0", "1"), (), ("accuracy",),
-                                 label_names=("negative", "positive"))
+                                 label_names=("negative", "positive"), columns=(("sentence",),))
     assert manifest.vocabulary_size == tokenizer.vocabulary_size
     assert manifest.tokenizer_fingerprint == tokenizer.fingerprint
     assert Tokenizer.load(tmp_path / "data").fingerprint == tokenizer.fingerprint

@@ -188,13 +188,13 @@ def test_generate(folder):
 
 
 def test_generate_from_a_file(folder, tmp_path):
-    (tmp_path / "prompts.txt").write_text("One morning\nThe dog of Tom\nOne morning\n")
+    (tmp_path / "prompts.txt").write_text("One morning\nThe dog of Tom\n\nOne morning\n\n")
     flags = (f"--model_dir={folder}/run", "--max_new_tokens=10")
     out, _ = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt",
                  "--num_samples=2", "--batch_size=3", "--log_probabilities")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [(line["prompt"], line["sample"]) for line in lines] == [
-        (number, sample) for number in (1, 2, 3) for sample in (0, 1)]
+        (number, sample) for number in (1, 2, 4) for sample in (0, 1)]
     assert lines[0]["text"] == lines[4]["text"] != lines[1]["text"]
     assert lines[0]["text"] + "\n" == run("gpt_tf.generate", *flags, "--prompt=One morning")[0]
     assert sum(lines[2]["log_probabilities"]) == pytest.approx(lines[2]["log_probability"])
@@ -233,7 +233,7 @@ def test_help_is_quick_and_says_what(module):
     ("evaluate", ["--model_dir=rum", "--data_dir=data"], "did you mean run?"),
     ("evaluate", ["--model_dir=run", "--data_dir=data", "--split=tset"],
      "no records for split 'tset'"),
-    ("evaluate", ["--model_dir=run", "--text=none.txt"], "there is no such file"),
+    ("evaluate", ["--model_dir=run", "--text=none.txt"], "no file matches 'none.txt'"),
     ("predict", ["--model_dir=run"], "it is not a fine-tuned run"),
     ("zero_shot", ["--model_dir=run", "--data_dir=data"], "holds data of kind"),
     ("export", ["--model_dir=rum", "--output_dir=x"], "did you mean run?"),

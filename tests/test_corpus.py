@@ -1,19 +1,23 @@
 """Raw corpora: which documents there are, to the character, and what is said of bad input."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
 
+import pyarrow
+from pyarrow import parquet
 import pytest
 import tensorflow_datasets as tfds
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer.cleaning import check_lines
-from pipelines.corpus import sources
-from pipelines.corpus.corpus import open_corpus
+from pipelines.corpus import tables
 from pipelines.reading import files
+from tests.corpora import open_corpus
 
 
 def read(patterns, **options):
@@ -23,45 +27,159 @@ def read(patterns, **options):
     return found, {reason: count for reason, count in corpus.skipped.items() if count}
 
 
-def write_rows(path, rows, opener=open):
-    with opener(path, "wb") as stream:
-        for row in rows:
-            line = row if isinstance(row, bytes) else json.dumps(row).encode()
-            stream.write(line + b"\n")
+def write_rows(path, rows, pack=bytes):
+    path.write_bytes(pack(b"".join(
+        (row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)))
     return path
 
 
+def pack_zstandard(data):
+    return pyarrow.compress(data, "zstd", asbytes=True)
+
+
+PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+        ".zst": pack_zstandard}
+
+
+def flip(place):
+    def flipped(data):
+        place_ = place % len(data)
+        return data[:place_] + bytes([data[place_] ^ 1]) + data[place_ + 1:]
+    return flipped
+
+
+DAMAGE = [lambda data: data[:len(data) // 2], lambda data: data[:-1], flip(-6),
+          lambda data: b"plain text, not packed at all"]
+
+
 @pytest.mark.parametrize("block_bytes", [4, 5, 7, 1 << 20])
-@pytest.mark.parametrize("ending", [".txt", ".txt.gz"])
+@pytest.mark.parametrize("ending", PACK)
 def test_text_comes_back_to_the_character(tmp_path, monkeypatch, block_bytes, ending):
     """Blocks cut characters of 2, 3 and 4 bytes at every place; line ends stay as they are."""
     monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     texts = ["a", "Zoë saw €5 \U0001f600 and — left.\r\nA new line.\rAnother\n\n", "exactly8",
              "\U0001f600" * 9, "\ufeffonly the first mark goes: \ufeff."]
-    opener = gzip.open if ending == ".txt.gz" else open
     for number, text in enumerate(texts):
-        with opener(tmp_path / f"{number}{ending}", "wb") as stream:
-            stream.write(text.encode())
+        (tmp_path / f"{number}.txt{ending}").write_bytes(PACK[ending](text.encode()))
     found, skipped = read([tmp_path / f"*{ending}"])
     assert [text for _, text in found] == texts[:4] + [texts[4][1:]]
-    assert [os.path.basename(name) for name, _ in found] == [f"{i}{ending}" for i in range(5)]
+    assert [os.path.basename(name) for name, _ in found] == [
+        f"{i}.txt{ending}" for i in range(5)]
     assert not skipped
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".json.gz", ".ndjson.xz", ".JSONL.ZST"])
 def test_rows(tmp_path, monkeypatch, ending):
     monkeypatch.setattr(files, "BLOCK_BYTES", 7)
-    opener = gzip.open if ending == ".jsonl.gz" else open
+    pack = PACK[files.packing(ending)]
     rows = [{"text": "one"}, b"", {"text": "Zo\u00eb\r\nand a line", "more": 1}, b"  ",
-            {"text": " \n"}, {"text": "last"}]
-    first = write_rows(tmp_path / f"a{ending}", rows, opener)
-    second = write_rows(tmp_path / f"b{ending}", [b'\xef\xbb\xbf{"text": "marked"}'], opener)
+            {"text": " \n"}, {"text": None}, {"text": "last"}]
+    first = write_rows(tmp_path / f"a{ending}", rows, pack)
+    second = write_rows(tmp_path / f"b{ending}", [b'\xef\xbb\xbf{"text": "marked"}'], pack)
     found, skipped = read([tmp_path / f"*{ending}"])
     assert found == [(f"{first}, row 1", "one"), (f"{first}, row 3", "Zo\u00eb\r\nand a line"),
-                     (f"{first}, row 6", "last"), (f"{second}, row 1", "marked")]
-    assert skipped == {"empty": 1}
-    write_rows(first, [{"body": "chosen"}], opener)
-    assert read([first], text_field="body")[0] == [(f"{first}, row 1", "chosen")]
+                     (f"{first}, row 7", "last"), (f"{second}, row 1", "marked")]
+    assert skipped == {"empty": 2}
+
+
+@pytest.mark.parametrize("field, found", [
+    ("body", ["chosen"]), ("doc.text", ["nested"]), ("doc.more.text", ["deep"]),
+    ("a.b", ["with a dot"]), ("none.text", []), ("doc.none", [])])
+def test_fields_of_rows_and_of_parquet(tmp_path, field, found):
+    row = {"body": "chosen", "doc": {"text": "nested", "more": {"text": "deep"}, "none": None},
+           "a.b": "with a dot", "none": None}
+    write_rows(tmp_path / "a.jsonl", [row])
+    table = pyarrow.Table.from_pylist([row])
+    if field == "none.text":  # there columns have a type
+        table = table.set_column(3, "none", pyarrow.nulls(1, pyarrow.struct({"text": "string"})))
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        texts, skipped = read([tmp_path / name], text_field=field)
+        assert texts == [(f"{tmp_path}/{name}, row 1", text) for text in found]
+        assert skipped == ({} if found else {"empty": 1})
+
+
+def test_parquet(tmp_path):
+    texts = ["one", None, "Zo\u00eb\r\nand a line", " \n", "last"]
+    for kind in (pyarrow.string(), pyarrow.large_string(), pyarrow.binary(),
+                 pyarrow.dictionary(pyarrow.int32(), pyarrow.string())):
+        column = pyarrow.array(texts, kind) if not pyarrow.types.is_dictionary(kind) else (
+            pyarrow.array(texts).dictionary_encode())
+        parquet.write_table(pyarrow.table({"id": range(5), "text": column}),
+                            tmp_path / "a.parquet", row_group_size=2)
+        found, skipped = read([tmp_path / "*.parquet"])
+        assert found == [(f"{tmp_path}/a.parquet, row {row + 1}", texts[row]) for row in (0, 2, 4)]
+        assert skipped == {"empty": 2}
+
+
+@pytest.mark.parametrize("column, message", [
+    ({"body": ["x"], "id": [1]}, "no column 'text', but body, id; name the one .* --text_field"),
+    ({"text": [1]}, "the column 'text' holds int64, and a row is one text"),
+    ({"text": [["a"]]}, "the column 'text' holds list<.*>, and a row is one text"),
+    ({"text": [{"en": "a"}]}, "the column 'text' holds struct<.*>, and a row is one text")])
+def test_parquet_without_text(tmp_path, column, message):
+    parquet.write_table(pyarrow.table(column), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=f"a.parquet: {message}"):
+        read([tmp_path / "a.parquet"])
+
+
+@pytest.mark.parametrize("damage", [
+    DAMAGE[0], DAMAGE[1], DAMAGE[3], flip(-1), flip(30), lambda data: b""])
+def test_damaged_parquet_is_named(tmp_path, damage):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": [f"row {number}" for number in range(5000)]}),
+                        path, write_page_checksum=True)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match="Cannot read .*a.parquet: it is no whole Parquet file"):
+        read([path])
+
+
+def test_parquet_that_is_not_utf8(tmp_path):
+    column = pyarrow.array([b"one", b"Zo\xeb", b"two"])
+    parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="a.parquet, row 2, byte 2: not UTF-8"):
+        read([tmp_path / "a.parquet"])
+    found, skipped = read([tmp_path / "a.parquet"], on_bad_utf8="skip")
+    assert [text for _, text in found] == ["one", "two"] and skipped == {"not UTF-8": 1}
+
+
+@pytest.mark.parametrize("block_bytes", [1, 3, 20, 1 << 20])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_several_documents_in_a_text(tmp_path, monkeypatch, name, block_bytes):
+    """The separator is cut by blocks; documents that are half read are passed over."""
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
+    documents = ["\ufeffZo\u00eb\n", "\n<|endoftext", "", "\n two |endoftext|>", " \n"]
+    path = tmp_path / name
+    path.write_bytes(PACK[files.packing(name)]("<|endoftext|>".join(documents).encode()))
+    (tmp_path / "b.txt").write_text("one<|endoftext|>")
+    given, flags = f"{path},{tmp_path}/b.txt", {"document_separator": "<|endoftext|>"}
+    found, skipped = read([given], **flags)
+    assert found == [(f"{path}, document 1", "Zo\u00eb\n"),
+                     (f"{path}, document 2", documents[1]), (f"{path}, document 4", documents[3]),
+                     (f"{tmp_path}/b.txt, document 1", "one")]
+    assert not skipped
+    corpus = open_corpus(given, **flags)
+    begun = [(next(document.blocks()), document.position) for document in corpus.documents()]
+    assert [name[0][:1] for name in begun] == ["Z", "\n", "\n", "o"]
+    for number, (_, position) in enumerate(begun):
+        rest = [(each.name, "".join(each.blocks())) for each in corpus.documents(position)]
+        assert rest == found[number:]
+    assert read([path])[0] == [(str(path), "<|endoftext|>".join(documents)[1:])]
+
+
+def test_what_is_named_is_read_as_text(tmp_path):
+    names = ["BOOK.TXT", "text8", "wiki.train.raw", "wiki.TEST.raw.XZ", os.fsdecode(b"caf\xe9.txt")]
+    for name in names:
+        pack = PACK[files.packing(name)]
+        (tmp_path / name).write_bytes(pack(name.encode("utf-8", "replace")))
+    write_rows(tmp_path / os.fsdecode(b"caf\xe9.jsonl"), [{"text": "row"}])
+    found, _ = read([tmp_path / name for name in names])
+    assert [text for _, text in found] == [name.encode("utf-8", "replace").decode()
+                                           for name in names]
+    assert [text for _, text in read([tmp_path])[0]] == ["BOOK.TXT", "row", "caf?.txt"]
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"\xe9")
+    with pytest.raises(UserError, match=r"caf\\udce9.txt, byte 0: not UTF-8"):
+        read([f"{tmp_path}/*.txt"])
 
 
 def test_order_and_repeats(tmp_path):
@@ -130,9 +248,13 @@ def test_rows_that_are_not_utf8(tmp_path):
 
 @pytest.mark.parametrize("row, message", [
     (b'{"text": "cut', "row 2: not valid JSON"),
-    (b'["text"]', "row 2: no text in a field 'text'.*--text_field"),
-    (b'{"body": "x"}', "row 2: no text in a field 'text'"),
-    (b'{"text": 5}', "row 2: no text in a field 'text'"),
+    (b'["text"]', r"row 2: not an object with fields; jq -c '.\[\]' makes rows of a list"),
+    (b'{"body": "x", "id": 1}', "row 2: no field 'text', but body, id; name the field that holds "
+     "the text with --text_field"),
+    (b'{"text": 5}', "row 2: 'text' holds a number, and no text"),
+    (b'{"text": {"en": "x"}}', "row 2: 'text' holds an object, and no text"),
+    (b'{"text": ["a", "b"]}', "row 2: 'text' holds a list of 2, and a row is one text; join them"),
+    (b"[", r"row 2: not valid JSON .*jq -c '.\[\]' makes rows of a list"),
     (b"[" * 100_000, "row 2: not valid JSON"),
 ])
 def test_bad_rows_are_named(tmp_path, row, message):
@@ -140,17 +262,16 @@ def test_bad_rows_are_named(tmp_path, row, message):
         read([write_rows(tmp_path / "a.jsonl", [{"text": "good"}, row])])
 
 
-@pytest.mark.parametrize("name", ["a.txt.gz", "a.jsonl.gz"])
-@pytest.mark.parametrize("damage, message", [
-    (lambda data: data[:len(data) // 2], "ended before"),
-    (lambda data: data[:-6] + bytes([data[-6] ^ 1]) + data[-5:], "CRC check failed"),
-    (lambda data: b"plain text, not gzip at all", "Not a gzipped file"),
-])
-def test_damaged_gzip_is_named(tmp_path, name, damage, message):
+# Of a flipped bit only a checksum tells, and pyarrow packs without one.
+@pytest.mark.parametrize("name, damage", [
+    (f"a{kind}{packed}", damage) for packed in list(PACK)[1:] for kind in (".txt", ".jsonl")
+    for damage in DAMAGE if (packed, damage) != (".zst", DAMAGE[2])])
+def test_damaged_files_are_named(tmp_path, name, damage):
     """tf.data's own gzip reader would take half a file for a whole one."""
     rows = b"".join(b'{"text": "row %d"}\n' % number for number in range(5000))
-    (tmp_path / name).write_bytes(damage(gzip.compress(rows)))
-    with pytest.raises(UserError, match=f"Cannot read .*{name}: .*{message}"):
+    packed = PACK[files.packing(name)](rows)
+    (tmp_path / name).write_bytes(damage(packed))
+    with pytest.raises(UserError, match=rf"Cannot read .*{name}: it is damaged or cut off \(.*\)"):
         read([tmp_path / name])
 
 
@@ -181,13 +302,18 @@ def test_files_and_rows_with_a_line_without_end_are_named(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("pattern, message", [
-    ("", "--input is empty"), (" , ", "--input is empty"),
+    (" , ", "--input is empty"),
     ("nowhere/*.txt", r"no file matches 'nowhere/\*.txt'.*quotes"),
-    ("{folder}", r"is a folder; name files, as in .*\*.txt"),
-    ("{folder}/a.pdf", "a.pdf is none of .txt, .jsonl"),
+    ("{folder}", r"the folder .* holds no .txt, .jsonl, .ndjson, .json, .parquet;"),
+    ("{folder}/a*", "a.CSV is none of .txt, .jsonl, .*narrow the glob"),
+    ("{folder}/a.pdf", "a.pdf is not read: convert it to .txt"),
+    ("{folder}/a.CSV", "a.CSV is not read: make .jsonl or .parquet of its column of text"),
+    ("{folder}/a.tar.gz", "a.tar.gz is not read: unpack it"),
+    ("{folder}/a.parquet.gz", "a.parquet.gz is not read: unpack it"),
 ])
 def test_bad_patterns(tmp_path, pattern, message):
-    (tmp_path / "a.pdf").write_bytes(b"x")
+    for name in ("a.pdf", "a.CSV", "a.tar.gz", "a.parquet.gz"):
+        (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=message):
         open_corpus(pattern.format(folder=tmp_path))
 
@@ -214,10 +340,12 @@ def test_sizes_for_progress(tmp_path):
     assert open_corpus("tfds:lm1b").total_bytes is None
 
 
-def test_opening_imports_no_tensorflow(tmp_path):
+def test_reading_imports_no_tensorflow(tmp_path):
     (tmp_path / "a.txt").write_text("text")
-    code = ("import sys; from pipelines.corpus.corpus import open_corpus; "
-            f"open_corpus({str(tmp_path)!r} + '/*'); assert 'tensorflow' not in sys.modules")
+    code = ("import sys; from pipelines.corpus.corpus import InputConfig; "
+            f"corpus = InputConfig(input={str(tmp_path)!r} + '/*').open_corpus(); "
+            "assert len([list(each.blocks()) for each in corpus.documents()]) == 1; "
+            "assert 'tensorflow' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -266,33 +394,37 @@ def test_data_set_that_is_not_known(tmp_path, name):
 def test_wiki40b_loses_its_marks():
     text = ("\n_START_ARTICLE_\nRome\n_START_SECTION_\nHistory\n_START_PARAGRAPH_\n"
             "A city._NEWLINE_Old.")
-    assert sources.clean_wiki40b(text) == "Rome\nHistory\nA city.\nOld."
+    assert tables.clean_wiki40b(text) == "Rome\nHistory\nA city.\nOld."
 
 
 def test_reading_on_from_any_document(tmp_path, monkeypatch):
     """Every kind of file, in blocks that cut rows and characters, with empty ones between."""
     monkeypatch.setattr(files, "BLOCK_BYTES", 11)
     for number in range(8):
-        opener, ending = (gzip.open, ".gz") if number % 4 == 1 else (open, "")
+        packed = list(PACK)[number % 5]
         rows = [{"text": f"Zo\u00eb {number} {row}" * row} for row in range(4)]
         if number < 6:
-            write_rows(tmp_path / f"{number:02}.jsonl{ending}", [*rows, b"  ", rows[1]], opener)
-        with opener(tmp_path / f"{number:02}.txt{ending}", "wb") as stream:
-            stream.write(b"" if number == 6 else f"\ufeffZo\u00eb {number}\n".encode() * 3)
-    corpus = open_corpus(f"{tmp_path}/*.txt*,{tmp_path}/*.jsonl*")
+            write_rows(tmp_path / f"{number:02}.jsonl{packed}", [*rows, b"  ", rows[1]],
+                       PACK[packed])
+        text = "" if number == 6 else f"\ufeffZo\u00eb {number}\n--" * 3 + "end"
+        (tmp_path / f"{number:02}.txt{packed}").write_bytes(PACK[packed](text.encode()))
+        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / f"{number:02}.parquet",
+                            row_group_size=3)
+    corpus = open_corpus(f"{tmp_path}/*.txt*,{tmp_path}/*.jsonl*,{tmp_path}",
+                         document_separator="--")
 
     def taken(documents):
         return [(document.name, "".join(document.blocks()), document.digest)
                 for document in documents]
     every = taken(corpus.documents())
     positions = [document.position for document in corpus.documents()]
-    assert len(set(positions)) == len(every) == 7 + 6 * 4
+    assert len(set(positions)) == len(every) == 7 * 4 + 6 * 4 + 8 * 3
     assert sorted(positions) == positions
-    for number, position in list(enumerate(positions))[::8]:
+    for number, position in list(enumerate(positions))[::5]:
         assert taken(corpus.documents(position)) == every[number:]
         last = min(number + 5, len(every) - 1)
         part, start = corpus.between(position, positions[last])
         found = taken(part.documents(start))
         assert found[:last + 1 - number] == every[number:last + 1]
-        assert {name.partition(", row")[0] for name, _, _ in found} == {
-            name.partition(", row")[0] for name, _, _ in every[number:last + 1]}
+        assert {name.partition(", ")[0] for name, _, _ in found} == {
+            name.partition(", ")[0] for name, _, _ in every[number:last + 1]}

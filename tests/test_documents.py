@@ -66,7 +66,8 @@ def wrong(arguments, is_whole, passes_on):
 
 def parse(module, lines):
     found = []
-    cli.run = lambda main, passes_on="": found.extend(wrong(*line, passes_on) for line in lines)
+    cli.run = lambda main, passes_on="", **_: found.extend(
+        wrong(*line, passes_on) for line in lines)
     before = set(flags.FLAGS)
     runpy.run_module(module, run_name="__main__")
     for name in set(flags.FLAGS) - before:

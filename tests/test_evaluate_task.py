@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import write_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.data.batches import evaluation_batches
-from gpt_tf.data.manifest import Manifest
+from gpt_tf.data.manifest import TASK, Manifest
 from gpt_tf.evaluate import EvaluationConfig, evaluate_task
 from gpt_tf.evaluation import task_scores
 from gpt_tf.model.task_model import TaskModel
@@ -184,6 +185,16 @@ def test_a_metric_without_value_is_said(capsys):
                                      np.zeros(3, int))
     assert scores == {"accuracy": 1.0, "f1": 0.0}
     assert "Note: F1 is not defined" in capsys.readouterr().err
+
+
+def test_a_task_may_have_a_long_name(tmp_path):
+    """120 Chinese signs have 360 bytes, and a file's name at most 255."""
+    for name in ("\u7968" * 120, "a/b " * 50, "."):
+        task = dataclasses.replace(task_data.TASKS["classification"], name=name)
+        manifest = Manifest(TASK, 16, 50, "f", {}, {}, task)
+        path = task_scores.save(str(tmp_path), manifest, "validation_mismatched", {"accuracy": 1.0})
+        assert json.loads(pathlib.Path(path).read_text()) == {"accuracy": 1.0}
+        assert pathlib.Path(path).parent == tmp_path / "evaluations"
 
 
 def test_two_folders_of_one_name_are_kept_apart(tasks, tmp_path, tokenizer):

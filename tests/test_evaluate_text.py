@@ -9,7 +9,6 @@ import pytest
 
 from gpt_tf import evaluate
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.names import find_files
 from gpt_tf.common.progress import Progress
 from gpt_tf.evaluate import EvaluationConfig, evaluate_text
 from gpt_tf.evaluation import text_perplexity
@@ -160,19 +159,6 @@ def test_bad_utf8_is_named_with_its_byte(tmp_path, monkeypatch, data, place, blo
             list(read_blocks(str(path), progress))
 
 
-def test_files_that_are_named(tmp_path):
-    for name in ("b.txt", "a.txt", "c.md", "[x].txt"):
-        (tmp_path / name).write_text("a")
-    (tmp_path / "folder.txt").mkdir()
-    assert find_files("text", f"{tmp_path}/?.txt") == [f"{tmp_path}/a.txt", f"{tmp_path}/b.txt"]
-    assert find_files("text", f"{tmp_path}/[x].txt") == [f"{tmp_path}/[x].txt"]
-    for pattern in (f"{tmp_path}/*.txt", f"{tmp_path}/folder.txt"):
-        with pytest.raises(UserError, match=r"folder.txt is a folder; name files.*\*.txt"):
-            find_files("text", pattern)
-    with pytest.raises(UserError, match="no such file"):
-        find_files("text", f"{tmp_path}/none*.txt")
-
-
 # The command.
 
 @pytest.fixture(name="run", scope="module")
@@ -235,7 +221,8 @@ def test_flags_that_do_not_fit(path, given_flags, message, monkeypatch):
         evaluate.main()
 
 
-def test_a_folder_ends_with_one_sentence(tmp_path, run):
+def test_a_folder_without_texts_ends_with_one_sentence(tmp_path, run):
     done = run_command("gpt_tf.evaluate", f"--model_dir={run}", f"--text={tmp_path}")
     assert done.code == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: --text: {tmp_path} is a folder")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"error: --text: the folder {tmp_path} holds no .txt; name files")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow
+from pyarrow import parquet
 import pytest
 
 from gpt_tf import predict as command
@@ -20,6 +22,7 @@ from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import weights
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.lines import read_texts
+from gpt_tf.tasks.tables import kind_of
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.predictor import Predictions
 from pipelines.building.shard_writer import ShardWriter
@@ -34,7 +37,7 @@ tokenizer_fixture = corpora.tokenizer_fixture
 MAX_LENGTH = 24
 TASKS = {
     "classification": Task("feeling", "classification", 1, ("0", "1"), (), ("accuracy",),
-                           label_names=("sad", "glad")),
+                           label_names=("sad", "glad"), columns=(("body",),)),
     "entailment": Task("follows", "entailment", 1, ("yes", "no", "maybe"), (), ("accuracy",)),
     "similarity": Task("alike", "similarity", 2, (), (0, 5), ("pearson",)),
     "multiple_choice": Task("ending", "multiple_choice", 3, ("A", "B", "C"), (), ("accuracy",)),
@@ -126,6 +129,88 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
                                expected.probabilities, atol=1e-5)
+
+
+def test_what_build_task_took_is_taken(tmp_path, runs, tokenizer_dir):
+    """The columns of a task's own files, of any kind; the labels that stand there are not read."""
+    spec = {"name": "tickets", "form": "classification", "fields": {"text": "body"},
+            "label": "kind", "labels": ["bug", "wish"], "metrics": ["accuracy"]}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    rows = [{"kind": "bug", "body": "the end, \u00e9."}, {"kind": "wish", "body": "and then"},
+            {"kind": "bug", "body": "in"}]
+    path = tmp_path / "t.csv"
+    path.write_bytes("kind;body\nbug;the end, \u00e9.\nwish;and then\n\nbug;in\n".encode("latin-1"))
+    built = run_command("pipelines.build_task", f"--task={tmp_path}/spec.json", f"--input={path}",
+                        "--encoding=latin-1", f"--tokenizer={tokenizer_dir}", "--num_workers=1",
+                        f"--output_dir={tmp_path}/data", "--validation_fraction=0.4")
+    assert built.code == 0, built.stderr
+    assert built.stderr.count("Warning: ") >= 2  # few rows, and maybe of one class, on both sides
+    task = Manifest.load(tmp_path / "data").task
+    assert task.columns == TASKS["classification"].columns
+    flags = ["gpt_tf.predict", f"--model_dir={runs['classification']}"]
+    wanted = run_command(*flags, stdin="".join(row["body"] + "\n" for row in rows))
+    assert len(wanted.stdout.splitlines()) == 3
+    found = run_command(*flags, f"--input={path}", "--encoding=latin-1")
+    assert (found.code, found.stdout) == (0, wanted.stdout)
+    for name, data in files_of(rows).items():
+        (tmp_path / name).write_bytes(data)
+        with open(tmp_path / name, "rb") as stream:
+            texts = [each for _, each in read_texts(task, stream, kind_of(name), name)]
+        assert texts == [[row["body"]] for row in rows], name
+
+
+def files_of(rows):
+    """Name -> bytes of the rows in each kind of table."""
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), stream)
+    return {"t.parquet": stream.getvalue(),
+            "t.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode(),
+            "t.tsv": "\n".join(["kind\tbody", *(f"{row['kind']}\t{row['body']}"
+                                               for row in rows)]).encode(),
+            "t.csv": "\n".join(["kind, body,", *(f'{row["kind"]}, "{row["body"]}",'
+                                               for row in rows)]).encode()}
+
+
+ALIKE = Task("alike", "similarity", 2, (), (0, 5), ("pearson",), columns=((2,), (1,)))
+QUIZ = Task("quiz", "multiple_choice", 2, ("1", "2"), (), ("accuracy",),
+            columns=(("s1", "s2"), (), ("end1",), ("end2",)))
+
+
+@pytest.mark.parametrize("task, kind, data, wanted", [
+    # Columns by number, and the texts alone in the form's order.
+    (ALIKE, "csv", b'3,"b, c",a\n4,d,e\n', [["a", "b, c"], ["e", "d"]]),
+    (ALIKE, "csv", b"3;b;a\n", [["a", "b"]]),
+    (ALIKE, "tsv", b"a\tb\n", [["a", "b"]]),
+    (ALIKE, "csv", b"second,first\nb,a\n", [["a", "b"]]),
+    (QUIZ, "csv", b"end1,end2,s1,s2\nx,y,a,b\n", [["a b", "", "x", "y"]]),
+    (QUIZ, "jsonl", b'{"s1": "a", "s2": "b", "end1": "x", "end2": "y"}\n', [["a b", "", "x", "y"]]),
+    (QUIZ, "jsonl", b'{"context": "a", "answers": ["x", "y"]}\n', [["a", "", "x", "y"]]),
+    (QUIZ, "tsv", b"a\t\tx\ty\n", [["a", "", "x", "y"]]),
+    (TASKS["entailment"], "csv", b"hypothesis,premise\nb,a\n", [["a", "b"]]),
+    (TASKS["entailment"], "tsv", b"hypothesis\tpremise\nb\ta\n", [["a", "b"]])])
+def test_columns_by_name_and_number(task, kind, data, wanted):
+    assert [texts for _, texts in read_texts(task, io.BytesIO(data), kind, "in")] == wanted
+
+
+@pytest.mark.parametrize("task, kind, data, message", [
+    ("classification", "lines", b"", "in holds no row to answer: give text, a row a line"),
+    ("classification", "lines", b"\n \n", "in holds no row to answer"),
+    ("classification", "csv", b"", "in holds no row to answer"),
+    ("classification", "csv", b"kind,body\n", "in holds no row to answer"),
+    ("classification", "tsv", b"body\n", "in holds no row to answer"),
+    ("classification", "csv", b"kind,text of it\nbug,a\n", "in: no column body, but kind, text of"),
+    ("classification", "csv", b"kind,body\nbug\n", "in, line 2: 1 columns where there should be 2"),
+    ("classification", "csv", b"kind,body\nbug,\n", "in, line 2: the text of text is empty"),
+    ("classification", "csv", b"body\n\xff\n", "in, line 2: a text is not UTF-8"),
+    ("classification", "tsv", b"bug\ta\n", "line 1: 2 texts .*; or a first line that names body"),
+    ("classification", "jsonl", b'{"kind": "a"}\n', "'text' must be a text, or the fields be na"),
+    ("classification", "jsonl", b'{"body": 3}\n', "line 1: no text in one of body"),
+    ("classification", "parquet", b"PAR1", "in cannot be read as Parquet, after 0 rows"),
+    ("classification", "tsv", "bug\ta\n".encode("utf-16"), "in is UTF-16 text"),
+    ("entailment", "csv", b"premise\na\n", "no column hypothesis, but premise")])
+def test_tables_that_cannot_be_answered(task, kind, data, message):
+    with pytest.raises(UserError, match=message):
+        read(task, data, kind)
 
 
 @pytest.mark.parametrize("output_format, lines", [
@@ -228,7 +313,7 @@ def test_spaces_ends_and_blank_ends_do_not_count():
 
 @pytest.mark.parametrize("form, kind, data, message", [
     ("classification", "lines", b"a\n\nb\n", "in, line 2: the line is blank"),
-    ("classification", "lines", b"a\n\xff\n", "in, line 2: .*utf-8"),
+    ("classification", "lines", b"a\n\xff\n", "in, line 2: byte 0 is not UTF-8"),
     ("classification", "tsv", b"a\tb\n", "line 1: 2 texts where feeling needs 1: text"),
     ("entailment", "tsv", b"a\tb\nc\t \n", "line 2: the text of hypothesis is empty"),
     ("entailment", "lines", b"a\n", "needs premise, hypothesis: give --format=tsv"),
@@ -254,7 +339,7 @@ def test_what_does_not_fit(runs, tmp_path):
             command.predict(PredictionConfig(run, **values))
 
     error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
-    error("rows.csv ends in none of .txt, .tsv, .jsonl: .*--format", input="rows.csv")
+    error("rows.doc ends in none of .txt, .tsv, .csv, .* say what .*--format", input="rows.doc")
     error("not a fine-tuned run", run=str(tmp_path))
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
     error("empty.txt, line 1: .* correct or remove it", input=str(tmp_path / "empty.txt"))

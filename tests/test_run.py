@@ -194,6 +194,28 @@ def test_a_run_stops_early_and_may_go_on(tmp_path, whole, capfd):
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
 
+def test_without_validation_the_newest_weights_count(tmp_path, whole, data_dir, capsys):
+    """The updates are those of a run that validates."""
+    _, validated, _ = whole
+    other = str(tmp_path / "other")
+    manifest = Manifest.load(data_dir)
+    nothing = dataclasses.replace(manifest.splits["validation"], shards=(), documents=0, records=0,
+                                  tokens=0, predicted_tokens=0, text_bytes=0)
+    dataclasses.replace(manifest, splits=manifest.splits | {"validation": nothing}).save(data_dir)
+    with pytest.raises(UserError, match="nothing to validate on in .*--early_stopping=0"):
+        pretrain(data_dir, other, early_stopping=1, **COARSE)
+    outcome = pretrain(data_dir, other, **COARSE)
+    assert str(outcome) == (
+        "12 updates. There was no validation, so its newest weights are taken.")
+    assert "There is nothing to validate on" in capsys.readouterr().out
+    model, step = weights.load_model(other, weights=BEST)
+    assert step == 12 and run_folder.name_weights(other, step) == f"{other}, update 12"
+    theirs = arrays(weights.load_model(validated, weights=NEWEST)[0])
+    for name, value in arrays(model).items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    assert pretraining.opening(TrainingData.load(data_dir, LANGUAGE_MODEL))
+
+
 def begin(model_dir, data_dir, flags, **values):
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     run_folder.begin(str(model_dir), flags, frozenset(), MODEL, data.manifest, data.tokenizer,

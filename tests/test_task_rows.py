@@ -108,7 +108,7 @@ def test_snlis_rows_without_a_gold_label_are_counted(tmp_path):
     rows, left_out = read("SNLI", tmp_path)
     assert rows == {"train": [(1, ("b", "Hm."), 1), (3, ("d", "Hm."), 2)],
                     "test": [(1, ("f", "Hm."), 0)]}
-    assert left_out == {"train": {"no label": 2}, "test": {"no label": 1}}
+    assert left_out == {"train": {"no gold label": 2}, "test": {"no gold label": 1}}
 
 
 def test_cola_by_its_original_names(tmp_path):
@@ -244,9 +244,10 @@ def test_sources_can_be_read_again(tmp_path):
     ({"train.tsv": b""}, "train.tsv: the file is empty"),
     ({"train.tsv": b"text\tlabel\n"}, "train.tsv: no column sentence, but text, label"),
     ({"train.tsv": b"sentence\n"}, "train.tsv: no column label, but sentence"),
-    ({"train.tsv": b"sent\xff\tlabel\n"}, "line 1: byte 4 is not UTF-8; the first line must name"),
+    ({"train.tsv": b"sent\xff\tlabel\n"}, "line 1: byte 4 is not UTF-8 .see --enc"),
     ({"notes.txt": b"", "a.tsv": b""},
-     "has no file of sst2: looked for train.tsv, dev.tsv, test.tsv. It holds a.tsv, notes.txt"),
+     "has no file of sst2: looked for train.tsv, dev.tsv, test.tsv; or for files called train, "
+     "validation, test that end in .tsv, .csv, .*. It holds a.tsv, notes.txt; .*=train=FILE"),
 ])
 def test_files_that_cannot_be_used(tmp_path, files, message):
     with pytest.raises(UserError, match=message):
@@ -256,8 +257,8 @@ def test_files_that_cannot_be_used(tmp_path, files, message):
 def test_missing_files_are_named_in_every_layout(tmp_path):
     (tmp_path / "nowhere").mkdir()
     with pytest.raises(UserError, match="nowhere has no file of stsb: looked for train.tsv, dev.tsv"
-                       ", test.tsv; or for sts-train.csv, sts-dev.csv, sts-test.csv. It holds "
-                       "nothing"):
+                       ", test.tsv; or for sts-train.csv, sts-dev.csv, sts-test.csv; or .* It "
+                       "holds nothing"):
         read("stsb", tmp_path / "nowhere")
 
 
@@ -348,8 +349,8 @@ def test_own_test_split_may_lack_labels(tmp_path, spec):
     ("{0}/none.tsv", "is no file or folder, nor a list of files such as train=a.tsv"),
     ("train={0}/none.tsv", "is no file or folder, nor a list"),
     ("dev={0}/train.tsv", "is no file or folder, nor a list"),
-    ("{0}", "has train.tsv and train.csv and train.jsonl: which is train.*=train={0}/train.tsv"),
-    ("{0}/specs", "has no file named train, validation or test that ends in .tsv, .csv, .jsonl"),
+    ("{0}", "has train.csv and train.jsonl and train.tsv: which is train.*=train={0}/train.csv"),
+    ("{0}/specs", "has no file of alike: looked for files called train, validation, test that"),
     ("{0}/train.txt", "train.txt ends in none of .tsv, .csv, .jsonl"),
     ("{0}/train.jsonl", "has fields by name, and the task's description numbers them"),
     ("tfds:glue/stsb", "--input=tfds:glue/stsb does not hold the task alike; give its files"),
@@ -417,7 +418,7 @@ def test_prepared_snli(tmp_path, monkeypatch):
     rows, left_out = read("snli", "tfds:snli", tfds_dir=tmp_path / "prepared")
     for split in ("train", "validation", "test"):
         assert [row[1:] for row in rows[split]] == [(("v", "w"), 2)]
-        assert left_out[split] == {"no label": 1}
+        assert left_out[split] == {"no gold label": 1}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

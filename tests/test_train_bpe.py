@@ -18,11 +18,11 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
 from pipelines.corpus import word_counts
-from pipelines.corpus.corpus import open_corpus
 from pipelines.corpus.merges import learn_merges, learn_tokenizer, make_vocabulary
 from pipelines.corpus.word_counts import count_corpus, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
+from tests.corpora import open_corpus
 
 
 def _learn_slowly(counts):
@@ -135,16 +135,24 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
     assert len(loaded.encode("lighthouse")) < len("lighthouse")
 
 
-def test_text_too_small(books):
+def test_text_too_small():
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
-    with pytest.raises(UserError, match="too small for 40,000 merges: it gives 3,.*"
-                                        "Give more text, or --num_merges=3 or fewer, or max"):
-        learn_tokenizer(counts, 40_000, "en")
-    learn_tokenizer(counts, 3, "en")
-    with pytest.raises(UserError, match="it gives 0, .* Give more text\\.$"):
-        learn_tokenizer(collections.Counter("a"), 1, "en")
-    assert not (books / "bpe").exists()
+    asked_for_more = learn_tokenizer(counts, 40_000, "en")
+    assert asked_for_more.fingerprint == learn_tokenizer(counts, 3, "en").fingerprint
+    for most in (1, None):
+        with pytest.raises(UserError, match="too small to learn from: no two characters stand"):
+            learn_tokenizer(collections.Counter("a"), most, "en")
+
+
+def test_a_text_that_gives_fewer_merges_than_asked(books, capsys):
+    """What there is is learned and said: each word is one token then."""
+    made = train_bpe.train(_config(books, num_merges="40000"))
+    out = capsys.readouterr().out
+    assert f"Learned {len(made.merges)} merges" in out
+    assert "gives no more merges than these, and --num_merges asks for 40,000" in out
+    assert (books / "bpe" / f"vocab_{len(made.merges)}.bpe").exists()
+    assert len(made.encode("lighthouse")) == 1
 
 
 def test_as_many_merges_as_pairs_occur_twice(books, capsys):
@@ -175,9 +183,13 @@ def test_folders_are_kept(books):
     with pytest.raises(UserError, match="more than a tokenizer"):
         train_bpe.train(_config(books, overwrite=True))
     (folder / "manifest.json").unlink()
+    (books / "link").symlink_to(folder)
+    with pytest.raises(UserError, match="link is no folder of its own: name another"):
+        train_bpe.train(_config(books, output_dir=str(books / "link"), overwrite=True))
+    (books / "link").unlink()
     train_bpe.train(_config(books, overwrite=True))
     assert set(_read_folder(folder)) == {"encoder_bpe_60.json", "vocab_60.bpe",
-                                         "tokenizer_info.json"}
+                                         "tokenizer_info.json", "SHA256SUMS"}
     assert [path.name for path in books.iterdir() if path.is_dir()] == ["bpe"]
 
 

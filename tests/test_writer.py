@@ -84,8 +84,12 @@ def test_errors(generator, tokenizer):
 
 def test_prompts_of_a_file():
     assert list(read_prompts(io.BytesIO(b"a word\r\n\nb"), "x")) == [
-        ("a word", "x, line 1"), ("", "x, line 2"), ("b", "x, line 3")]
-    with pytest.raises(UserError, match="x is empty: give a prompt on each line"):
-        list(read_prompts(io.BytesIO(), "x"))
+        (1, "a word", "x, line 1"), (3, "b", "x, line 3")]
+    # A byte order mark is no prompt's; there are no comments.
+    assert list(read_prompts(io.BytesIO(b"\xef\xbb\xbf\n \n# so\n\n \n"), "x")) == [
+        (3, "# so", "x, line 3")]
+    for nothing in (b"", b"\n \n"):
+        with pytest.raises(UserError, match="x holds no prompt: give one on each line"):
+            list(read_prompts(io.BytesIO(nothing), "x"))
     with pytest.raises(UserError, match="x, line 2 is not UTF-8"):
         list(read_prompts(io.BytesIO(b"a\n\xff\n"), "x"))

@@ -4,6 +4,12 @@
 _LONGEST_MESSAGE = 1200
 
 
+def printable(text: str) -> str:
+    """`text` with characters that would move or colour a terminal, and bytes of a name that are no
+    UTF-8, as Python writes them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class UserError(Exception):
     """A mistake the user can put right. The message is one sentence: what, where, what to do.
 
@@ -12,7 +18,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        line = printable(message)
         if len(line) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2 - 5
             line = f"{line[:half]} [...] {line[-half:]}"

@@ -1,7 +1,6 @@
 """Measures of a fine-tuned model on a split, baselines beside it, and its predictions as a file."""
 
 import os
-import re
 import sys
 import warnings
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
+from gpt_tf.common.names import file_stem
 from gpt_tf.common.small_files import write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
@@ -77,7 +77,7 @@ def save(model_dir: str, manifest: Manifest, split: str, values: dict) -> str:
     """
     folder = os.path.join(model_dir, "evaluations")
     make_folder(folder)
-    name = re.sub(r"\W+", "-", manifest.task.name)  # a user's task may be called anything
+    name = file_stem(manifest.task.name)
     path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}.json")
     write_json(path, values)
     return path

@@ -8,14 +8,23 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.tasks.forms import FORMS, MULTIPLE_CHOICE, num_sequences
 from gpt_tf.tasks.heuristics import HEURISTICS, NEXT_WORD, PRONOUN
 from gpt_tf.tasks.metrics import METRICS
+from gpt_tf.tasks.tables import Column
 
 MOST_CLASSES = 10_000
 _LONGEST_NAME = 200
+_MAY_LACK = ("label_names", "columns")
 
 
 def is_name(text: str) -> bool:
     """Whether `text` can name a task or a class: visible text on one line."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+
+
+def _are_columns(value: Any) -> bool:
+    """Whether JSON says what `Task.columns` is."""
+    return isinstance(value, list) and all(
+        isinstance(text, list) and all(isinstance(column, str) or type(column) is int
+                                       and column >= 0 for column in text) for text in value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +37,8 @@ class Task:
     score_range: (low, high), whole numbers, of scores; of classes, ().
     metrics: names in `metrics.METRICS`; the first chooses the best checkpoint.
     label_names: what people are shown for `labels`; empty: the labels themselves.
+    columns: for each text of the form those that its files keep it in (see `tables.texts_of`), so
+      that `gpt_tf.predict` finds it in files like them; empty: not known.
     """
 
     name: str
@@ -37,6 +48,7 @@ class Task:
     score_range: tuple[int, ...]
     metrics: tuple[str, ...]
     label_names: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    columns: tuple[tuple[Column, ...], ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
     def is_score(self) -> bool:
@@ -54,14 +66,12 @@ class Task:
     @property
     def published(self) -> "Task":
         """The task without names: what decides the bytes of its records."""
-        return dataclasses.replace(self, label_names=())
+        return dataclasses.replace(self, label_names=(), columns=())
 
     def to_json(self) -> dict[str, Any]:
-        """The task's fields, as in the files of before there were names where it has none."""
+        """The task's fields; those that may be empty only where they are not."""
         value = dataclasses.asdict(self)
-        if not self.label_names:
-            del value["label_names"]
-        return value
+        return {name: value[name] for name in value if name not in _MAY_LACK or value[name]}
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Task":
@@ -71,8 +81,13 @@ class Task:
           UserError: `value` describes no task.
         """
         if isinstance(value, dict):
-            value = {"label_names": []} | value
+            value = dict.fromkeys(_MAY_LACK, []) | value
+            columns, value["columns"] = value["columns"], []
         task = fields.from_json(cls, value, where, "make it again")
+        if not _are_columns(columns):
+            raise UserError(f"{where} describes no task: its columns cannot be {columns!r:.40}; "
+                            "make it again.")
+        task = dataclasses.replace(task, columns=tuple(map(tuple, columns)))
         if (not task.metrics or not set(task.metrics) <= set(METRICS)
                 or len(task.score_range) not in (0, 2) or task.labels and task.score_range
                 or not 2 <= task.num_classes <= MOST_CLASSES

@@ -12,7 +12,7 @@ from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Outcome, Run, start_run
-from gpt_tf.training.run_config import RunConfig, TrainingData
+from gpt_tf.training.run_config import RunConfig, TrainingData, validation_splits
 
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
@@ -90,13 +90,15 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
         steps = run.train(reporter, language_model_loss(run.model, training.seed),
                           train_batches(data.folder, training.batch_size, training.seed,
                                         run.start, cluster.share, data.manifest),
-                          LanguageModelValidation(run, reporter))
+                          LanguageModelValidation(run, reporter) if config.validates else None)
     return run.outcome(steps)
 
 
 def opening(data: TrainingData) -> str:
-    """The first words of the validation text, for a model to go on with: "It was the best of"."""
-    batch = next(iter(evaluation_batches(data.folder, "validation", 1, manifest=data.manifest)))
+    """The first words of the validation text, or else of the training's, for a model to go on
+    with: "It was the best of"."""
+    split, *_ = *validation_splits(data.manifest), "train"
+    batch = next(iter(evaluation_batches(data.folder, split, 1, manifest=data.manifest)))
     tokens = batch["token_ids"].numpy()[0, :_SAMPLE_PROMPT_TOKENS]
     return " ".join(data.tokenizer.decode(tokens.tolist()).split()[:_OPENING_WORDS])
 
@@ -119,5 +121,8 @@ def _announce(run: Run) -> None:
     run.announce(f"{parameters:,} parameters; {tokens:,} training tokens; updates of {size} x "
                  f"{length} = {size * length:,} tokens on "
                  f"{run.cluster.strategy.num_replicas_in_sync} device(s)")
-    if note := small_text_note(parameters, tokens, config.training.early_stopping):
+    if not config.validates:
+        print("There is nothing to validate on: no weights are kept as the best, and nothing tells "
+              "when the text is learnt by heart.", flush=True)
+    elif note := small_text_note(parameters, tokens, config.training.early_stopping):
         print(note, flush=True)

@@ -31,12 +31,13 @@ class Outcome(NamedTuple):
     """A finished run: its updates, and the update and scores of its best validation."""
 
     steps: int
-    best_step: int | None  # None: it was finished by a version that kept no best
+    best_step: int | None  # None: there was nothing to validate on
     scores: dict[str, float]
 
     def __str__(self) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
-        best = f" Best at update {self.best_step}: {scores}." if self.best_step else ""
+        best = (f" Best at update {self.best_step}: {scores}." if self.best_step else
+                " There was no validation, so its newest weights are taken.")
         return f"{self.steps} updates.{best}"
 
 
@@ -114,7 +115,7 @@ class Run:
             reporter.finish()
 
     def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
-              validate: Callable[[int, bool], dict[str, float]],
+              validate: Callable[[int, bool], dict[str, float]] | None,
               loss_names: tuple[str, ...] = ()) -> int:
         """Takes the updates that are left; returns the last.
 
@@ -122,7 +123,7 @@ class Run:
           reporter: of `reporting`.
           loss: of the model.
           batches: this worker's share of each batch, from update `start` + 1 on.
-          validate: (step, whether it is the last) -> scalars to report.
+          validate: (step, whether it is the last) -> scalars to report; None: nothing is.
           loss_names: names of the parts of the loss.
 
         Raises:

@@ -55,9 +55,11 @@ class TrainingData:
 
 
 def validation_splits(manifest: Manifest) -> list[str]:
-    """The labelled splits named validation..., the one that chooses the best weights first."""
+    """The splits named validation..., of a task those with labels; the one that chooses the best
+    weights first."""
     return sorted(name for name, split in manifest.splits.items()
-                  if name.startswith("validation") and split.labelled and split.records)
+                  if name.startswith("validation") and split.records
+                  and (manifest.kind != TASK or split.labelled))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +109,20 @@ class RunConfig:
         """What is kept of the best validation; the first decides which it is."""
         return ["validation/loss"]
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is something to validate on."""
+        return bool(validation_splits(self.data.manifest))
+
     def check(self) -> None:
         """Sees that data, model, the run folder and the run it starts from fit together.
 
         Raises:
           UserError: they do not.
         """
+        if self.training.early_stopping and not self.validates:
+            raise UserError("--early_stopping counts validations, and there is nothing to validate "
+                            f"on in {self.data.folder}: leave it out with --early_stopping=0.")
         if self.training.early_stopping and not self.evaluate_every:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")

@@ -53,7 +53,7 @@ class Trainer:
         self._compiling_seconds = 0.0
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
-              validate: Callable[[int, bool], dict[str, Any]],
+              validate: Callable[[int, bool], dict[str, Any]] | None,
               stops_early: Callable[[int], bool]) -> int:
         """Takes updates start + 1 .. total; returns the last that was taken.
 
@@ -61,7 +61,7 @@ class Trainer:
           batches: element k is this worker's share of the batch of update start + k + 1.
           start: updates already done.
           total: updates of the whole run.
-          validate: (step, whether it is the last) -> scalars to report.
+          validate: (step, whether it is the last) -> scalars to report; None: nothing is.
           stops_early: step -> whether the validation after it was the run's end.
 
         Raises:
@@ -80,7 +80,7 @@ class Trainer:
                     self._pending.append(self._step_function(batch, step, bool(signals)))
                 stop = self._is_told_to_stop(signals)
                 last = step == total
-                evaluate = last or _is_due(step, config.evaluate_every)
+                evaluate = bool(validate) and (last or _is_due(step, config.evaluate_every))
                 save = last or step % config.save_every == 0
                 shown = {}
                 if save or evaluate or stop or step % config.log_every == 0:

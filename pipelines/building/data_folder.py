@@ -42,9 +42,12 @@ class FolderConfig(Options):
                          "Empty: on this machine, without Beam.", resumable=True)
 
     def decisive_flags(self) -> dict[str, Any]:
-        """The flags that decide the data; the others change speed or place."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-                if not field.metadata["resumable"] and field.name != "output_dir"}
+        """The flags that decide the data; the others change speed or place. A name that is not
+        UTF-8, which JSON cannot hold, has its bytes as Python writes them."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+                  if not field.metadata["resumable"] and field.name != "output_dir"}
+        return {name: os.fsencode(value).decode("utf-8", "backslashreplace")
+                if isinstance(value, str) else value for name, value in values.items()}
 
 
 class DataFolder:
@@ -80,6 +83,9 @@ class DataFolder:
 
     def _check(self) -> None:
         folder = self._path
+        if os.path.islink(os.path.join(folder, notes.FOLDER)):
+            raise UserError(f"--output_dir={folder} holds a link, {notes.FOLDER}, and what it "
+                            "leads to is not ours to empty: remove it.")
         names = set(os.listdir(folder)) - {".lock"} if os.path.isdir(folder) else set()
         if _UNFINISHED in names or all(map(_is_part_of_ours, names)):
             return

@@ -5,7 +5,6 @@ import contextlib
 import time
 from typing import NamedTuple
 
-from gpt_tf.common import cli
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes, with_beam
@@ -16,7 +15,7 @@ from pipelines.building.parcels import Parcel, Plan, ShardMaker
 
 class Built(NamedTuple):
     """A finished data folder: what was planned, what each parcel made, the manifest, and the
-    seconds of work, without those of imports.
+    seconds of work, once the workers are started.
     """
 
     plan: Plan
@@ -41,9 +40,8 @@ def build_folder(folder: DataFolder, make_plan: Callable[[Tokenizer], Plan],
     """
     config = folder.config
     with contextlib.ExitStack() as stack:
-        # The processes start first: they load the tokenizer while this one imports TensorFlow.
+        # The processes start first: they load the tokenizer while this one reads.
         make = _start(config, beam_options, stack)
-        cli.import_tensorflow()
         begin = time.monotonic()
         tokenizer = Tokenizer.load(config.tokenizer)
         stack.enter_context(folder.own())

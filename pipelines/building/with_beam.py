@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import logging
 import os
-import sys
 import threading
 from typing import Any, TextIO
 
@@ -90,8 +89,6 @@ class _MakeThere:
             if notes.failure(folder) or notes.read(folder, parcel.unit):
                 return
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-            if "tensorflow" not in sys.modules:
-                cli.import_tensorflow()
             try:
                 self._maker.make_alone(parcel)
             except UserError as error:

@@ -1,15 +1,17 @@
 """Raw corpora -> documents, streaming: no file need fit in memory.
 
-`--input` is a list of globs separated by commas, or of `tfds:NAME`:
-  books/*.txt         one document a file
+`--input` is a list, separated by commas, of files, globs, folders and `tfds:NAME`:
+  books/*.txt         one document a file; or several, with --document_separator between them
   rows.jsonl          one document a row: the value of its field "text" (--text_field)
-  *.txt.gz *.jsonl.gz the same, compressed
+  rows.parquet        one document a row: of its column "text"
   tfds:wiki40b/en     the split "train" of a prepared data set of tensorflow-datasets
-Files are read in the order of the globs, sorted within each; a file that several globs match is
-read once.
+Text and rows may be packed (.gz, .bz2, .xz, .zst). Files are read in the order of the list, sorted
+within a glob and a folder; a file that is named twice is read once. What is named and is of no
+other kind is text: `text8`, `wiki.train.raw`, `*.md`.
 
 Text must be UTF-8; a byte order mark at the start is dropped. Line ends stay as they are: the
-tokenizer reads "\\r\\n" and "\\r" as "\\n". Documents without visible text are skipped and counted.
+tokenizer reads "\\r\\n" and "\\r" as "\\n". Documents without visible text, null ones among them,
+are skipped and counted.
 """
 
 import collections
@@ -24,12 +26,15 @@ import sys
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.names import refuse_folder
+from gpt_tf.common.names import match_files, split_names
 from gpt_tf.config import Options, option
-from pipelines.corpus import sources
-from pipelines.corpus.sources import Document, Position
+from pipelines.corpus import kinds
+from pipelines.corpus.documents import START, Document, Position
+from pipelines.corpus.sources import RowFiles, TextFiles
+from pipelines.corpus.tables import DataSet, ParquetFiles
+from pipelines.reading import files
 
-_KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
+_CATALOGUE = "tfds:"
 
 
 class Corpus:
@@ -45,7 +50,7 @@ class Corpus:
         self.total_bytes = total_bytes
         self.skipped: collections.Counter[str] = collections.Counter()
 
-    def documents(self, start: Position = sources.START) -> Iterator[Document]:
+    def documents(self, start: Position = START) -> Iterator[Document]:
         """Each document from `start` on; take its blocks before asking for the next one.
 
         Raises:
@@ -53,7 +58,7 @@ class Corpus:
         """
         self.skipped.clear()
         for number in range(start.part, len(self._parts)):
-            first = start if number == start.part else sources.START
+            first = start if number == start.part else START
             for document in self._parts[number].documents(self.skipped, first):
                 document.position = document.position._replace(part=number)
                 yield document
@@ -69,55 +74,49 @@ class Corpus:
         return Corpus(parts, None), first._replace(part=0, file=0)
 
 
-def open_corpus(patterns: str, text_field: str = "text", on_bad_utf8: str = "stop",
-                tfds_dir: str = "") -> Corpus:
-    """Finds the input; reads nothing yet and imports no TensorFlow.
-
-    Args:
-      patterns: globs and tfds:NAME, separated by commas.
-      text_field: the field of a JSONL row, or of a data set's example, that is its text.
-      on_bad_utf8: "stop", or "skip" the files and rows that are not UTF-8.
-      tfds_dir: where prepared data sets stand; empty for tensorflow-datasets' own place.
-
-    Raises:
-      UserError: a glob matches nothing, or a file is of no known kind.
-    """
-    names = [name.strip() for name in patterns.split(",") if name.strip()]
-    if not names:
-        raise UserError("--input is empty: give globs of .txt or .jsonl files (or .gz of them), "
-                        "or tfds:NAME, separated by commas.")
-    inputs = dict.fromkeys(itertools.chain.from_iterable(
-        [name] if name.startswith("tfds:") else _match(name) for name in names))
-    parts: list[Any] = []
-    sizes = [_uncompressed_size(name) for name in inputs]
-    for kind, group in itertools.groupby(inputs, _kind):
-        paths = list(group)
-        if kind == "tfds":
-            parts += [sources.DataSet(name.removeprefix("tfds:"), tfds_dir, text_field)
-                      for name in paths]
-        elif kind.startswith(".txt"):
-            parts.append(sources.TextFiles(paths, on_bad_utf8))
-        else:
-            parts.append(sources.RowFiles(paths, on_bad_utf8, text_field))
-    return Corpus(parts, None if None in sizes else sum(sizes))
-
-
 @dataclasses.dataclass(frozen=True)
 class InputConfig(Options):
     """The flags that every command which reads a corpus has."""
 
-    input: str = option("", "Globs of .txt or .jsonl files (or .gz of them), or tfds:NAME, "
-                        "separated by commas.", required=True, path=True)
-    text_field: str = option("text", "Field of a .jsonl row, or of an example of a tfds data set, "
-                             "that holds its text.")
+    input: str = option("", "Files, globs or folders, or tfds:NAME, separated by commas: text, "
+                        ".jsonl, .parquet, also packed.", required=True, path=True)
+    text_field: str = option("text", "Field of a .jsonl row, column of Parquet, or feature of a "
+                             "tfds data set, that holds the text; doc.text is one in another.",
+                             required=True)
+    document_separator: str = option("", "What stands between the documents of a text file, such "
+                                     "as <|endoftext|>; empty: a file is one.")
     on_bad_utf8: str = option("stop", "What to do about a file or row that is not UTF-8.",
                               choices=("stop", "skip"))
     tfds_dir: str = option("", "Where tensorflow-datasets has prepared its data sets; empty: its "
                            "own place, ~/tensorflow_datasets.", path=True)
 
     def open_corpus(self) -> Corpus:
-        """See `open_corpus`."""
-        return open_corpus(self.input, self.text_field, self.on_bad_utf8, self.tfds_dir)
+        """Finds the input; reads nothing yet and imports no TensorFlow.
+
+        Raises:
+          UserError: a name matches nothing, or a file is of no kind that is read.
+        """
+        names = split_names(self.input)
+        if not names:
+            raise UserError("--input is empty: name files or folders of text, .jsonl or .parquet, "
+                            "or tfds:NAME, separated by commas.")
+        found = dict.fromkeys(itertools.chain.from_iterable(
+            [name] if name.startswith(_CATALOGUE) else match_files("input", name, kinds.ENDINGS)
+            for name in names))
+        parts = [part for kind, group in itertools.groupby(found, _kind)
+                 for part in self._parts(kind, list(group))]
+        sizes = list(map(_unpacked_size, found))
+        return Corpus(parts, None if None in sizes else sum(sizes))
+
+    def _parts(self, kind: str, names: list[str]) -> list[Any]:
+        """What reads inputs of one kind."""
+        if kind == _CATALOGUE:
+            return [DataSet(name.removeprefix(_CATALOGUE), self.tfds_dir, self.text_field)
+                    for name in names]
+        if kind == kinds.TEXT:
+            return [TextFiles(names, self.on_bad_utf8, self.document_separator)]
+        return [(RowFiles if kind == kinds.ROWS else ParquetFiles)(
+            names, self.on_bad_utf8, self.text_field)]
 
     @property
     def input_flags(self) -> dict[str, str]:
@@ -128,43 +127,29 @@ class InputConfig(Options):
     @property
     def corpus_name(self) -> str:
         """What to call the corpus: "books" for books/*.txt, "letters" for mine/letters.jsonl.gz."""
-        path = self.input.split(",")[0].strip().removeprefix("tfds:")
-        parts = [part for part in pathlib.PurePath(path).parts if not glob.has_magic(part)]
+        name = split_names(self.input)[0].removeprefix(_CATALOGUE)
+        parts = [part for part in pathlib.PurePath(name).parts
+                 if os.path.exists(name) or not glob.has_magic(part)]
         return (parts[-1].split(".")[0] if parts else "").strip(os.sep) or "text"
 
 
-def _match(pattern: str) -> list[str]:
-    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-    paths = [path for path in found if os.path.isfile(path)]
-    if found and not paths:
-        raise refuse_folder("input", found[0], _KINDS)
-    if not paths:
-        raise UserError(f"--input: no file matches {pattern!r}; check the path, and put quotes "
-                        "around a glob so that the shell leaves it alone.")
-    return paths
-
-
 def _kind(name: str) -> str:
-    """"tfds", or the ending of a file's name."""
-    if name.startswith("tfds:"):
-        return "tfds"
-    for kind in _KINDS:
-        if name.endswith(kind):
-            return kind
-    raise UserError(f"--input: {name} is none of {', '.join(_KINDS)}; narrow the glob or rename "
-                    "the file.")
+    return _CATALOGUE if name.startswith(_CATALOGUE) else kinds.kind_of(name)
 
 
-def _uncompressed_size(name: str) -> int | None:
-    if name.startswith("tfds:"):
+def _unpacked_size(name: str) -> int | None:
+    """Bytes; None where they are not known before a file is read."""
+    if _kind(name) in (_CATALOGUE, kinds.PARQUET):
         return None
     try:
+        size, packed = os.path.getsize(name), files.packing(name)
+        if not packed or size < 18:
+            return size
+        if packed != ".gz":
+            return None
         with open(name, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if not name.endswith(".gz") or size < 18:
-                return size
             stream.seek(-4, os.SEEK_END)
-            # gzip keeps the size modulo 2**32 at its end; text only shrinks when compressed.
+            # gzip keeps the size modulo 2**32 at its end; text only shrinks when packed.
             kept, = struct.unpack("<I", stream.read(4))
             return kept + -(-max(0, size - kept) >> 32 << 32)
     except OSError as error:

@@ -107,12 +107,12 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
 
     Args:
       words: how often each occurs.
-      num_merges: how many; None: as long as a pair occurs twice, as subword-nmt does (Sennrich et
-        al. 2016). What occurs once shows nothing that is common to words.
+      num_merges: how many at the most; None: as long as a pair occurs twice, as subword-nmt does
+        (Sennrich et al. 2016). What occurs once shows nothing that is common to words.
       language: of the tokenizer.
 
     Raises:
-      UserError: the words give fewer merges than asked.
+      UserError: the words give no merge.
     """
     merges = []
     with Progress(num_merges, "merge", "learning merges") as progress:
@@ -121,9 +121,7 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
             progress.update(1)
             if len(merges) == num_merges:
                 break
-    if num_merges and len(merges) < num_merges:
-        fewer = f", or --num_merges={len(merges)} or fewer, or max" if merges else ""
-        raise UserError(f"The text is too small for {num_merges:,} merges: it gives "
-                        f"{len(merges):,}, and then each of its {len(words):,} different words is "
-                        f"one token. Give more text{fewer}.")
+    if not merges:
+        raise UserError("The text is too small to learn from: no two characters stand side by side "
+                        f"{'twice ' if num_merges is None else ''}in its words. Give more.")
     return Tokenizer(make_vocabulary(words, merges), merges, language)

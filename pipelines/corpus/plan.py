@@ -11,9 +11,10 @@ from pipelines.building import notes
 from pipelines.building.data_folder import FolderConfig
 from pipelines.building.parcels import Plan
 from pipelines.building.plan import TRAIN, VALIDATION
+from pipelines.corpus.census import Census
 from pipelines.corpus.corpus import Corpus
 from pipelines.corpus.shards import SliceParcel, WindowMaker
-from pipelines.corpus.splitting import choose_rule, plan_slices
+from pipelines.corpus.splitting import SplitRule, plan_slices
 from pipelines.corpus.windows import ShardTotals, make_split
 
 
@@ -40,15 +41,18 @@ def plan_corpus(config: FolderConfig, corpus: Corpus, sequence_length: int, frac
       config: the folders' names.
       corpus: the input.
       sequence_length: tokens of a window.
-      fraction: about this share of the documents is validation.
+      fraction: about this share of the text is validation.
       slice_bytes: text of a slice at the least.
       tokenizer: of `config.tokenizer`.
 
     Raises:
       UserError: the input cannot be read or holds no text.
     """
-    rule = choose_rule(corpus, fraction)
-    slices = plan_slices(corpus, slice_bytes)
+    census = Census(fraction)
+    slices = plan_slices(corpus, slice_bytes, census)
+    if not slices:
+        raise UserError("--input holds no text: every file and row is empty or was skipped.")
+    rule = SplitRule(*census.choose())
     maker = WindowMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir),
                         sequence_length, rule)
     parcels = [SliceParcel(maker.unit(f"slice-{each.number:05d}", each.digest, tokenizer),

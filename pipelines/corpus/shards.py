@@ -10,8 +10,8 @@ from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import notes
 from pipelines.building.parcels import Parcel, ShardMaker
 from pipelines.corpus.corpus import Corpus
+from pipelines.corpus.documents import Position
 from pipelines.corpus.encoding import EncodedText, TextChunk, encode_text
-from pipelines.corpus.sources import Position
 from pipelines.corpus.splitting import Slice, SplitRule, cut_chunks
 from pipelines.corpus.windows import WindowWriter
 

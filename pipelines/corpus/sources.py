@@ -1,155 +1,134 @@
-"""Where documents come from: text files, rows of JSON, tensorflow-datasets. See `corpus`."""
+"""Documents from files that are read from their beginning on: text, and rows of JSON."""
 
 import codecs
 import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
-import hashlib
 import itertools
 import os
-from typing import NamedTuple
+from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import parse_json
-from gpt_tf.common.text_files import NotUtf8, decode_blocks
-from gpt_tf.tokenizer.cleaning import check_lines
-from pipelines.reading import catalogue, files
-
-
-class Position(NamedTuple):
-    """Where a document begins, for reading on from there.
-
-    part: of `Corpus`. file: of that part. row: rows or examples of the file before it. byte: bytes
-    of the file before it, where a reader can go to them.
-    """
-
-    part: int = 0
-    file: int = 0
-    row: int = 0
-    byte: int = 0
-
-
-START = Position()
-
-
-class Document:
-    """One document, whose text comes in blocks and may be larger than memory.
-
-    Attributes:
-      name: the file, and the row in it.
-      position: where it begins.
-      source_bytes: bytes of the input behind the blocks taken so far, as `Corpus.total_bytes`.
-      text_bytes: UTF-8 bytes of these blocks.
-    """
-
-    def __init__(self, name: str, blocks: Iterable[tuple[str, int]], position: Position = START):
-        self.name = name
-        self.position = position
-        self.source_bytes = self.text_bytes = 0
-        self._blocks = blocks
-        self._hash = hashlib.blake2b(digest_size=16)
-
-    def blocks(self) -> Iterator[str]:
-        """The text in parts of at most about a MiB (a row is one part); can be taken once.
-
-        Raises:
-          UserError: a line of more than `gpt_tf.tokenizer.cleaning.LONGEST_HELD_LINE` characters.
-        """
-        return check_lines(self._counted_blocks(), self.name)
-
-    def _counted_blocks(self) -> Iterator[str]:
-        for text, source_bytes in self._blocks:
-            data = text.encode("utf-8")
-            self._hash.update(data)
-            self.text_bytes += len(data)
-            self.source_bytes += source_bytes
-            yield text
-
-    @property
-    def digest(self) -> bytes:
-        """Of the blocks taken so far."""
-        return self._hash.digest()
-
-
-class _NotUtf8(UserError):
-
-    def __init__(self, where: str):
-        super().__init__(f"{where}: not UTF-8; convert the file, or leave out what is not UTF-8 "
-                         "with --on_bad_utf8=skip.")
-
-
-def _decode(path: str, blocks: Iterable[bytes]) -> Iterator[tuple[str, int]]:
-    """(text, bytes) of each block of a file that completes a character."""
-    try:
-        for text, size in decode_blocks(blocks):
-            if text:
-                yield text, size
-    except NotUtf8 as error:
-        raise _NotUtf8(f"{path}, byte {error.byte}") from error
+from pipelines.corpus import documents
+from pipelines.corpus.documents import START, Document, NotUtf8Error, Position
+from pipelines.reading import files
 
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles:
-    """Files of one document each, all compressed or none."""
+    """Files of text: each is a document, or those between the separators in it are.
+
+    on_bad_utf8: "stop", or "skip" the files that are not UTF-8.
+    separator: stands between documents; empty: a file is one.
+    """
 
     paths: list[str]
     on_bad_utf8: str
+    separator: str
 
     def between(self, first: int, last: int) -> "TextFiles":
         """Some of the files, which another machine finds."""
-        return dataclasses.replace(self, paths=_whole_paths(self.paths[first:last + 1]))
+        return dataclasses.replace(self, paths=whole_paths(self.paths[first:last + 1]))
 
     def documents(self, skipped: collections.Counter, start: Position = START
                   ) -> Iterator[Document]:
         """See `Corpus.documents`."""
-        for number, blocks in self._files(skipped, start.file):
-            path = self.paths[number]
+        for number in range(start.file, len(self.paths)):
+            path, first = self.paths[number], start if number == start.file else START
             if self.on_bad_utf8 == "skip" and not _is_utf8(path):
-                skipped["not UTF-8"] += 1
+                skipped[documents.NOT_UTF8] += 1
                 continue
-            decoded = _decode(path, blocks)
-            held = []
-            for block in decoded:
-                held.append(block)
-                if not block[0].isspace():
-                    yield Document(path, itertools.chain(held, decoded), Position(file=number))
-                    break
-            else:
-                skipped["empty"] += 1
+            found = False
+            for position, blocks in self._parts(path, first):
+                name = f"{path}, document {position.row + 1}" if self.separator else path
+                decoded = documents.decode(path, blocks, position.byte)
+                held = list(_up_to_text(decoded))
+                if held:
+                    found = True
+                    yield Document(name, itertools.chain(held, decoded),
+                                   position._replace(file=number))
+            skipped[documents.EMPTY] += not found
 
-    def _files(self, skipped: collections.Counter,
-               first: int) -> Iterator[tuple[int, Iterable[bytes]]]:
-        """Each file's number and blocks, which are read on only while they are taken."""
-        if self.paths[0].endswith(".gz"):
-            for number in range(first, len(self.paths)):
-                yield number, files.read_compressed(self.paths[number], files.blocks_of)
+    def _parts(self, path: str, start: Position) -> Iterator[tuple[Position, Iterable[bytes]]]:
+        """The parts of a file between separators from `start` on: where each begins, its bytes."""
+        if not self.separator:
+            yield Position(), files.read_blocks(path)
             return
-        filled = files.filled(self.paths, first)
-        skipped["empty"] += len(self.paths) - first - len(filled)
-        yield from files.read_blocks(self.paths, filled)
+        # What is packed can only be read from its beginning on.
+        first = Position() if files.packing(path) else start
+        blocks = files.read_blocks(path, first.byte)
+        for position, part in split_blocks(blocks, self.separator.encode("utf-8"), first):
+            if position.row >= start.row:
+                yield position, part
 
 
-def _whole_paths(paths: list[str]) -> list[str]:
+def _up_to_text(decoded: Iterator[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """The blocks up to the first with visible text; none if there is none."""
+    held = []
+    for block in decoded:
+        held.append(block)
+        if not block[0].isspace():
+            yield from held
+            return
+
+
+def split_blocks(blocks: Iterator[bytes], separator: bytes,
+                 position: Position) -> Iterator[tuple[Position, Iterator[bytes]]]:
+    """The parts of a file between separators: where each begins, and its blocks.
+
+    Example: the blocks b"one--t" and b"wo", with "--" between documents, give the parts b"one" and
+      b"t", b"wo", which begin at bytes 0 and 5.
+
+    Args:
+      blocks: bytes of the file from `position` on.
+      separator: not empty.
+      position: of the first part.
+    """
+    buffer, place, before, ended = b"", 0, position.byte, False  # before: bytes ahead of the buffer
+
+    def part() -> Iterator[bytes]:
+        nonlocal buffer, place, before, ended
+        while (end := buffer.find(separator, place)) < 0 and not ended:
+            block = next(blocks, b"")
+            ended = not block
+            # The end of the buffer may be the beginning of a separator.
+            end = len(buffer) if ended else max(place, len(buffer) - len(separator) + 1)
+            if end > place:
+                yield buffer[place:end]
+            buffer, place, before = buffer[end:] + block, 0, before + end
+        if end > place:
+            yield buffer[place:end]
+        place = end + len(separator)
+
+    while not ended:
+        current = part()
+        yield position, current
+        collections.deque(current, maxlen=0)  # what was not asked for
+        position = position._replace(row=position.row + 1, byte=before + place)
+
+
+def whole_paths(paths: list[str]) -> list[str]:
+    """The paths as other processes find them."""
     return [os.path.abspath(path) for path in paths]
 
 
 def _is_utf8(path: str) -> bool:
     """Looks through the whole file, so that no part of it is used when a later part is bad."""
     try:
-        if path.endswith(".gz"):
-            blocks = files.read_compressed(path, files.blocks_of)
-            collections.deque(_decode(path, blocks), maxlen=0)
-        else:
-            with open(path, "rb") as stream:
-                collections.deque(_decode(path, files.blocks_of(stream)), maxlen=0)
-    except _NotUtf8:
+        collections.deque(documents.decode(path, files.read_blocks(path)), maxlen=0)
+    except NotUtf8Error:
         return False
     return True
 
 
 @dataclasses.dataclass(frozen=True)
 class RowFiles:
-    """JSONL files of one document a row, all compressed or none. Blank rows do not count."""
+    """JSONL files of one document a row. Blank rows do not count.
+
+    on_bad_utf8: "stop", or "skip" the rows that are not UTF-8.
+    text_field: see `text_in`.
+    """
 
     paths: list[str]
     on_bad_utf8: str
@@ -157,123 +136,89 @@ class RowFiles:
 
     def between(self, first: int, last: int) -> "RowFiles":
         """Some of the files, which another machine finds."""
-        return dataclasses.replace(self, paths=_whole_paths(self.paths[first:last + 1]))
+        return dataclasses.replace(self, paths=whole_paths(self.paths[first:last + 1]))
 
     def documents(self, skipped: collections.Counter, start: Position = START
                   ) -> Iterator[Document]:
         """See `Corpus.documents`."""
-        for position, row in self._rows(start):
-            if position.row == 0:
-                row = row.removeprefix(codecs.BOM_UTF8)
-            if not row or row.isspace():
-                continue
-            name = f"{self.paths[position.file]}, row {position.row + 1}"
-            try:
-                text = self._text(name, row)
-            except _NotUtf8:
-                if self.on_bad_utf8 != "skip":
-                    raise
-                skipped["not UTF-8"] += 1
-                continue
-            if not text or text.isspace():
-                skipped["empty"] += 1
-            else:
-                yield Document(name, [(text, len(row) + 1)], position)
-
-    def _rows(self, start: Position) -> Iterator[tuple[Position, bytes]]:
-        """Each row and where it begins; in a compressed file, all before `start` is read, too."""
-        if self.paths[0].endswith(".gz"):
-            for number in range(start.file, len(self.paths)):
-                first = start.row if number == start.file else 0
-                rows = enumerate(files.read_compressed_lines(self.paths[number]))
-                for row, line in itertools.islice(rows, first, None):
-                    yield Position(file=number, row=row), line
-            return
-        filled = files.filled(self.paths, start.file)
-        for number, blocks in files.read_blocks(self.paths, filled, start.byte):
-            first = start if number == start.file else Position(file=number)
-            yield from _split_rows(blocks, first)
+        for number in range(start.file, len(self.paths)):
+            path, first = self.paths[number], start if number == start.file else START
+            for position, line in _rows(path, first):
+                row = files.bare(line)
+                if position.row == 0:
+                    row = row.removeprefix(codecs.BOM_UTF8)
+                if not row or row.isspace():
+                    continue
+                name = f"{path}, row {position.row + 1}"
+                try:
+                    text = self._text(name, row)
+                except NotUtf8Error:
+                    if self.on_bad_utf8 != "skip":
+                        raise
+                    skipped[documents.NOT_UTF8] += 1
+                    continue
+                if documents.is_blank(text):
+                    skipped[documents.EMPTY] += 1
+                else:
+                    yield Document(name, [(text, len(line))], position._replace(file=number))
 
     def _text(self, name: str, row: bytes) -> str:
         try:
-            value = parse_json(row.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise _NotUtf8(f"{name}, byte {error.start}") from error
+            value = parse_json(documents.decode_row(name, row))
         except ValueError as error:
-            raise UserError(f"{name}: not valid JSON ({error}); correct or remove the "
-                            "row.") from error
-        text = value.get(self.text_field) if isinstance(value, dict) else None
-        if not isinstance(text, str):
-            raise UserError(f"{name}: no text in a field {self.text_field!r}; name the field that "
-                            "holds it with --text_field.")
+            raise UserError(f"{name}: not valid JSON ({error}); correct or remove the row. Each "
+                            "line is one row: jq -c '.[]' makes rows of a list.") from error
+        text = text_in(value, self.text_field, name)
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise _NotUtf8(f"{name}, character {error.start} of its text") from error
+            raise NotUtf8Error(f"{name}, character {error.start} of its text") from error
         return text
 
 
-def _split_rows(blocks: Iterable[bytes], position: Position) -> Iterator[tuple[Position, bytes]]:
-    """The rows of a file from `position` on, without line ends."""
-    rest = b""
-    for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            yield position, line.replace(b"\r", b"")  # as tf.data.TextLineDataset does
-            position = position._replace(row=position.row + 1, byte=position.byte + len(line) + 1)
-    if rest:
-        yield position, rest.replace(b"\r", b"")
+def _rows(path: str, start: Position) -> Iterator[tuple[Position, bytes]]:
+    """Each line and where it begins; in a compressed file, all before `start` is read, too."""
+    first = Position() if files.packing(path) else start
+    row, byte = first.row, first.byte
+    for line in files.read_lines(path, byte):
+        if row >= start.row:
+            yield Position(row=row, byte=byte), line
+        row, byte = row + 1, byte + len(line)
 
 
-# The field of an example that is its text, where it is not "text".
-_DATA_SET_FIELDS = {"pg19": "book_text"}
+_KINDS = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSet:
-    """The split "train" of a data set that tensorflow-datasets has prepared."""
+def text_in(row: Any, field: str, name: str) -> str:
+    """The text in a field of a row; null is an empty text.
 
-    name: str
-    folder: str
-    text_field: str
+    Example: the field "doc.text" of {"doc": {"text": "Rome"}} is "Rome".
 
-    def between(self, first: int, last: int) -> "DataSet":
-        """The data set, which another machine finds: it has no files of its own."""
-        del first, last
-        folder = os.path.abspath(os.path.expanduser(self.folder)) if self.folder else ""
-        return dataclasses.replace(self, folder=folder)
+    Args:
+      row: of JSON.
+      field: its name, or the way to it through objects, with dots between.
+      name: the row's, for errors.
 
-    def documents(self, skipped: collections.Counter, start: Position = START
-                  ) -> Iterator[Document]:
-        """See `Corpus.documents`."""
-        family = self.name.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
-        field = _DATA_SET_FIELDS.get(family, self.text_field)
-        builder = catalogue.open_builder(self.name, self.folder)
-        if field not in builder.info.features:
-            raise UserError(f"tfds:{self.name} has no field {field!r}, but "
-                            f"{', '.join(builder.info.features)}; name one with --text_field.")
-        dataset = catalogue.open_split(builder, self.name, self.folder, "train")
-        dataset = dataset.skip(start.row).map(lambda example: (0, example[field]))
-        read = files.iterate(dataset, [f"tfds:{self.name}"])
-        for number, (_, data) in enumerate(read, start.row):
-            try:
-                text = data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise _NotUtf8(f"tfds:{self.name}, example {number}") from error
-            if family == "wiki40b":
-                text = clean_wiki40b(text)
-            if not text or text.isspace():
-                skipped["empty"] += 1
-            else:
-                yield Document(f"tfds:{self.name}, example {number}", [(text, len(data))],
-                               Position(row=number))
-
-
-def clean_wiki40b(text: str) -> str:
-    """Article text without the marks of wiki40b's structure.
-
-    Example: the lines _START_ARTICLE_ / Rome / _START_PARAGRAPH_ / A city._NEWLINE_Old. become
-      Rome / A city. / Old.
+    Raises:
+      UserError: the row is no object, or has no such field, or the field holds no text.
     """
-    lines = text.replace("_NEWLINE_", "\n").split("\n")
-    return "\n".join(line for line in lines if line and not line.startswith("_START_"))
+    if not isinstance(row, dict):
+        raise UserError(f"{name}: not an object with fields; jq -c '.[]' makes rows of a list.")
+    value: Any = row
+    for part in [field] if field in row else field.split("."):
+        if value is None:
+            break
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(f"{name}: no field {field!r}, but {', '.join(map(str, row)) or 'none'}"
+                            "; name the field that holds the text with --text_field (doc.text is "
+                            "the field text of the object doc).")
+        value = value[part]
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        raise UserError(f"{name}: {field!r} holds a list of {len(value)}, and a row is one text; "
+                        "join them, or make each a row.")
+    if not isinstance(value, str):
+        raise UserError(f"{name}: {field!r} holds {_KINDS[type(value)]}, and no text; name the "
+                        "field that does with --text_field.")
+    return value

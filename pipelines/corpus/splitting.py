@@ -4,76 +4,93 @@ Everything here is a pure function of the documents, their order and the flags, 
 of workers: so are the shards.
 """
 
-import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
+import functools
 import hashlib
 import itertools
+import re
 
-from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
 from gpt_tf.tokenizer.cleaning import Piece, split_text
-from pipelines.building.plan import HASHES, TRAIN, VALIDATION, both_sides, content_hash, take_same
+from pipelines.building.plan import TRAIN, VALIDATION, content_hash, take_same
+from pipelines.corpus.census import Census
 from pipelines.corpus.corpus import Corpus
+from pipelines.corpus.documents import Document, Position
 from pipelines.corpus.encoding import ChunkOrigin, TextChunk
-from pipelines.corpus.sources import Document, Position
 
 # A worker's share at a time, in characters.
 _CHUNK_SIZE = 1 << 18
+
+# Where a text is best cut: before a paragraph, a line, a word.
+_ENDS = tuple(map(re.compile, (r"\n\s*\n", r"[\n\r]", r"\s")))
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitRule:
     """A document is validation if the hash of its content lies below `threshold`.
 
-    With `tail_bytes` every document gives its text from there on to validation instead, but always
-    begins in training: the rule for a corpus of one document. piece_size: of `split_text`.
+    cuts: (hash, characters) of documents that are cut instead: what follows so many characters, and
+      the paragraph, line or word that they end in, is validation.
     """
 
     threshold: int
-    tail_bytes: int = 0
-    piece_size: int = _CHUNK_SIZE
+    cuts: tuple[tuple[int, int], ...] = ()
 
     def parts(self, document: Document) -> Iterator[tuple[str, Piece, bool]]:
         """(split, piece, whether the document's part in this split ends) in order."""
         blocks = document.blocks()
         first = next(blocks)
-        whole = VALIDATION if content_hash(first) < self.threshold else TRAIN
-        position, held = 0, None
-        for piece in split_text(itertools.chain([first], blocks), self.piece_size):
-            begin, position = position, position + len(piece.text.encode("utf-8"))
-            tail = self.tail_bytes and begin and position > self.tail_bytes
-            split = VALIDATION if tail else whole
-            if held:
-                yield *held, held[0] != split
-            held = split, piece
-        yield *held, True
+        place = content_hash(first)
+        blocks = itertools.chain([first], blocks)
+        cut = self._cuts.get(place)
+        if cut is None:
+            texts = iter([(VALIDATION if place < self.threshold else TRAIN, blocks)])
+        else:
+            texts = zip((TRAIN, VALIDATION), cut_in_two(blocks, cut))
+        for split, text in texts:
+            held = None
+            for piece in split_text(text, _CHUNK_SIZE):
+                if held:
+                    yield split, held, False
+                held = piece
+            if held.text:
+                yield split, held, True
+
+    @functools.cached_property
+    def _cuts(self) -> dict[int, int]:
+        return dict(self.cuts)
 
 
-def choose_rule(corpus: Corpus, fraction: float) -> SplitRule:
-    """The rule for about `fraction` of the documents, such that neither side is empty.
+def cut_in_two(blocks: Iterator[str], cut: int) -> Iterator[Iterator[str]]:
+    """The blocks of a text's first `cut` characters, up to the end of the paragraph, and the rest.
 
-    Reads only until it has seen one document of each side. Where there is none of a side, the one
-    document whose hash is nearest crosses over; where all are the same, each gives its last part.
+    Of the line where no paragraph ends nearby, or else of the word. The first is to be taken before
+    the second is asked for.
 
-    Raises:
-      UserError: there is no document.
+    Example: the blocks "One. Tw", "o. Three." and cut 5 give "One. Tw", "o. " and "Three.".
     """
-    threshold = int(fraction * HASHES)
-    lowest, highest = HASHES, -1
-    for document in corpus.documents():
-        value = content_hash(next(document.blocks()))
-        lowest, highest = min(lowest, value), max(highest, value)
-        if not threshold or lowest < threshold <= highest:
-            return SplitRule(threshold)
-    if highest < 0:
-        raise UserError("--input holds no text: every file and row is empty or was skipped.")
-    if lowest < highest:
-        return SplitRule(both_sides(threshold, lowest, highest))
-    size = sum(len(block.encode("utf-8")) for block in next(corpus.documents()).blocks())
-    # Pieces much shorter than the part, as the cut comes between two of them.
-    piece_size = max(1, min(_CHUNK_SIZE, int(size * fraction / 8)))
-    return SplitRule(0, tail_bytes=max(1, size - int(size * fraction)), piece_size=piece_size)
+    rest = []
+
+    def head() -> Iterator[str]:
+        left = cut
+        for block in blocks:
+            if len(block) < left:
+                left -= len(block)
+                yield block
+                continue
+            text = block
+            while len(text) < left + _CHUNK_SIZE and (more := next(blocks, "")):
+                text += more
+            near = left + min(_CHUNK_SIZE, (len(text) - left) // 2)
+            found = (end.search(text, left, near) for end in _ENDS)
+            place = next((each.end() for each in found if each), left)
+            rest.append(text[place:])
+            yield text[:place]
+            return
+
+    yield head()
+    yield itertools.chain(rest, blocks)
 
 
 class _Gathering:
@@ -123,8 +140,13 @@ class Slice:
                          f" (slice {self.number})")
 
 
-def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:
+def plan_slices(corpus: Corpus, slice_bytes: int, census: Census) -> list[Slice]:
     """Reads everything once: slices of whole documents, each of at least `slice_bytes` of text.
+
+    Args:
+      corpus: the input.
+      slice_bytes: text of a slice at the least.
+      census: is told of every document.
 
     Raises:
       UserError: the input cannot be read.
@@ -139,7 +161,9 @@ def plan_slices(corpus: Corpus, slice_bytes: int) -> list[Slice]:
 
     with Progress(corpus.total_bytes, "B", "reading") as progress:
         for document in corpus.documents():
-            collections.deque(document.blocks(), maxlen=0)
+            blocks = document.blocks()
+            first = next(blocks)
+            census.add(content_hash(first), len(first) + sum(map(len, blocks)))
             held[1:] = [document.position]
             count, size = count + 1, size + document.text_bytes
             source_bytes += document.source_bytes

@@ -4,7 +4,6 @@ import collections
 from collections.abc import Iterable, Iterator
 import functools
 
-from gpt_tf.common import cli
 from gpt_tf.common.progress import Progress
 from gpt_tf.tokenizer.cleaning import NEWLINE, Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer.words import WordSplitter
@@ -74,7 +73,6 @@ def count_corpus(corpus: Corpus, language: str,
     """
     words: collections.Counter[str] = collections.Counter()
     with WorkerPool(num_workers) as pool:
-        cli.import_tensorflow()  # before the clock of progress starts
         portions = ((*portion, language) for portion in _portions(corpus))
         with Progress(corpus.total_bytes, "B", "counting words") as progress:
             for counted, source_bytes in pool.map(_count_portion, portions):

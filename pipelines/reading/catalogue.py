@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 
 # The library's own answer to a name, version or split it does not know is either of these.
@@ -15,6 +16,7 @@ def open_builder(name: str, folder: str) -> Any:
     Raises:
       UserError: the catalogue has no such data set.
     """
+    cli.import_tensorflow()
     import tensorflow_datasets as tfds
     try:
         return tfds.builder(name, **_data_dir(folder))

@@ -7,30 +7,23 @@ import dataclasses
 import numpy as np
 
 from gpt_tf.tasks import forms, heuristics
+from gpt_tf.tasks.tables import Column
 from gpt_tf.tasks.task import HIGHEST, MEAN, THRESHOLD, Task, ZeroShotTask
 
-# Kinds of files. A TSV has no quotes: a tab always ends a column, and a line a row. WINOGRAD is
-# blocks of four lines (sentence, pronoun, candidates with a comma between, the right one) with a
-# blank one between.
-TSV = "tsv"
-CSV = "csv"
-JSONL = "jsonl"
+# Kinds of sources beside those of `gpt_tf.tasks.tables`. WINOGRAD is blocks of four lines
+# (sentence, pronoun, candidates with a comma between, the right one) with a blank one between. ANY
+# is the kind that the ending of a file's name says.
+ANY = "any"
 RACE = "race"
 WINOGRAD = "winograd"
 TFDS = "tfds"
 
-# Why a row is left out, in the manifest's words.
-COLUMNS = "wrong number of columns"
-EMPTY = "empty"
+# Why a row is left out, in the manifest's words, beside the reasons of `gpt_tf.tasks.tables`.
 NO_LABEL = "no label"
+NO_GOLD = "no gold label"
 NO_PRONOUN = "no such pronoun"
 NOTHING_SCORED = "nothing to score, or too much"
 BAD_LABEL = "unknown label"
-NOT_JSON = "not JSON"
-NOT_UTF8 = "not UTF-8"
-
-# The name of a column or JSON field, or, where a file has no header, a column's number from 0.
-Column = str | int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Source:
     texts: for each text of the form, in order, its columns, joined by a space; none: an empty
       text. A column that holds a list is as many texts.
     paths: files under the input's folder, one after the other (of RACE a folder; of TFDS the name
-      of its split).
+      of its split; of ANY that, until its files are found).
     widths: allowed numbers of columns, in a file without a header; empty: as its first row.
     part: which rows of the file; None: all.
     index: column with the number of a row in its split; None: rows stand in their order.
@@ -95,6 +88,11 @@ class Source:
     def columns(self) -> list[Column]:
         """Those of the texts; the label's stands apart, as a test split may lack it."""
         return [column for columns in self.texts for column in columns]
+
+    def required(self, may_lack_label: bool) -> list[Column]:
+        """Those that a file must have; one that may lack labels need not have their column."""
+        listed = self.part.columns if isinstance(self.part, ListedPart) else ()
+        return [*self.columns, *listed, *(() if may_lack_label else (self.label,))]
 
 
 # Forms whose texts are two and then one for each label.
@@ -129,9 +127,11 @@ class TaskDescription:
     catalogue: tensorflow-datasets' name -> where it keeps what.
     label_names: its names of the classes, which people are shown, in our order; empty: the same
       as `labels`.
-    no_label: what a published file writes for the label of a row without one.
+    no_gold: what published files write for the label of a row on which its annotators did not
+      agree; it is left out and counted.
     defects: reasons of bad rows that the published files are known to have; left out and counted.
-    own: the columns of a user's own files, of whatever kind; None in the table.
+    exported: files with the columns that data hubs export, or a user's own; of kind ANY, and one
+      or more for each split.
     zero_shot: None where the paper has no heuristic for the task.
     """
 
@@ -143,10 +143,15 @@ class TaskDescription:
     layouts: tuple[Layout, ...] = ()
     catalogue: Mapping[str, Layout] = dataclasses.field(default_factory=dict)
     label_names: tuple[str, ...] = ()
-    no_label: str = ""
+    no_gold: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
-    own: Source | None = None
+    exported: Layout = dataclasses.field(default_factory=dict)
     zero_shot: ZeroShot | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a user's spec.json describes it."""
+        return not self.layouts
 
     @property
     def num_texts(self) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 from gpt_tf.common.errors import UserError
 from gpt_tf.data import records
 from gpt_tf.tasks import forms, heuristics
+from gpt_tf.tasks.tables import EMPTY, BadRow
 from gpt_tf.tasks.task import Task, ZeroShotTask
 from pipelines.building.encoders import load_tokenizer
-from pipelines.tasks.description import EMPTY, NOTHING_SCORED
-from pipelines.tasks.raw_rows import BadRow
+from pipelines.tasks.description import NOTHING_SCORED
 from pipelines.tasks.rows import Row
 
 

@@ -55,10 +55,12 @@ class TaskPlan(Plan):
                   for split in self.splits}
         if not any(split.records for split in splits.values()):
             raise UserError("--input holds no row with text in it.")
-        encoding = self.maker.encoding
-        kind = ZERO_SHOT if isinstance(encoding.task, ZeroShotTask) else TASK
-        return dict(kind=kind, sequence_length=encoding.max_length, task=encoding.task,
-                    splits=splits)
+        encoding, source = self.maker.encoding, next(iter(self.maker.input.sources.values()))
+        if isinstance(encoding.task, ZeroShotTask):
+            kind, task = ZERO_SHOT, encoding.task
+        else:
+            kind, task = TASK, dataclasses.replace(encoding.task, columns=source.columns)
+        return dict(kind=kind, sequence_length=encoding.max_length, task=task, splits=splits)
 
 
 def _make_split(split: SplitRows, made: list[notes.Made], totals: Totals) -> TaskSplit:

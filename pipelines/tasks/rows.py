@@ -2,36 +2,50 @@
 
 `--input` is
   a folder           with the files that the task's publisher made; which layout it is, is found
-  DPR/train.c.txt    one of these files, if they are all of one format: the training split
+  DPR/train.c.txt    one of these files, of whatever name: the training split
   tfds:glue/sst2     a data set that tensorflow-datasets has prepared, under --tfds_dir
-and of a user's own task, whose files end in .tsv (no quotes), .csv (with quotes) or .jsonl
+and of any task, a user's own or one as data hubs export it, whose files end in .tsv (no quotes),
+.csv (with quotes), .jsonl or .parquet
   tickets.tsv        the training split
-  tickets/           a folder with train.*, and validation.* (or dev.*) and test.* if there are any
+  tickets/           a folder with train.*, and validation.* (or dev.*) and test.* if there are any,
+                     or with train-00000-of-00002.parquet and the like
   train=a.tsv,validation=b.csv
 
 A bad row has the wrong number of columns, an unknown label, no text or text that is not UTF-8, or
 is no JSON. It stops the reading with its file and line, or is left out and counted; one that the
 publisher's files are known to have is always left out and counted. Spaces around a text do not
-count.
+count. A label may be spelled as another number (1.0 for 1); no label is an empty one, or -1.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+import contextlib
 import functools
-import itertools
-import os
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import open_to_read
 from gpt_tf.tasks import forms, heuristics
-from pipelines.reading import catalogue, files
+from gpt_tf.tasks.table_files import UTF8
+from gpt_tf.tasks.tables import (
+    COLUMNS,
+    EMPTY,
+    NOT_UTF8,
+    BadRow,
+    Column,
+    Rows,
+    Values,
+    texts_of,
+)
+from pipelines.reading import catalogue
 from pipelines.tasks import description, layouts
 from pipelines.tasks.description import Source, TaskDescription
-from pipelines.tasks.raw_rows import BadRow, Rows, Values, read_examples, read_rows
-from pipelines.tasks.spec import spelled
+from pipelines.tasks.labels import class_of, is_no_label, score_of, spelled, spelled_number
+from pipelines.tasks.raw_rows import read_examples, read_rows
 
 # A row with its number in the split.
-_Numbered = Iterator[tuple[int, str, Values | BadRow]]
+_Numbered = Generator[tuple[int, str, Values | BadRow]]
 
 
 class Row(NamedTuple):
@@ -64,11 +78,16 @@ class RowSource:
         self._source = source
         self._read = read
         self._skips = on_bad_row == "skip"
-        self._may_lack_labels = _may_lack_labels(split) and description.NO_LABEL not in task.defects
+        self._may_lack_labels = layouts.may_lack_labels(split)
         self.left_out: collections.Counter[str] = collections.Counter()
         self.labelled: bool | None = None
 
-    def rows(self) -> Iterator[Row]:
+    @property
+    def columns(self) -> tuple[tuple[Column, ...], ...]:
+        """Of each text, the columns that it is read from."""
+        return self._source.texts
+
+    def rows(self) -> Generator[Row]:
         """Each row that is not left out.
 
         Raises:
@@ -76,46 +95,39 @@ class RowSource:
         """
         self.left_out.clear()
         self.labelled = None
-        for number, where, values in self._read():
-            try:
-                row = self._row(number, where, values)
-            except BadRow as bad:
-                if bad.reason not in self._task.defects and not self._skips:
-                    raise UserError(f"{where}: {bad}; correct or remove the row, or leave out such "
-                                    "rows with --on_bad_row=skip.") from bad
-                self.left_out[bad.reason] += 1
-            else:
-                yield row
+        with contextlib.closing(self._read()) as rows:
+            for number, where, values in rows:
+                try:
+                    row = self._row(number, where, values)
+                except BadRow as bad:
+                    if bad.reason not in self._task.defects and not self._skips:
+                        raise UserError(f"{where}: {bad}; correct or remove the row, or leave out "
+                                        "such rows with --on_bad_row=skip.") from bad
+                    self.left_out[bad.reason] += 1
+                else:
+                    yield row
 
     def _row(self, number: int, where: str, values: Values | BadRow) -> Row:
         if isinstance(values, BadRow):
             raise values
         label = self._label(values)
         if self._source.index is not None:
-            number = values[self._source.index]
+            number = _number(values.get(self._source.index), self._source.index)
         return Row(number, self._texts(values), label, where)
 
     def _texts(self, values: Values) -> tuple[str, ...]:
-        parts: list[list] = []  # of each text
-        for columns in self._source.texts:
-            cells = [values.get(column) for column in columns]
-            is_list = len(cells) == 1 and isinstance(cells[0], list)
-            parts += [[cell] for cell in cells[0]] if is_list else [cells]
-        if not all(isinstance(cell, str) for cells in parts for cell in cells):
-            raise BadRow(description.COLUMNS, "no text in one of "
-                         f"{', '.join(map(str, self._source.columns))}")
-        texts = tuple(" ".join(cells).strip() for cells in parts)
+        texts = tuple(texts_of(values, self._source.texts))
         if len(texts) != self._task.num_texts:
-            raise BadRow(description.COLUMNS, f"{len(texts)} texts where there should be "
-                                              f"{self._task.num_texts}")
+            raise BadRow(COLUMNS, f"{len(texts)} texts where there should be "
+                                  f"{self._task.num_texts}")
         for number, text in enumerate(texts):
             is_question = self._task.form == forms.MULTIPLE_CHOICE and number == 1
             if not text and not is_question:
-                raise BadRow(description.EMPTY, "a text is empty")
+                raise BadRow(EMPTY, "a text is empty")
             try:
                 text.encode("utf-8")
             except UnicodeEncodeError as error:
-                raise BadRow(description.NOT_UTF8, "a text is not UTF-8") from error
+                raise BadRow(NOT_UTF8, "a text is not UTF-8 (see --encoding)") from error
         if (self._task.form == heuristics.PRONOUN
                 and not heuristics.find_pronoun(sentence=texts[0], pronoun=texts[1])):
             raise BadRow(description.NO_PRONOUN, f"the pronoun {texts[1]!r:.40} is no word of the "
@@ -127,8 +139,11 @@ class RowSource:
         value = values.get(self._source.label)
         if isinstance(value, (list, dict)):
             raise BadRow(description.BAD_LABEL, "the label is neither text nor a number")
-        text = "" if value is None else spelled(value)
-        has_label = text not in ("", self._task.no_label)
+        is_nothing = value is None or isinstance(value, float) and math.isnan(value)
+        text = "" if is_nothing else spelled(value)
+        if spelled_number(text) in self._task.no_gold:
+            raise BadRow(description.NO_GOLD, "its annotators did not agree on a label")
+        has_label = bool(text) and not is_no_label(text, self._task)
         if not has_label and not self._may_lack_labels:
             raise BadRow(description.NO_LABEL, "there is no label")
         if self.labelled is None:
@@ -138,30 +153,19 @@ class RowSource:
         if not has_label:
             return None
         if self._task.score_range:
-            return _score(text, *self._task.score_range)
-        if text not in self._task.labels:
-            raise BadRow(description.BAD_LABEL,
-                         f"the label {text!r:.40} is none of {', '.join(self._task.labels)}")
-        return self._task.labels.index(text)
+            return score_of(text, *self._task.score_range)
+        return class_of(text, self._task)
 
 
-def _score(text: str, low: int, high: int) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = float("nan")
-    if not low <= score <= high:
-        raise BadRow(description.BAD_LABEL,
-                     f"the score {text!r:.40} is not a number from {low} to {high}")
-    return score
+def _number(value: Any, column: Column | None) -> int:
+    """The number of a row in its split; CSV holds it as text."""
+    if not str(value).isdecimal():
+        raise BadRow(COLUMNS, f"{column} should be the row's number and is {value!r:.40}")
+    return int(value)
 
 
-def _may_lack_labels(split: str) -> bool:
-    return split.startswith("test")
-
-
-def open_task(task: TaskDescription, input: str, tfds_dir: str,
-              on_bad_row: str) -> dict[str, RowSource]:
+def open_task(task: TaskDescription, input: str, tfds_dir: str, on_bad_row: str,
+              encoding: str = UTF8) -> dict[str, RowSource]:
     """Finds the splits of a task; those that are not at hand are absent.
 
     Args:
@@ -169,6 +173,7 @@ def open_task(task: TaskDescription, input: str, tfds_dir: str,
       input: a folder, file, list of files or tfds:NAME; see the module's text.
       tfds_dir: where prepared data sets stand; empty for tensorflow-datasets' own place.
       on_bad_row: "stop", or "skip" and count bad rows.
+      encoding: of text files.
 
     Returns:
       Split -> its rows, in the order train, validation, test.
@@ -178,25 +183,22 @@ def open_task(task: TaskDescription, input: str, tfds_dir: str,
     """
     if input.startswith("tfds:"):
         return _open_catalogue(task, input.removeprefix("tfds:"), tfds_dir, on_bad_row)
-    if task.own:
-        folder, layout = "", layouts.own_layout(task.own, input)
-    elif os.path.isfile(os.path.expanduser(input)):
-        folder, layout = "", layouts.file_layout(task, os.path.expanduser(input))
-    else:
-        folder, layout = os.path.expanduser(input), layouts.find_layout(task, input)
+    layout = layouts.find_layout(task, input, encoding)
     return {split: RowSource(task, split, source,
-                             functools.partial(_read_files, folder, split, source), on_bad_row)
+                             functools.partial(_read_files, split, source, encoding), on_bad_row)
             for split, source in layout.items()}
 
 
-def _read_files(folder: str, split: str, source: Source) -> _Numbered:
-    rows = itertools.chain.from_iterable(
-        read_rows(os.path.join(folder, path), source, _may_lack_labels(split))
-        for path in source.paths)
-    return _part_of(rows, source, folder)
+def _read_files(split: str, source: Source, encoding: str) -> _Numbered:
+    def every() -> Rows[Values]:
+        for path in source.paths:
+            yield from read_rows(path, source, layouts.may_lack_labels(split), encoding)
+
+    with contextlib.closing(every()) as rows:  # and with them the file
+        yield from _part_of(rows, source)
 
 
-def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
+def _part_of(rows: Rows[Values], source: Source) -> _Numbered:
     """The rows that are in the source's part of its file, with their numbers in the file."""
     numbered = ((number, where, values) for number, (where, values) in enumerate(rows))
     part = source.part
@@ -204,7 +206,7 @@ def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
         every = list(numbered)
         return (every[number] for number in part.numbers(len(every)))
     if isinstance(part, description.ListedPart):
-        listed = _listed(os.path.join(folder, part.file), len(part.columns))
+        listed = _listed(part.file, len(part.columns))
         return (row for row in numbered if part.is_listed == (
             not isinstance(row[2], BadRow)
             and tuple(row[2][column] for column in part.columns) in listed))
@@ -212,8 +214,9 @@ def _part_of(rows: Rows, source: Source, folder: str) -> _Numbered:
 
 
 def _listed(path: str, columns: int) -> set[tuple[str, ...]]:
-    return {tuple(line.decode("utf-8", "replace").split("\t")[:columns])
-            for _, lines in files.read_lines([path]) for line in lines}
+    with open_to_read(path) as stream:
+        return {tuple(line.decode("utf-8", "replace").rstrip("\r\n").split("\t")[:columns])
+                for line in stream}
 
 
 def _open_catalogue(task: TaskDescription, name: str, tfds_dir: str,
@@ -228,17 +231,16 @@ def _open_catalogue(task: TaskDescription, name: str, tfds_dir: str,
         theirs = source.paths[0]
         dataset = catalogue.open_split(builder, name, tfds_dir, theirs)
         read = functools.partial(_read_catalogue, dataset, f"tfds:{name}, {theirs}", source,
-                                 _class_names(task, builder, source))
+                                 _class_names(builder, source))
         opened[split] = RowSource(task, split, source, read, on_bad_row)
     return opened
 
 
 def _read_catalogue(dataset, where: str, source: Source, class_names: list[str]) -> _Numbered:
-    return _part_of(read_examples(dataset, where, source.label, class_names), source, "")
+    return _part_of(read_examples(dataset, where, source.label, class_names), source)
 
 
-def _class_names(task: TaskDescription, builder, source: Source) -> list[str]:
-    """Our names of the classes, by the ids of tensorflow-datasets; empty: it has no ids."""
+def _class_names(builder, source: Source) -> list[str]:
+    """The names of the classes, by the ids of tensorflow-datasets; empty: it has no ids."""
     features = builder.info.features
-    theirs = getattr(features[source.label], "names", []) if source.label in features else []
-    return [task.labels[(task.label_names or task.labels).index(name)] for name in theirs]
+    return getattr(features[source.label], "names", []) if source.label in features else []

@@ -28,6 +28,7 @@ class TaskInput:
     input: str
     tfds_dir: str
     on_bad_row: str
+    encoding: str
 
     @functools.cached_property
     def sources(self) -> dict[str, RowSource]:
@@ -36,7 +37,7 @@ class TaskInput:
         Raises:
           UserError: see `rows.open_task`.
         """
-        return open_task(self.task, self.input, self.tfds_dir, self.on_bad_row)
+        return open_task(self.task, self.input, self.tfds_dir, self.on_bad_row, self.encoding)
 
     def open(self) -> None:
         """Looks for `sources`; raises what they do."""

@@ -21,24 +21,19 @@ metrics: accuracy, f1, matthews of classes; pearson, spearman of scores. The fir
   best checkpoint.
 """
 
-import json
 from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import read_json
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import MOST_CLASSES, is_name
-from pipelines.tasks.description import Source, TaskDescription
+from pipelines.tasks.description import ANY, Source, TaskDescription
+from pipelines.tasks.labels import spelled
 
 _KEYS = {"name", "form", "fields", "label", "labels", "score_range", "metrics"}
 CLASS_METRICS = ("accuracy", "f1", "matthews")
 SCORE_METRICS = ("pearson", "spearman")
 _MAY_LACK = {"question"}
-
-
-def spelled(value: Any) -> str:
-    """A label of a file or of spec.json as text: 1 -> "1", true -> "true", " bug" -> "bug"."""
-    return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
 def load(path: str) -> TaskDescription:
@@ -77,7 +72,8 @@ def _describe(value: Any) -> TaskDescription:
     labels, score_range = _labels(value, form)
     return TaskDescription(
         value["name"].strip(), form, labels, _metrics(value["metrics"], labels), score_range,
-        own=Source("", texts, value["label"]))
+        exported={split: Source(ANY, texts, value["label"], (split,))
+                  for split in ("train", "validation", "test")})
 
 
 def _is_column(value: Any) -> bool:

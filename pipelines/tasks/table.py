@@ -11,14 +11,13 @@ import dataclasses
 from gpt_tf.common.errors import UserError
 from gpt_tf.tasks import heuristics
 from gpt_tf.tasks.forms import CLASSIFICATION, ENTAILMENT, MULTIPLE_CHOICE, SIMILARITY
+from gpt_tf.tasks.tables import COLUMNS, CSV, EMPTY, JSONL, TSV
 from gpt_tf.tasks.task import SUM, THRESHOLD
 from pipelines.tasks import description, spec
 from pipelines.tasks.description import (
-    CSV,
-    JSONL,
+    ANY,
     RACE,
     TFDS,
-    TSV,
     WINOGRAD,
     DrawnPart,
     Layout,
@@ -81,6 +80,7 @@ def _race(level: str) -> TaskDescription:
 
 
 _MNLI_SPLITS = ("validation_matched", "validation_mismatched", "test_matched", "test_mismatched")
+_NLI = Source(JSONL, (("sentence1",), ("sentence2",)), "gold_label")
 _COLA = Source(TSV, ((3,),), 1, widths=(4,))
 _MSR_TRAIN = Source(TSV, (("#1 String",), ("#2 String",)), "Quality", ("msr_paraphrase_train.txt",))
 _MSR_TEST = dataclasses.replace(_MSR_TRAIN, paths=("msr_paraphrase_test.txt",))
@@ -88,6 +88,8 @@ _MSR_DEV_IDS = ListedPart("mrpc_dev_ids.tsv", ("#1 ID", "#2 ID"), is_listed=True
 _STORY = Source(CSV, (("InputSentence1", "InputSentence2", "InputSentence3", "InputSentence4"), (),
                       ("RandomFifthSentenceQuiz1",), ("RandomFifthSentenceQuiz2",)),
                 "AnswerRightEnding")
+_HUB_STORY = Source(ANY, (tuple(f"input_sentence_{number}" for number in range(1, 5)), (),
+                          ("sentence_quiz1",), ("sentence_quiz2",)), "answer_right_ending")
 _TFDS_STORY = _story_cloze(Source(TFDS, (("context",), (), ("endings",)), "label"),
                            "validation", "test")
 _PRONOUN_TEXTS = (("sentence",), ("pronoun",), ("candidates",))
@@ -116,19 +118,24 @@ _DESCRIPTIONS = (
     TaskDescription(
         "snli", ENTAILMENT, labels=("entailment", "neutral", "contradiction"),
         metrics=("accuracy",),
-        layouts=(_layout(Source(JSONL, (("sentence1",), ("sentence2",)), "gold_label"),
-                         {"train": "snli_1.0_train.jsonl", "validation": "snli_1.0_dev.jsonl",
-                          "test": "snli_1.0_test.jsonl"}),),
+        layouts=(_layout(_NLI, {"train": "snli_1.0_train.jsonl",
+                                "validation": "snli_1.0_dev.jsonl",
+                                "test": "snli_1.0_test.jsonl"}),),
         catalogue={"snli": _catalogue("premise", "hypothesis")},
-        # The annotators of these rows did not agree.
-        no_label="-", defects=(description.NO_LABEL,)),
+        # As published, and in the numbers of data hubs.
+        no_gold=("-", "-1"), defects=(description.NO_GOLD,)),
     TaskDescription(
         "mnli", ENTAILMENT, labels=("entailment", "neutral", "contradiction"),
         metrics=("accuracy",),
-        layouts=(_glue("gold_label", "sentence1", "sentence2", files={"train": "train.tsv"} | {
-            split: f"{split.replace('validation', 'dev')}.tsv" for split in _MNLI_SPLITS}),),
+        layouts=(
+            _glue("gold_label", "sentence1", "sentence2", files={"train": "train.tsv"} | {
+                split: f"{split.replace('validation', 'dev')}.tsv" for split in _MNLI_SPLITS}),
+            _layout(_NLI, {"train": "multinli_1.0_train.jsonl",
+                           "validation_matched": "multinli_1.0_dev_matched.jsonl",
+                           "validation_mismatched": "multinli_1.0_dev_mismatched.jsonl"})),
         catalogue={"glue/mnli": _numbered(_catalogue("premise", "hypothesis", splits={
-            split: split for split in ("train", *_MNLI_SPLITS)}))}),
+            split: split for split in ("train", *_MNLI_SPLITS)}))},
+        no_gold=("-",), defects=(description.NO_GOLD,)),
     TaskDescription(
         # The question stands first, as in the file.
         "qnli", ENTAILMENT, labels=("entailment", "not_entailment"), metrics=("accuracy",),
@@ -161,7 +168,7 @@ _DESCRIPTIONS = (
         catalogue={"glue/qqp": _numbered(_catalogue("question1", "question2"))},
         label_names=("not_duplicate", "duplicate"),
         # Some questions have a line break inside, and a few have no text.
-        defects=(description.COLUMNS, description.EMPTY)),
+        defects=(COLUMNS, EMPTY)),
     TaskDescription(
         "stsb", SIMILARITY, labels=(), metrics=("pearson", "spearman"), score_range=(0, 5),
         layouts=(
@@ -173,16 +180,21 @@ _DESCRIPTIONS = (
         catalogue={"glue/stsb": _numbered(_catalogue("sentence1", "sentence2"))}),
     TaskDescription(
         "story_cloze", MULTIPLE_CHOICE, labels=("1", "2"), metrics=("accuracy",),
-        # The released program's names of the files of 2016, then those of tensorflow-datasets.
+        # The names under which they are handed out, then those of tensorflow-datasets.
         layouts=(
             _story_cloze(_STORY, "cloze_test_val__spring2016 - cloze_test_ALL_val.csv",
                          "cloze_test_test__spring2016 - cloze_test_ALL_test.csv"),
+            _story_cloze(_STORY, "cloze_test_val__winter2018-cloze_test_ALL_val - 1 - 1.csv",
+                         "cloze_test_test__winter2018-cloze_test_ALL_test - 1.csv"),
+            _story_cloze(_STORY, "cloze_test_val__winter2018-cloze_test_ALL_val.csv",
+                         "cloze_test_test__winter2018-cloze_test_ALL_test.csv"),
             _story_cloze(_STORY, "cloze_test_val__spring2016.csv",
                          "cloze_test_test__spring2016.csv"),
             _story_cloze(_STORY, "cloze_test_val__winter2018.csv",
                          "cloze_test_test__winter2018.csv")),
         catalogue={name: _TFDS_STORY
                    for name in ("story_cloze", "story_cloze/2016", "story_cloze/2018")},
+        exported=_story_cloze(_HUB_STORY, "validation", "test"),
         zero_shot=_ANSWER),
     _race("middle"),
     _race("high"),
@@ -197,7 +209,17 @@ _DESCRIPTIONS = (
         defects=(description.NO_PRONOUN, description.BAD_LABEL),
         zero_shot=ZeroShot(heuristics.PRONOUN)),
 )
-TASKS = {task.name: task for task in _DESCRIPTIONS}
+
+
+def _with_exported(task: TaskDescription) -> TaskDescription:
+    """A data hub's columns are those of tensorflow-datasets, unless the table has others."""
+    theirs = next(iter(task.catalogue.values()))
+    exported = task.exported or {
+        split: dataclasses.replace(source, kind=ANY) for split, source in theirs.items()}
+    return dataclasses.replace(task, exported=exported)
+
+
+TASKS = {task.name: _with_exported(task) for task in _DESCRIPTIONS}
 
 
 def find_task(name: str) -> TaskDescription:

@@ -39,7 +39,7 @@ def data_fixture(tmp_path_factory, tokenizer, tokenizer_dir):
 def test_generate_writes_what_keras_does(folder, name):
     model = GPTCausalLM.from_preset(str(folder / "lm"))
     model.compile(sampler="greedy", jit_compile=False)
-    prompts = ["the cat", ""]
+    prompts = ["the cat", "in the end"]
     done = run_command("gpt_tf.generate", f"--model_dir={folder / name}", "--temperature=0",
                        "--prompts_file=-", "--max_new_tokens=9", stdin="\n".join(prompts) + "\n")
     assert done.code == 0, done.stderr
