@@ -69,9 +69,9 @@ def _try(name: str, folder: pathlib.Path, told: set[str]) -> collections.Counter
     from tests.fault_cases import COMMANDS, Defect, Trials
 
     trials, total = Trials(COMMANDS[name], folder), collections.Counter()
-    counts = {kind: trials.count(kind) for kind in _KINDS.value}
-    print(f"{name}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}", flush=True)
-    plan = (_chains if _CHAINS.value else _each)(counts, list(map(_number, _ERRORS.value)))
+    print(f"{name}: {', '.join(f'{count} {kind}' for kind, count in trials.counts.items())}",
+          flush=True)
+    plan = (_chains if _CHAINS.value else _each)(trials.counts, list(map(_number, _ERRORS.value)))
     for chain in plan:
         where = f"{name}, {' then '.join(map(str, chain))}"
         total["trials"] += 1
@@ -87,10 +87,10 @@ def _try(name: str, folder: pathlib.Path, told: set[str]) -> collections.Counter
                 total["killed"] += 1
                 continue
             total["refused" if ended.done.code else "harmless"] += bool(ended.met)
-            sentence = ended.done.stderr.strip().rpartition("\n")[2]
-            if ended.done.code and (kind := re.sub(r"\d+", "N", sentence)) not in told:
-                told.add(kind)
-                print(f"{where}: {sentence}", flush=True)
+            for sentence in re.findall(r"^error: .*", ended.done.stderr, re.MULTILINE):
+                if (kind := re.sub(r"\d+", "N", sentence)) not in told:
+                    told.add(kind)
+                    print(f"{where}: {sentence}", flush=True)
     return total
 
 

@@ -20,16 +20,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Bits, in the order of KINDS in tests/faults.py. */
-enum { WRITE = 1, SYNC = 2, RENAME = 4, CREATE = 8, LOCK = 16, READ = 32, OPEN = 64, REMOVE = 128 };
+/* In the order of KINDS in tests/faults.py. */
+enum kind { WRITE, SYNC, RENAME, CREATE, LOCK, READ, OPEN, REMOVE, KINDS };
 
 static struct plan {
-  int64_t seen;         /* operations so far */
+  int64_t seen[KINDS];  /* operations so far */
   int64_t nth;          /* the one that fails, from 1; 0: none */
+  int32_t kind;         /* of which */
   int32_t error;        /* with what; 0: it does not come to it, as the process is killed */
   int32_t stays;        /* whether all after it fail, too */
-  uint32_t kinds;       /* that count */
-  char folder[1024];    /* whose files count */
+  char folder[1024];    /* whose files count; empty: none */
   char met[1024];       /* the file of the one that failed */
 } *plan;
 
@@ -43,10 +43,11 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 /* Whether the operation fails; then errno says with what. */
-static int fails(uint32_t kind, const char *path) {
-  if (!plan || !(plan->kinds & kind) || !path || !strstr(path, plan->folder)) return 0;
-  int64_t seen = __atomic_add_fetch(&plan->seen, 1, __ATOMIC_SEQ_CST);
-  if (!plan->nth || seen < plan->nth || (seen > plan->nth && !plan->stays)) return 0;
+static int fails(enum kind kind, const char *path) {
+  if (!plan || !*plan->folder || !path || !strstr(path, plan->folder)) return 0;
+  int64_t seen = __atomic_add_fetch(&plan->seen[kind], 1, __ATOMIC_SEQ_CST);
+  if ((int32_t)kind != plan->kind || !plan->nth) return 0;
+  if (seen < plan->nth || (seen > plan->nth && !plan->stays)) return 0;
   if (seen == plan->nth) strncpy(plan->met, path, sizeof plan->met - 1);
   if (!plan->error) {
     kill(getpid(), SIGKILL);
@@ -56,8 +57,8 @@ static int fails(uint32_t kind, const char *path) {
   return 1;
 }
 
-static int fails_in(uint32_t kind, int folder, const char *name) {
-  if (!plan || !(plan->kinds & kind)) return 0;
+static int fails_in(enum kind kind, int folder, const char *name) {
+  if (!plan || !*plan->folder) return 0;
   char link[64], path[2 * PATH_MAX];
   int kept = errno;
   ssize_t length = 0;
@@ -72,7 +73,7 @@ static int fails_in(uint32_t kind, int folder, const char *name) {
   return fails(kind, path);
 }
 
-static int fails_at(uint32_t kind, int number) { return fails_in(kind, number, ""); }
+static int fails_at(enum kind kind, int number) { return fails_in(kind, number, ""); }
 
 #define REAL(name) static __typeof__(&name) real; if (!real) real = dlsym(RTLD_NEXT, #name)
 
@@ -133,7 +134,7 @@ LIKE(int, unlinkat, (int folder, const char *path, int flags), (folder, path, fl
      fails_in(REMOVE, folder, path), -1)
 LIKE(int, rmdir, (const char *path), (path), fails(REMOVE, path), -1)
 
-static uint32_t opening(int flags) {
+static enum kind opening(int flags) {
   return flags & (O_WRONLY | O_RDWR | O_CREAT) ? CREATE : OPEN;
 }
 

@@ -9,6 +9,7 @@ commands in a fork of it, so that a kill costs no import.
 from collections.abc import Callable, Iterable
 import dataclasses
 import errno
+import importlib
 import mmap
 import multiprocessing
 import os
@@ -24,12 +25,12 @@ from absl import flags
 
 from tests.commands import Done, run_command
 
-# In the order of the bits in faults.c: writing, fsync, renaming, opening to write and making
+# In the order of faults.c: writing, fsync, renaming, opening to write and making
 # folders, flock, reading, opening to read, removing.
 KINDS = ("write", "sync", "rename", "create", "lock", "read", "open", "remove")
 KILL = 0  # in place of an error: the operation is not done, for the process is killed before it
 _PLAN = "FAULTS"  # names the file that is `plan` in faults.c
-_FORMAT = struct.Struct("=qqiiI1024s1024s4x")
+_FORMAT = struct.Struct(f"={len(KINDS)}q q3i1024s1024s4x")
 _SOURCE = pathlib.Path(__file__).with_name("faults.c")
 _PATIENCE = 300.0  # seconds for a command, on a busy machine
 
@@ -66,13 +67,13 @@ class Fault:
 
     Args:
       kind: of `KINDS`.
-      nth: which operation of that kind, from 1; 0: none, they are counted.
+      nth: which operation of that kind, from 1.
       error: the `errno`, or `KILL`.
       stays: whether all after it fail, too, as on a full disk.
     """
 
     kind: str
-    nth: int = 0
+    nth: int
     error: int = KILL
     stays: bool = False
 
@@ -87,12 +88,12 @@ class Ended:
 
     Args:
       done: its exit code and what it wrote; None if it was killed.
-      seen: operations of the fault's kind.
+      seen: operations by their kind.
       met: the file of the one that failed; empty where it did not come to it.
     """
 
     done: Done | None
-    seen: int
+    seen: dict[str, int]
     met: str
 
 
@@ -110,6 +111,7 @@ class Injector:
         with open(os.environ[_PLAN], "r+b") as stream:
             self._plan = mmap.mmap(stream.fileno(), _FORMAT.size)
         self._process = self._connection = None
+        _import_all()
 
     def call(self, function: Callable, *arguments: Any) -> Any:
         """What the function returns there; None if the process was killed.
@@ -144,15 +146,21 @@ class Injector:
         Raises:
           TimeoutError: it does not end.
         """
-        if fault:
-            _FORMAT.pack_into(self._plan, 0, 0, fault.nth, fault.error, fault.stays,
-                              1 << KINDS.index(fault.kind), self._folder, b"")
+        where = (fault.nth, KINDS.index(fault.kind), fault.error, fault.stays) if fault else [0] * 4
+        _FORMAT.pack_into(self._plan, 0, *[0] * len(KINDS), *where, self._folder, b"")
         try:
             done = self.call(run_command, module, *flag_values)
         finally:
-            seen, *_, met = _FORMAT.unpack(self._plan)
+            *seen, met = _FORMAT.unpack(self._plan)
             self._plan[:] = bytes(_FORMAT.size)  # nothing counts
-        return Ended(done, seen, os.fsdecode(met.rstrip(b"\0")))
+        return Ended(done, dict(zip(KINDS, seen)), os.fsdecode(met.rstrip(b"\0")))
+
+
+def _import_all() -> None:
+    """What commands import, so that no fork has to; nothing is computed."""
+    for name in ("ftfy", "spacy.lang.en", "gpt_tf.training.pretraining",
+                 "gpt_tf.training.finetuning", "pipelines.building.frame", "tests.fuzz_seeds"):
+        importlib.import_module(name)
 
 
 def _serve(connection) -> None:
@@ -170,12 +178,10 @@ def _serve(connection) -> None:
     tf.config.run_functions_eagerly(True)
     FunctionByShape.__call__ = lambda self, *inputs: self._function(*inputs)
     Generator.__call__ = lambda self, prompts, **options: list(prompts)
-    frame.Encoders = _InProcess
-    word_counts.WorkerPool = _InProcess
+    frame.Encoders = word_counts.WorkerPool = _InProcess
     while True:
         function, arguments = connection.recv()
-        # As in a new process.
-        encoders.load_tokenizer.cache_clear()
+        encoders.load_tokenizer.cache_clear()  # as in a new process
         connection.send(function(*arguments))
 
 

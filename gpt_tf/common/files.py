@@ -239,8 +239,18 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
         finally:
             if os.path.isdir(old) and not os.path.exists(path):
                 os.rename(old, path)
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(new)
+            _remove(old)
+
+
+def _remove(folder: str) -> None:
+    """What the work that is done no longer needs."""
+    try:
+        if os.path.isdir(folder):
+            shutil.rmtree(folder)
+    except OSError as error:
+        print(f"{folder} cannot be removed ({error.strerror}): whoever makes that folder next tries "
+              "again.", file=sys.stderr)
 
 
 def _to_disk(folder: str) -> None:
