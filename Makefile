@@ -88,7 +88,7 @@ quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
 	@echo "  $(VENV)/bin/tensorboard --logdir $(QUICKSTART)"
 	@echo "  $(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --prompt='$(PROMPT)'"
 	@$(if $(CORPUS),,echo "  echo 'A dog ran off with the hat of Tom.' | $(RUN) -m gpt_tf.predict --model_dir=$(QUICKSTART)/feeling --probabilities")
-	@$(if $(CORPUS),,echo "  $(VENV)/bin/saved_model_cli show --dir $(QUICKSTART)/exported/1 --all")
+	@$(if $(CORPUS),,echo "  $(VENV)/bin/saved_model_cli run --dir $(QUICKSTART)/exported/1 --tag_set serve --signature_def classify_text --input_exprs 'text=[\"A dog ran off with the hat of Tom.\"]'")
 	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
 
 quickstart-pretrain: environment

@@ -4,6 +4,7 @@ Radford et al. 2018, section 4.1 ("Model specifications"), unless a line names a
 A field made by `option` is also a flag of the commands that use the class.
 """
 
+from collections.abc import Callable, Iterator
 import dataclasses
 import numbers
 import operator
@@ -89,10 +90,16 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         return
     _require(abs(value) < _LIMIT,  # which nothing that is not finite is
              f"--{field.name}={value!r:.40} must be a number below 2**31.")
-    limits = field.metadata.get("limits", {})
-    _require(all(_LIMITS[words](value, limit) for words, limit in limits.items()),
-             f"--{field.name}={value} must be " + " and ".join(
-                 f"{words.replace('_', ' ')} {limit}" for words, limit in limits.items()) + ".")
+    _, *limits = limits_of(field)
+    _require(all(compare(value, limit) for _, compare, limit in limits),
+             f"--{field.name}={value} must be {' and '.join(words for words, *_ in limits)}.")
+
+
+def limits_of(field: dataclasses.Field) -> Iterator[tuple[str, Callable[[Any, Any], Any], float]]:
+    """Yields what is asked of a number: in words, and as a comparison with a limit."""
+    yield "below 2**31", operator.lt, _LIMIT
+    for words, limit in field.metadata.get("limits", {}).items():
+        yield f"{words.replace('_', ' ')} {limit}", _LIMITS[words], limit
 
 
 @dataclasses.dataclass(frozen=True)

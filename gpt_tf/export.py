@@ -1,12 +1,13 @@
 """Exports a run as a SavedModel that plain TensorFlow and TensorFlow Serving load.
 
   python -m gpt_tf.export --model_dir=runs/sst2 --output_dir=exported/sst2
-  saved_model_cli show --dir exported/sst2/1 --all
+  saved_model_cli run --dir exported/sst2/1 --tag_set serve --signature_def classify_text \\
+      --input_exprs 'text=["a fine film", "dull"]'
   python -m gpt_tf.export --format=preset --model_dir=runs/sst2 --output_dir=presets/sst2
 
 Signatures of every run: logits, score, generate; of a fine-tuned one also classify. With _text
-behind their names the last three take strings: the tokenizer is in the graph. A preset is what
-KerasHub's classes read once gpt_tf.keras_models is imported.
+behind their names the last three take strings: the tokenizer is in the graph; generate is there
+again with_controls. A preset is what KerasHub's classes read once gpt_tf.keras_models is imported.
 """
 
 import dataclasses
@@ -57,7 +58,7 @@ def main() -> None:
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
     if not any(name.endswith("_text") for name in served.signatures):
         print("The tokenizer is not of English: there are no signatures that take strings.")
-    print(f"What they take and give: saved_model_cli show --dir {target} --all")
+    print(f"What they take and give: saved_model_cli show --dir {target} --all 2>/dev/null")
 
 
 def _export_preset(config: ExportConfig, model_dir: str) -> None:

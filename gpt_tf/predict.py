@@ -27,7 +27,7 @@ import itertools
 import sys
 
 from gpt_tf.common import cli
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.common.files import STANDARD, open_input, open_output
 from gpt_tf.config import Options, option
 from gpt_tf.runs import run_folder
@@ -143,7 +143,8 @@ def predict(config: PredictionConfig) -> None:
             print(f"Give {', '.join(FIELDS[task.form])} as {kind}, a row a line; Ctrl-D ends.",
                   file=sys.stderr)
         if config.probabilities and not config.writes_json:
-            print(f"Columns: prediction, {', '.join(class_names(task))}", file=sys.stderr)
+            names = written_out(", ".join(class_names(task)))
+            print(f"Columns: prediction, {names}", file=sys.stderr)
         rows = ((texts, place) for place, texts in read_texts(
             task, source, kind, where, config.on_blank_line != _STOP, config.encoding))
         blank = 0

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 _CLIENT = r"""
-import json, os, sys
+import concurrent.futures, json, os, sys
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # whatever libraries print is no answer
 for name in ("gpt_tf", "pipelines", "ftfy", "spacy", "tokenizers"):
@@ -21,7 +21,9 @@ def call(models, folder, name, inputs):
     signature = models[folder].signatures[name]
     specs = signature.structured_input_signature[1]
     assert set(specs) == set(inputs), (sorted(specs), sorted(inputs))
-    tensors = {key: tf.constant(value, specs[key].dtype) for key, value in inputs.items()}
+    tensors = {key: tf.constant(value, specs[key].dtype) if value else
+               tf.zeros([size or 0 for size in specs[key].shape], specs[key].dtype)
+               for key, value in inputs.items()}
     try:
         outputs = signature(**tensors)
     except tf.errors.OpError as error:
@@ -32,7 +34,9 @@ def call(models, folder, name, inputs):
 
 models = {}
 for line in sys.stdin:
-    found = [call(models, *each) for each in json.loads(line)]
+    asked = json.loads(line)
+    with concurrent.futures.ThreadPoolExecutor(asked["threads"]) as pool:
+        found = list(pool.map(lambda each: call(models, *each), asked["calls"]))
     added = sorted(name for name in set(sys.modules) - before if "keras" in name)
     print(json.dumps({"answers": found, "added": added}), file=answers, flush=True)
 """
@@ -49,13 +53,16 @@ class Client:
         self._cwd = cwd
         self._process = None
 
-    def ask(self, calls):
-        """Answers to [(folder, signature, inputs)]: {output: array}, or {"error": message}."""
+    def ask(self, calls, threads=1):
+        """Answers to [(folder, signature, inputs)]: {output: array}, or {"error": message}.
+
+        As many calls are under way at once as there are threads.
+        """
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CLIENT], cwd=self._cwd, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._process.stdin.write(json.dumps(calls) + "\n")
+        self._process.stdin.write(json.dumps({"calls": calls, "threads": threads}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the process of the exported models ended; it wrote why to standard error"

@@ -19,7 +19,7 @@ from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import weights
 from gpt_tf.serving import saved_model
 from gpt_tf.tokenizer import Tokenizer
-from tests import corpora, served
+from tests import corpora, rest, served
 from tests.test_commands import run, run_process
 from tests.test_evaluate_task import make_run as make_task_run
 from tests.test_finetuning import make_run
@@ -31,6 +31,9 @@ POSITIONS = 32
 TEXTS = ["The end, and then it's the lighthouse.", "in", "", "the and " * 30, " A hat\n\n\u2026"]
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
 SAMPLED = {"temperature": 0.8, "top_k": 20, "top_p": 0.9}
+CONTROLLED = "generate_with_controls"
+SIGNATURES = ("logits", "score", "score_text", "generate", "generate_text", CONTROLLED,
+              "generate_text_with_controls")
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -56,12 +59,17 @@ def save(built, output_dir, version=1, overwrite=False):
     return saved_model.save(built, str(output_dir), version, overwrite)
 
 
-@pytest.fixture(name="ask", scope="module")
-def ask_fixture(folder):
-    """Answers of one exported model to [(signature, inputs)], all by one process."""
+@pytest.fixture(name="client", scope="module")
+def client_fixture(folder):
     with served.Client(folder) as client:
-        yield lambda name, *calls: client.ask(
-            [(str(folder / "out" / name / "1"), *call) for call in calls])
+        yield client
+
+
+@pytest.fixture(name="ask", scope="module")
+def ask_fixture(client, folder):
+    """Answers of one exported model to [(signature, inputs)]."""
+    return lambda name, *calls: client.ask(
+        [(str(folder / "out" / name / "1"), *call) for call in calls])
 
 
 @pytest.fixture(name="model", scope="module")
@@ -75,6 +83,12 @@ def padded(rows):
     width = max(map(len, rows))
     return {"token_ids": [[*row, *[0] * (width - len(row))] for row in rows],
             "lengths": [len(row) for row in rows]}
+
+
+def controls(rows, **values):
+    """The same controls for each of some rows; a list has one for each."""
+    return {name: value if isinstance(value, list) else [value] * rows
+            for name, value in values.items()}
 
 
 def prompts(tokenizer, *lengths):
@@ -120,8 +134,8 @@ def test_generate(ask, model, tokenizer, sampling):
     """As in process; of many new tokens the longest prompts are full before the shortest."""
     rows = prompts(tokenizer, 5, 1, POSITIONS - 4, 12)
     counts = {10: rows, 50: rows, 3: rows[1:2]}
-    calls = [("generate", padded(some) | sampling | {
-        "max_new_tokens": count, "seed": [7] * len(some)}) for count, some in counts.items()]
+    calls = [(CONTROLLED, padded(some) | controls(
+        len(some), max_new_tokens=count, seed=7, **sampling)) for count, some in counts.items()]
     answers = ask("pretrained", *calls)
     # Compiled once: fewer tokens are the first of more, and each prompt gets what it gets alone.
     longest = Generator(model, SamplingConfig(**sampling), GenerationConfig(50, seed=7))(rows)
@@ -142,8 +156,8 @@ def test_generate(ask, model, tokenizer, sampling):
 def test_generate_text(ask, model, tokenizer):
     """Each prompt as with its seed alone."""
     texts = ["The end, and", "in", "in"]
-    controls = SAMPLED | {"max_new_tokens": 8, "seed": [5, 5, 6]}
-    answer, = ask("pretrained", ("generate_text", {"prompt": texts} | controls))
+    answer, = ask("pretrained", ("generate_text_with_controls", {"prompt": texts} | controls(
+        3, max_new_tokens=8, seed=[5, 5, 6], **SAMPLED)))
     prompts_ids = tokenizer.encode_batch(texts)
     five, six = (Generator(model, SamplingConfig(**SAMPLED), GenerationConfig(8, seed=seed))(
         prompts_ids) for seed in (5, 6))
@@ -199,8 +213,8 @@ def test_classify_text_is_predict(folder, ask, tmp_path, form):
 def test_a_fine_tuned_run_is_a_language_model_too(folder, ask, tokenizer):
     rows = prompts(tokenizer, 6)
     model, _ = weights.load_model(str(folder / "entailment"))
-    scored, new = ask("entailment", ("score", padded(rows)), ("generate", padded(
-        rows) | GREEDY | {"max_new_tokens": 4, "seed": [0]}))
+    scored, new = ask("entailment", ("score", padded(rows)), (CONTROLLED, padded(
+        rows) | controls(1, max_new_tokens=4, seed=0, **GREEDY)))
     np.testing.assert_allclose(scored["log_probability"],
                                [log_likelihoods(model, rows[0]).sum()], rtol=1e-6)
     generator = Generator(model, SamplingConfig(temperature=0.0), GenerationConfig(4))
@@ -210,34 +224,147 @@ def test_a_fine_tuned_run_is_a_language_model_too(folder, ask, tokenizer):
 @pytest.mark.usefixtures("built")
 def test_what_is_refused_says_why(ask, tokenizer):
     long, = prompts(tokenizer, POSITIONS + 1)
-    controls = GREEDY | {"max_new_tokens": 2, "seed": [0]}
+    good = padded([long[:3], long[:2]]) | controls(2, max_new_tokens=2, seed=0, **GREEDY)
+    last = tokenizer.vocabulary_size - 1
     calls = {
         "longer than the 32 positions of the model": ("logits", {"token_ids": [long]}),
         "more tokens than token_ids has": ("score", {"token_ids": [[1, 2]], "lengths": [3]}),
-        "A prompt is empty": ("generate_text", controls | {"prompt": [" "]}),
-        "A prompt fills the 32 positions of the model": (
-            "generate", padded([long[:POSITIONS]]) | controls),
-        "max_new_tokens must be positive": (
-            "generate", padded([long[:3]]) | controls | {"max_new_tokens": 0})}
+        "lengths has negative numbers": ("score", {"token_ids": [[1, 2]], "lengths": [-1]}),
+        "are not of the same sequences": ("score", {"token_ids": [[1, 2]], "lengths": [1, 2]}),
+        f"token_ids has ids outside 0..{last}:": ("logits", {"token_ids": [[1, last + 1]]}),
+        f"token_ids has ids outside 0..{last}: ": ("score", padded([[1, -1]])),
+        f"ids outside 0..{last}": (CONTROLLED, good | {"token_ids": [[2**32 + 1, 1, 1]] * 2}),
+        "A prompt is empty": ("generate_text", {"prompt": ["a", " "]}),
+        "A prompt fills the 32 positions of the model": ("generate", padded([long[:POSITIONS]])),
+        "seed has not as many numbers as there are prompts": (CONTROLLED, good | {"seed": [1]}),
+        **{f"{name} must be below 2**31 and {words}:{' ' * number}": (
+            CONTROLLED, good | {name: [good[name][0], value]})
+           for name, words, values in (
+               ("max_new_tokens", "at least 1", (0, -1, 2**40)),
+               ("temperature", "at least 0", (-0.5, float("nan"), float("inf"))),
+               ("top_k", "at least 0", (-1, 2**31)), ("seed", "at least 0", (-1, 2**31)),
+               ("top_p", "above 0 and at most 1", (0.0, 1.5, float("nan"))))
+           for number, value in enumerate(values)}}
     for message, answer in zip(calls, ask("pretrained", *calls.values())):
-        assert message in answer["error"]
+        assert message.rstrip() in answer["error"]
 
 
-def test_saved_model_cli_prints_the_names(folder):
-    shown = subprocess.run(
-        [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--all",
-         "--dir", f"{folder}/out/multiple_choice/1"],
-        text=True, capture_output=True, check=True).stdout.split("signature_def[")
-    found = {part.split("'")[1]: part for part in shown[1:]}
+@pytest.mark.usefixtures("built")
+def test_rows_have_controls_of_their_own(ask, tokenizer):
+    """A batch of rows of every kind: each as alone; more new tokens than fit are cut."""
+    rows = prompts(tokenizer, 5, 5, 9, POSITIONS - 3, 1)
+    each = {"max_new_tokens": [4, 9, 2**31 - 1, 8, 1], "temperature": [0.0, 0.8, 1.0, 1.3, 2.0],
+            "top_k": [0, 20, 0, 5, 0], "top_p": [1.0, 0.9, 1.0, 1.0, 0.4], "seed": [0, 1, 2, 3, 4]}
+    together, *alone = ask("pretrained", (CONTROLLED, padded(rows) | each), *(
+        (CONTROLLED, padded([row]) | {name: [values[number]] for name, values in each.items()})
+        for number, row in enumerate(rows)))
+    assert together["lengths"].tolist() == [4, 9, POSITIONS - 9, 3, 1]
+    for number, answer in enumerate(alone):
+        count = answer["lengths"][0]
+        for name in ("token_ids", "log_probabilities"):
+            np.testing.assert_allclose(together[name][number, :count], answer[name][0, :count],
+                                       rtol=0, atol=5e-6)
+        assert not together["token_ids"][number, count:].any()
+
+
+@pytest.mark.usefixtures("built")
+def test_without_controls_it_is_the_command(ask, model, tokenizer):
+    texts = ["The end, and", "in"]
+    by_text, by_ids = ask("pretrained", ("generate_text", {"prompt": texts}),
+                          ("generate", padded(tokenizer.encode_batch(texts))))
+    new = Generator(model, SamplingConfig(), GenerationConfig())(tokenizer.encode_batch(texts))
+    for answer in by_text, by_ids:
+        assert [row[:count] for row, count in zip(answer["token_ids"].tolist(),
+                                                  answer["lengths"])] == new
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("form", ["pretrained", *TASKS])
+def test_a_batch_of_nothing(client, folder, form):
+    server = rest.Server(client, folder / "out" / form / "1")
+    names = {name: dict.fromkeys(inputs, []) for name, inputs in server.inputs.items()
+             if name in SIGNATURES and form == "pretrained" or "classify" in name}
+    assert len(names) == (len(SIGNATURES) if form == "pretrained" else 2)
+    for answer in client.ask([(server.folder, *call) for call in names.items()]):
+        assert answer and all(len(value) == 0 for key, value in answer.items()), answer
+
+
+@pytest.mark.usefixtures("built")
+def test_threads_get_what_one_gets(client, folder):
+    """Eight at once, of texts and controls of all kinds, and of two models."""
+    dice = np.random.default_rng(0)
+    calls = [("pretrained", "generate_text_with_controls", {"prompt": [text]} | controls(
+        1, max_new_tokens=5, seed=int(dice.integers(9)), **sampling))
+        for text in ("The end, and", "in") for sampling in (GREEDY, SAMPLED)]
+    calls += [("pretrained", "score_text", {"text": TEXTS}),
+              ("classification", "classify_text", {"text": TEXTS})]
+    calls = [(str(folder / "out" / name / "1"), *call) for name, *call in calls] * 6
+    one, eight = client.ask(calls), client.ask(calls, threads=8)
+    for before, after in zip(one, eight, strict=True):
+        assert before.keys() == after.keys()
+        for name, value in before.items():
+            np.testing.assert_array_equal(after[name], value)
+
+
+@pytest.mark.usefixtures("built")
+def test_as_rest_asks(client, folder, tokenizer, ask):
+    """Rows and columns of JSON; and what the server itself refuses, so that nobody tries it."""
+    server = rest.Server(client, folder / "out" / "pretrained" / "1")
+    texts = ["The end, and", "in"]
+    plain, = ask("pretrained", ("generate_text", {"prompt": texts}))
+    for request in ({"instances": texts}, {"instances": [{"prompt": text} for text in texts]},
+                    {"instances": [{"b64": "VGhlIGVuZCwgYW5k"}, "in"]},
+                    {"inputs": texts}, {"inputs": {"prompt": texts}}):
+        answer = server.predict(signature_name="generate_text", **request)
+        found = (answer["outputs"]["text"] if "inputs" in request
+                 else [row["text"] for row in answer["predictions"]])
+        assert found == plain["text"].tolist()
+    rows = [{"prompt": text, "max_new_tokens": 3 + number, "temperature": 1, "top_k": 20,
+             "top_p": 0.9, "seed": number} for number, text in enumerate(texts)]
+    name = "generate_text_with_controls"
+    by_row = server.predict(signature_name=name, instances=rows)["predictions"]
+    by_column = server.predict(signature_name=name, inputs={
+        key: [row[key] for row in rows] for key in rows[0]})["outputs"]
+    assert [row["text"] for row in by_row] == by_column["text"]
+    assert [row["lengths"] for row in by_row] == [3, 4]
+    ids = [{"token_ids": row + [0] * (4 - len(row)), "lengths": len(row)} for row in
+           prompts(tokenizer, 4, 2)]
+    assert len(server.predict(signature_name="generate", instances=ids)["predictions"]) == 2
+    assert "temperature must be" in server.predict(
+        signature_name=name, instances=[rows[0] | {"temperature": float("nan")}])["error"]
+    for request in ({"instances": []}, {"instances": [{"prompt": "in"}]}, {"instances": ["in"]},
+                    {"instances": [rows[0] | {"seed": 0.5}]}, {"inputs": {"prompt": ["in"]}}):
+        with pytest.raises(rest.Refused):
+            server.predict(signature_name=name, **request)
+    classifier = rest.Server(client, folder / "out" / "entailment" / "1")
+    answer, = classifier.predict(signature_name="classify_text", instances=[
+        {"premise": "The sea.", "hypothesis": "in"}])["predictions"]
+    assert answer["labels"] in TASKS["entailment"].labels
+
+
+def test_saved_model_cli(folder):
+    """It prints names and types, and answers as the README and the command say."""
+    target = f"{folder}/out/multiple_choice/1"
+    calls = [["show", "--dir", target, "--all"],
+             ["run", "--dir", target, "--tag_set", "serve", "--signature_def", "classify_text",
+              "--input_exprs", 'context=["The sea", "in"];question=["the", "and"];'
+              'answers=[["a", "the sea", "in"], ["the", "end", "of"]]']]
+    both = ("from absl import flags; from tensorflow.python.tools import saved_model_cli as tool\n"
+            f"for call in {calls!r}:\n"
+            "    flags.FLAGS(call); tool.create_parser().parse_args(call).func()")
+    out = subprocess.run([sys.executable, "-c", both], text=True, capture_output=True,
+                         check=True).stdout
+    shown, _, answered = out.partition("Result for output key class_names:")
+    found = {part.split("'")[1]: part for part in shown.split("signature_def[")[1:]}
     found.pop("__saved_model_init_op")
-    assert set(found) == {"serving_default", "logits", "score", "generate", "classify",
-                          "score_text", "generate_text", "classify_text"}
+    assert set(found) == {"serving_default", *SIGNATURES, "classify", "classify_text"}
     for name in ("context", "question", "answers"):
         assert f"inputs['{name}']" in found["classify_text"]
     for name in ("probabilities", "class_names", "label_ids", "labels"):
         assert f"outputs['{name}']" in found["classify_text"]
+        assert name == "class_names" or f"Result for output key {name}:" in answered
     for name in ("token_ids", "lengths", "max_new_tokens", "temperature", "top_k", "top_p", "seed"):
-        assert f"inputs['{name}']" in found["generate"]
+        assert f"inputs['{name}']" in found["generate_with_controls"]
     assert found["classify"].count("shape: (-1, 3, -1)") == 1
 
 
@@ -322,8 +449,8 @@ def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
                        tokenizer.merges, "de")
     german.save(tmp_path / "run")
     built = saved_model.build(str(tmp_path / "run"))
-    assert sorted(built.signatures) == ["classify", "generate", "logits", "score",
-                                        "serving_default"]
+    assert set(built.signatures) == {"serving_default", "classify", *(
+        name for name in SIGNATURES if "text" not in name)}
 
 
 def test_the_command(folder, tmp_path):

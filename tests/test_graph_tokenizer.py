@@ -2,6 +2,7 @@
 
 import random
 import re
+from re import _parser
 
 import numpy as np
 import pytest
@@ -132,6 +133,66 @@ def test_the_last_pass(english, splitter):
     assert nested(splitter.split(tf.constant(chunks))) == list(map(english.split_line, chunks))
 
 
+def test_long_chunks(english, splitter):
+    """Affixes that are taken all at once, up to where the rest is short: runs, mixtures, both ends.
+
+    What is taken at once rests on the widths of the rules.
+    """
+    rules = english.rules
+    widths = {piece: _parser.parse(piece).getwidth()[1] for pieces in
+              (rules.prefixes, rules.suffixes) for piece in pieces}
+    assert max(width for piece, width in widths.items() if piece != r"\.\.+") < 10
+    assert max(map(len, rules.special)) < 32
+    dice = random.Random(5)
+    signs = ['"', "$", "\u20ac", ".", "..", "...", "(", "a", "km", "1", ")", "=", "<", "\u2026",
+             ",", "-", "&", "#", "%", "US$", "C$", "\U0001f600", "'s", "'"]
+
+    def run(some):
+        return "".join(dice.choice(some) * dice.choice((1, 1, 1, 2, 10, 35, 130))
+                       for _ in range(dice.randint(1, 100)))
+
+    chunks = ["$" * size for size in (*range(126, 134), 200)]
+    for _ in range(150):
+        some = dice.choices(signs, k=dice.choice((1, 2, 3, 5)))
+        middle = dice.choice(("", "word", "a" * 150, "''Cause", "km", "." * 150, "don't"))
+        chunks.append(run(some)[-150:] + middle + run(some)[:150])
+    chunks = [chunk for chunk in chunks if english.split_chunk(chunk) is not None]
+    assert sum(len(chunk) > 128 for chunk in chunks) > 80
+    split = tf.function(splitter.split, input_signature=[tf.TensorSpec([None], tf.string)])
+    assert nested(split(tf.constant(chunks))) == list(map(english.split_chunk, chunks))
+
+
+def test_turns_do_not_grow_with_a_chunk(splitter, tokenizer, monkeypatch):
+    """Loops take as many turns, up to a logarithm, for a chunk that is eight times as long."""
+    turns = [0]
+
+    def counted(condition, body, values, **options):
+        while condition(*values):
+            turns[0] += 1
+            values = body(*values)
+        return values
+
+    monkeypatch.setattr(tf, "while_loop", counted)
+    bpe = GraphBpe(tokenizer.tokens, tokenizer.merges)
+    dice = random.Random(6)
+    for part in ("\u20ac", "'", "$a", "(a"):
+        taken = []
+        for count in (150, 1200):
+            turns[0] = 0
+            splitter.split(tf.constant([part * count]))
+            taken.append(turns[0])
+        assert 0 < taken[0] and taken[1] <= taken[0] + 6, (part, taken)
+    for letters in ("the", "an", "th", "and the"):
+        taken = []
+        for count in (300, 2400):
+            turns[0] = 0
+            word = "".join(dice.choices(letters, k=count))
+            found = bpe.encode(tf.constant([word])).to_list()
+            assert found == merged(tokenizer.tokens, tokenizer.merges, [word])
+            taken.append(turns[0])
+        assert 0 < taken[0] and taken[1] <= 1.5 * taken[0] + 4, (letters, taken)
+
+
 def merged(tokens, merges, words):
     """Ids of each word by the `tokenizers` library."""
     bpe = tokenizers.models.BPE(
@@ -158,8 +219,10 @@ def test_bpe_of_many_merges():
               *("".join(pair) for pair in merges)]
     dice = random.Random(2)
     words = ["".join(dice.choices("abc", k=dice.randint(1, 15))) for _ in range(2000)]
-    found = GraphBpe(tokens, merges).encode(tf.constant(words)).to_list()
-    assert found == merged(tokens, merges, words)
+    for _ in range(4):  # at first as they were learned, then in orders that nobody learns
+        found = GraphBpe(tokens, merges).encode(tf.constant(words)).to_list()
+        assert found == merged(tokens, merges, words)
+        dice.shuffle(merges)
 
 
 @pytest.mark.parametrize("template", ["{}", "in the {} and", "and{}the", "the\n{}"])

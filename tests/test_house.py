@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "generation": {"common", "config", "tokenizer", "model"},
     "runs": _LEARNT,
     "training": _TRAINED, "evaluation": _TRAINED | {"training"},
-    "serving": {"common", "tokenizer", "tasks", "model", "generation", "runs"},
+    "serving": {"common", "config", "tokenizer", "tasks", "model", "generation", "runs"},
     "interop": _LEARNT - {"data"} | {"runs"},
     "keras_models": _LEARNT | {"runs", "interop"},
     "sources": {"common", "keras_models"},

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tty
 
 import pytest
 
@@ -59,6 +60,26 @@ def test_ascii_and_names_that_are_not_utf8(run):
     code, out, errors = run("printing", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (code, errors) == (0, "The end.\n")
     assert out.startswith(b"caf\xc3\xa9 0 \xe9\n") and out.count(b"\n") == 3000
+
+
+def test_a_terminal_is_not_moved():
+    """What a vocabulary or a label holds is shown there, and written as it is elsewhere."""
+    text = "\x1b[2J\r\x9b31m\x07 caf\u00e9\t\u202e \u0645\u06cc\u200c\u0634\n"
+    program = (f"from gpt_tf.common.streams import standard_streams\n"
+               f"with standard_streams(False): print({text!r}, end='')")
+    outer, inner = os.openpty()
+    tty.setraw(inner)
+    for output in (inner, subprocess.PIPE):
+        done = subprocess.run([sys.executable, "-c", program], stdout=output, cwd=REPOSITORY,
+                              check=True)
+        if output == inner:
+            shown = os.read(outer, 1000).decode()
+            assert shown == ("\\x1b[2J\\r\\x9b31m\\x07 caf\u00e9\t\\u202e "
+                             "\u0645\u06cc\u200c\u0634\n")
+        else:
+            assert done.stdout.decode() == text
+    for end in (outer, inner):
+        os.close(end)
 
 
 @pytest.mark.parametrize("redirection, why", [

@@ -1,5 +1,6 @@
 """What TensorBoard's own readers find in the folders of small runs."""
 
+import html
 import io
 import json
 import re
@@ -15,6 +16,7 @@ from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from gpt_tf.runs.reporting import as_markdown
 from gpt_tf.training.evaluator import Evaluator
 from tests.trained import finetune, pretrain
 
@@ -99,6 +101,18 @@ def test_samples_differ_among_themselves_and_from_update_to_update(pretrained):
                for sample in text.split(b"\n\n**")]
     assert len(endings) == len(set(endings)) == 9
     assert board.values("settings/flags") == [(0, [b"    --seed=0\n"])]
+
+
+def test_samples_are_shown_as_they_are():
+    with warnings.catch_warnings(action="ignore"):  # of what it imports
+        from tensorboard import plugin_util
+    for text in ("a *b* _c_ <b>d</b> &amp; `e` [f](g) ![h](i) ~~j~~ <script>k</script> \\ | l",
+                 "a\n1. one\n# two\n- three\n> four", "a\n---\n+ b\n=== (c)",
+                 'he said, "5.5!"'):
+        page = plugin_util.markdown_to_safe_html(f"**{as_markdown(text)}** {as_markdown(text)}")
+        assert re.findall("<[^>]*>", page) == ["<p>", "<strong>", "</strong>", "</p>"], page
+        assert html.unescape(re.sub("<[^>]*>", "", page)) == f"{text} {text}"
+    assert as_markdown("\x1b[31m\u202e") == r"&#92;x1b&#91;31m&#92;u202e"
 
 
 def test_hparams_have_the_settings_and_the_last_measures(pretrained):

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import string
+import sys
 
 import ftfy
 from ftfy.badness import MOJIBAKE_CATEGORIES
@@ -16,7 +17,7 @@ import spacy
 from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import SUMS
-from gpt_tf.tokenizer import Tokenizer, tokenizer
+from gpt_tf.tokenizer import Tokenizer, tokenizer, words
 from gpt_tf.tokenizer.cleaning import Piece, chunks, clean, split_text, standardise
 from gpt_tf.tokenizer.words import WordSplitter, join_words
 from pipelines.corpus.merges import learn_merges, make_vocabulary
@@ -26,9 +27,9 @@ from tests import awkward_text
 
 @pytest.fixture(name="parts", scope="module")
 def fixture_parts() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    words = count_words([Piece(awkward_text.PROSE)], "en")
-    merges = list(learn_merges(words))[:150]
-    return make_vocabulary(words, merges), merges
+    counts = count_words([Piece(awkward_text.PROSE)], "en")
+    merges = list(learn_merges(counts))[:150]
+    return make_vocabulary(counts, merges), merges
 
 
 @pytest.fixture(name="small", scope="module")
@@ -58,10 +59,28 @@ def test_other_languages(parts, language):
                         for step, end in ((7, ""), (11, "."), (13, "'x"), (17, "\nab")))
         assert small.encode(text) == released.encode(text)
         line = standardise(clean(text.replace("\n", " ")))
+        expected = released.words(text.replace("\n", " "))
+        assert [word.lower() for word in splitter.split_line(line)] == expected
         alone = [splitter.split_chunk(chunk) for chunk in line.split()]
-        words = (splitter.split_line(line) if None in alone
-                 else [word for words in alone for word in words])
-        assert [word.lower() for word in words] == released.words(text.replace("\n", " "))
+        assert None in alone or [word.lower() for some in alone for word in some] == expected
+
+
+@pytest.mark.parametrize("language", ["en", "es", "ms", "fa"])
+def test_lines_are_spacys(language):
+    """Rules beside each other, cut and joined: what a match hides, and what hidden ones hide."""
+    splitter, dice = WordSplitter(language), random.Random(3)
+    rules = splitter.rules.special
+    parts = [*filter(str.strip, rules), *"aZ0.,:;)(=$'-\u20ac", "''", "'s", "'Cause", "EE.", "UU."]
+    pipeline = spacy.blank(language)
+    for _ in range(500):
+        line = " ".join("".join(dice.choices(parts, k=dice.choice((1, 1, 2, 4)))).replace(" ", "")
+                        if dice.random() < 0.8 else dice.choice(parts).strip()
+                        for _ in range(dice.randint(1, 5)))
+        line = " ".join(line.split())
+        expected = [token.text for token in pipeline.tokenizer(line)]
+        assert splitter.split_line(line) == expected, line
+        alone = [splitter.split_chunk(chunk) for chunk in line.split()]
+        assert None in alone or sum(alone, []) == expected, line
 
 
 def test_neighbours_change_a_chunk(small, released):
@@ -73,11 +92,12 @@ def test_neighbours_change_a_chunk(small, released):
 
 
 def test_letters_are_split_by_special_cases_only():
-    splitter = WordSplitter("en")
-    words = [first + second for first in ("", *string.ascii_letters, "km", "Mr", "http", "www")
-             for second in (*string.ascii_letters, "cannot", "dont", "gonna", "ill", "Whats", "kg")]
-    for word in words:
-        assert splitter.split_chunk(word) == splitter.split_line(word)
+    splitter, pipeline = WordSplitter("en"), spacy.blank("en")
+    chunks_of_letters = [
+        first + second for first in ("", *string.ascii_letters, "km", "Mr", "http", "www")
+        for second in (*string.ascii_letters, "cannot", "dont", "gonna", "ill", "Whats", "kg")]
+    for chunk in chunks_of_letters:
+        assert splitter.split_chunk(chunk) == [token.text for token in pipeline.tokenizer(chunk)]
 
 
 def test_clean_is_ftfy_around_every_suspicious_character():
@@ -120,28 +140,59 @@ def test_blank_lines_take_no_time(small):
 
 
 def test_long_runs_of_affixes_are_spacys():
-    """Around the widths at which a chunk's ends are looked at, and where n * n steps would hang."""
-    splitter = WordSplitter("en")
+    """Around the widths at which a chunk's ends are looked at."""
+    splitter, pipeline = WordSplitter("en"), spacy.blank("en")
     for size in (1, 47, 48, 49, 63, 64, 65, 127, 128, 129, 300):
         for character in (".", "'", "$", "#", "km", "\u2026", "\U0001f600"):
             run = character * size
             for chunk in (run, f"a{run}", f"{run}1km", f"({run}a)."):
-                words = splitter.split_chunk(chunk)
-                assert words is None or words == splitter.split_line(chunk), chunk
-    assert "".join(splitter.split_line("'" * 6000)) == "'" * 6000
-    assert splitter.split_chunk("$" * 50_000) == ["$"] * 50_000
+                expected = [token.text for token in pipeline.tokenizer(chunk)]
+                assert splitter.split_line(chunk) == expected, chunk
+                assert splitter.split_chunk(chunk) in (None, expected), chunk
+
+
+def test_work_grows_with_length(monkeypatch):
+    """Lines of code run and characters looked at double with a chunk, whatever it is made of."""
+    splitter, work = WordSplitter("en"), [0]
+
+    def counted(search):
+        def look(text):
+            work[0] += len(text)
+            return search(text)
+        return look
+
+    def trace(frame, event, argument):
+        del argument
+        work[0] += event == "line"
+        return trace if frame.f_code.co_filename == words.__file__ else None
+
+    for name in ("_prefix", "_suffix", "_infixes", "_url_match"):
+        monkeypatch.setattr(splitter, name, counted(getattr(splitter, name)))
+    for part in ("'", "''", '"', "$", "\u20ac", "'s", "a'", ":)", ".", "..a", "a-", "1km", "=>",
+                 "n't", "\U0001f600", "(a", "a)", "\u4e2d", "e\u0301", "a.b", "a:b@"):
+        taken = []
+        for count in (400, 800):
+            work[0] = 0
+            sys.settrace(trace)
+            try:
+                splitter.split_chunk(part * count)
+                splitter.split_line(part * count)
+            finally:
+                sys.settrace(None)
+            taken.append(work[0])
+        assert taken[0] > 400 and taken[1] < 2.2 * taken[0], (part, taken)
 
 
 def test_urls_are_spacys():
     """Real ones, what is made of their letters, and one where spaCy's pattern takes minutes."""
-    splitter, rng = WordSplitter("en"), random.Random(0)
-    assert splitter.rules.url != spacy.blank("en").tokenizer.url_match.__self__.pattern
+    splitter, pipeline, rng = WordSplitter("en"), spacy.blank("en"), random.Random(0)
+    assert splitter.rules.url != pipeline.tokenizer.url_match.__self__.pattern
     for chunk in ("http://a:b@c.com/?d", "a:@b.org", "a@b:c@d.net:80", "@a.com", ":@a.com",
                   "ftp://1.2.3.4", "http://10.1.2.3", "a:b:c@d", "http://a@b@c.co.uk/e@f",
                   *("".join(rng.choices(("a", ".", ":", "@", "/", "://", "com", "1"), k=8))
                     for _ in range(3000))):
-        words = splitter.split_chunk(chunk)
-        assert words is None or words == splitter.split_line(chunk), chunk
+        expected = [token.text for token in pipeline.tokenizer(chunk)]
+        assert splitter.split_chunk(chunk) in (None, expected), chunk
     assert "".join(splitter.split_chunk("http://" + "a:" * 100_000)) == "http://" + "a:" * 100_000
 
 

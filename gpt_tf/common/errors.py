@@ -4,10 +4,12 @@
 _LONGEST_MESSAGE = 1200
 
 
-def printable(text: str) -> str:
-    """`text` with characters that would move or colour a terminal, and bytes of a name that are no
-    UTF-8, as Python writes them."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def written_out(text: str, kept: str = "") -> str:
+    """The text with signs that would move or colour a terminal, and bytes of a name that is not
+    UTF-8, as Python writes them; those in `kept` stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
 
 
 class UserError(Exception):
@@ -18,7 +20,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        line = printable(message)
+        line = written_out(message)
         if len(line) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2 - 5
             line = f"{line[:half]} [...] {line[-half:]}"

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from gpt_tf.common.errors import UserError, printable
+from gpt_tf.common.errors import UserError, written_out
 
 _MOST_COMMAS = 8  # in the name of one file
 
@@ -154,7 +154,7 @@ def _files_below(flag: str, folder: str, endings: Sequence[str]) -> list[str]:
         raise UserError(f"--{flag}: the folder {folder} holds no {_list(endings)}; name "
                         "files, or a folder of such.")
     if others:
-        print(f"--{flag}: {len(others):,} files in {printable(folder)} are none of "
-              f"{_list(endings)} and are left out, such as {printable(min(others))}.",
+        print(f"--{flag}: {len(others):,} files in {written_out(folder)} are none of "
+              f"{_list(endings)} and are left out, such as {written_out(min(others))}.",
               file=sys.stderr)
     return sorted(found)

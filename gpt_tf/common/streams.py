@@ -7,7 +7,10 @@ import os
 import sys
 from typing import TextIO
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, written_out
+
+# What people's texts are made of beside what is printed: lines, and letters that join or do not.
+_PEOPLES = "\n\t\u200c\u200d"
 
 
 class _Descriptor(io.RawIOBase):
@@ -48,13 +51,23 @@ class _Descriptor(io.RawIOBase):
             raise UserError(f"Cannot write to standard output: {error.strerror}.") from error
 
 
+class _Terminal(io.TextIOWrapper):
+    """Shows what models, labels and files may hold, and lets none of it move the cursor."""
+
+    def write(self, text: str) -> int:
+        super().write(written_out(text, _PEOPLES))
+        return len(text)
+
+
 @contextlib.contextmanager
 def standard_streams(is_log: bool) -> Iterator[None]:
     """For the block, `sys.stdout` and `sys.stderr` are UTF-8, and fail with a sentence or not at
     all.
 
-    Names of files that are not UTF-8 go out as they are. A reader of standard output that goes
-    away (head, less) ends the block without an error, or does not end it.
+    Names of files that are not UTF-8 go out as they are, and so does every sign but to a
+    terminal, on which standard output shows those that would move or colour it as Python does.
+    A reader of standard output that goes away (head, less) ends the block without an error, or
+    does not end it.
 
     Args:
       is_log: whether standard output is a log of the block's work, which is not for its sake.
@@ -94,5 +107,6 @@ def _is(number: int, stream: TextIO | None) -> bool:
 
 
 def _text(number: int, is_log: bool, errors: str, line_buffering: bool) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BufferedWriter(_Descriptor(number, is_log)), encoding="utf-8",
-                            errors=errors, line_buffering=line_buffering, newline="\n")
+    kind = _Terminal if number == 1 and os.isatty(number) else io.TextIOWrapper
+    return kind(io.BufferedWriter(_Descriptor(number, is_log)), encoding="utf-8", errors=errors,
+                line_buffering=line_buffering, newline="\n")

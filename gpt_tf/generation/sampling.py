@@ -9,9 +9,9 @@ from gpt_tf.model.dropout import random_bits
 
 
 class Sampling(NamedTuple):
-    """`config.SamplingConfig` as scalar tensors: one compiled program serves all values.
+    """`config.SamplingConfig` as tensors: one compiled program serves all values.
 
-    temperature: float32; top_k: int32; top_p: float32.
+    temperature: float32; top_k: int32; top_p: float32; scalars, or of each row, [B, 1].
     """
 
     temperature: tf.Tensor
@@ -80,8 +80,9 @@ def choose(logits: tf.Tensor, sampling: Sampling, keys: tf.Tensor) -> tf.Tensor:
     """
     is_random = sampling.temperature > 0
     logits = logits / tf.where(is_random, sampling.temperature, 1.0)
-    logits = tf.cond((sampling.top_k > 0) | (sampling.top_p < 1),
-                     lambda: filter_logits(logits, sampling.top_k, sampling.top_p),
+    is_filtered = (sampling.top_k > 0) | (sampling.top_p < 1)
+    logits = tf.cond(tf.reduce_any(is_filtered), lambda: tf.where(
+        is_filtered, filter_logits(logits, sampling.top_k, sampling.top_p), logits),
                      lambda: logits)
     bits = random_bits(keys, 0, tf.shape(logits)[1:])
     bits = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.int32)

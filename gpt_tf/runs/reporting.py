@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
 from gpt_tf.runs.metrics_log import METRICS, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # who draws none does not wait for its import
+
+# What may begin emphasis, code, a link, a list, a title, a table, an entity, a tag.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-!|&~=]|(?<=\d)\.")
+
+
+def as_markdown(text: str) -> str:
+    """A text that Markdown shows as it is: its own signs and HTML's become numbered characters."""
+    return _MARKDOWN.sub(lambda sign: f"&#{ord(sign[0])};", written_out(text, kept="\n"))
 
 
 class Reporter:

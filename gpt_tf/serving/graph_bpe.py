@@ -1,16 +1,20 @@
 """Byte-pair encoding in a TensorFlow graph, of core ops only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
 END_OF_WORD = "</w>"
 _UNKNOWN_ID = 0
-_NONE = tf.int64.max  # what the table of merges says of a pair that is none
+# What the table says of a pair that no merge takes: now, but one may reach over it; or ever.
+_WAITING, _NONE = tf.int64.max - 1, tf.int64.max
 
 
 class GraphBpe(tf.Module):
     """Words -> ids: the merges of `tokenizer.Tokenizer`, the first possible one first.
+
+    A pair that no merge can ever reach over parts a word: the best merges of all parts are made
+    at once, so that a word of n symbols takes about as many turns as its longest part and not n.
 
     Args:
       tokens: the vocabulary by id.
@@ -24,10 +28,14 @@ class GraphBpe(tf.Module):
         symbols = {token: index for token, index in ids.items()
                    if len(token.removesuffix(END_OF_WORD)) == 1}
         self._symbols = _table(list(symbols), list(symbols.values()), tf.string, _UNKNOWN_ID)
-        # A pair's value orders by rank and holds the id that the pair becomes. A pair that comes
-        # twice has its last rank, as in the `tokenizers` library.
-        values = {ids[left] * self._size + ids[right]: rank * self._size + ids[left + right]
-                  for rank, (left, right) in enumerate(merges)}
+        # A pair that comes twice has its last rank, as in the `tokenizers` library.
+        ranks = {pair: rank for rank, pair in enumerate(merges)}
+        alone = _alone(ranks)
+        values = {ids[left] * self._size + ids[right]: _WAITING for left, right in _bridged(ranks)}
+        # Values order by rank and hold the id that the pair becomes.
+        values |= {ids[left] * self._size + ids[right]:
+                   (2 * rank + ((left, right) in alone)) * self._size + ids[left + right]
+                   for (left, right), rank in ranks.items()}
         self._pairs = _table(list(values), list(values.values()), tf.int64, _NONE)
 
     def encode(self, words: tf.Tensor) -> tf.RaggedTensor:
@@ -41,7 +49,7 @@ class GraphBpe(tf.Module):
         rows = characters.value_rowids()
         pairs = self._pairs_at(tf.range(tf.size(ids)), ids, rows)
         vector = tf.TensorShape([None])
-        ids, rows, _ = tf.while_loop(lambda ids, rows, pairs: tf.reduce_any(pairs < _NONE),
+        ids, rows, _ = tf.while_loop(lambda ids, rows, pairs: tf.reduce_any(pairs < _WAITING),
                                      self._merge, (ids, rows, pairs),
                                      shape_invariants=(vector, vector, vector))
         return tf.RaggedTensor.from_value_rowids(
@@ -56,22 +64,56 @@ class GraphBpe(tf.Module):
         return tf.where(in_word, self._pairs.lookup(keys), _NONE)
 
     def _merge(self, ids, rows, pairs):
-        """The best pair of every word, the first of equals, becomes one symbol."""
-        best = tf.gather(tf.math.segment_min(pairs, rows), rows)
-        places = tf.range(tf.size(ids))
-        is_best = (pairs == best) & (pairs < _NONE)
-        first = tf.math.segment_min(tf.where(is_best, places, tf.int32.max), rows)
-        first = tf.boolean_mask(first, first < tf.int32.max)
-        merged = tf.gather(pairs, first) % self._size
-        ids = tf.tensor_scatter_nd_update(ids, first[:, None], merged)
-        stays = tf.tensor_scatter_nd_update(tf.fill(tf.shape(ids), True), first[:, None] + 1,
-                                            tf.fill(tf.shape(first), False))
+        """The best pair of every part of a word, wherever it stands there, becomes one symbol."""
+        places = self._best_places(pairs)
+        merged = tf.gather(pairs, places) % self._size
+        ids = tf.tensor_scatter_nd_update(ids, places[:, None], merged)
+        stays = tf.tensor_scatter_nd_update(tf.fill(tf.shape(ids), True), places[:, None] + 1,
+                                            tf.fill(tf.shape(places), False))
         ids, rows, pairs = (tf.boolean_mask(each, stays) for each in (ids, rows, pairs))
         # One symbol fell away behind each merge before this one.
-        first -= tf.range(tf.size(first))
-        changed = tf.concat([first, tf.maximum(first - 1, 0)], axis=0)
+        places -= tf.range(tf.size(places))
+        changed = tf.concat([places, tf.maximum(places - 1, 0)], axis=0)
         return ids, rows, tf.tensor_scatter_nd_update(
             pairs, changed[:, None], self._pairs_at(changed, ids, rows))
+
+    def _best_places(self, pairs):
+        """Where the best pair of each part begins, int32 [M]; the first of those that overlap."""
+        parts = tf.cumsum(tf.cast(pairs == _NONE, tf.int32), exclusive=True)
+        best = tf.gather(tf.math.segment_min(pairs, parts), parts)
+        places = tf.cast(tf.where((pairs == best) & (pairs < _WAITING))[:, 0], tf.int32)
+        # Of one that overlaps itself, as in "aaaa", every second one is left.
+        is_first = tf.concat([[True], places[1:] != places[:-1] + 1], axis=0)
+        runs = tf.gather(tf.boolean_mask(places, is_first),
+                         tf.cumsum(tf.cast(is_first, tf.int32)) - 1)
+        places = tf.boolean_mask(places, (places - runs) % 2 == 0)
+        parts = tf.gather(parts, places)
+        is_first = tf.concat([[True], parts[1:] != parts[:-1]], axis=0)
+        is_alone = tf.gather(pairs, places) // self._size % 2 == 1
+        return tf.boolean_mask(places, is_first | ~is_alone)
+
+
+def _alone(ranks: Mapping[tuple[str, str], int]) -> set[tuple[str, str]]:
+    """Merges whose token may at once be merged by an earlier one: they are made one at a time.
+
+    A vocabulary that was learned has none.
+    """
+    first_use = {}
+    for pair, rank in ranks.items():
+        for token in pair:
+            first_use[token] = min(first_use.get(token, rank), rank)
+    return {(left, right) for (left, right), rank in ranks.items()
+            if first_use.get(left + right, rank) < rank}
+
+
+def _bridged(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Pairs of tokens that a merge reaches over, sooner or later: "a", "b" by ("xa", "bc")."""
+    starts, ends = {}, {}  # token -> the tokens that it may have been at its start, or end
+    for left, right in sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1])):
+        for found, part in ((starts, left), (ends, right)):
+            found.setdefault(left + right, {left + right}).update(found.get(part, {part}))
+    return {(end, start) for left, right in pairs
+            for end in ends.get(left, {left}) for start in starts.get(right, {right})}
 
 
 def _table(keys, values, key_dtype, default: int) -> tf.lookup.StaticHashTable:

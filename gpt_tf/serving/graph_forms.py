@@ -32,8 +32,9 @@ def build(form: str, texts: Sequence[Ids], special: SpecialTokens,
                 forms.MULTIPLE_CHOICE: _multiple_choice}[form]
     sequences = function(texts, special, max_length)
     rows = tf.concat(sequences, axis=0)  # [K B, (T)], the first sequence of every row first
-    token_ids = tf.reshape(rows.to_tensor(), [len(sequences), -1, rows.bounding_shape(axis=1)])
-    lengths = tf.reshape(_lengths(rows), [len(sequences), -1])
+    count = texts[0].nrows()
+    token_ids = tf.reshape(rows.to_tensor(), [len(sequences), count, rows.bounding_shape(axis=1)])
+    lengths = tf.reshape(_lengths(rows), [len(sequences), count])
     return tf.transpose(token_ids, [1, 0, 2]), tf.transpose(lengths)
 
 

@@ -6,6 +6,12 @@ from gpt_tf.serving import re2
 from gpt_tf.tokenizer.words import WordRules
 
 _LETTERS = "[A-Za-z]+"
+
+# Characters. A chunk of more than the first gives up its affixes all at once, seen through windows
+# of the third, as long as at least the second are left; the rest one by one. No special case is as
+# long as the second, and no affix with what it sees around its own as a window, but for a run of
+# dots, of which a part ends where the whole does.
+_LONG, _SHORT, _WINDOW = 128, 64, 32
 _LAST_PASS = (3, 2)  # words of special cases in the order of spaCy's last pass
 
 
@@ -69,8 +75,13 @@ class GraphWordSplitter(tf.Module):
 
     def _split_affixes(self, chunks):
         """Prefixes and suffixes go one by one, until a special case or nothing is left."""
-        count = tf.size(chunks)
-        nothing = tf.fill([count], "")
+        long = tf.where(tf.strings.length(chunks, unit="UTF8_CHAR") > _LONG)
+        taken = tf.map_fn(self._take_affixes, tf.gather_nd(chunks, long),
+                          fn_output_signature=tf.TensorSpec([3], tf.string))
+        nothing = tf.fill(tf.shape(chunks), "")
+        before, texts, after = (
+            tf.tensor_scatter_nd_update(whole, long, part) for whole, part in
+            zip((nothing, chunks, nothing), tf.unstack(taken, axis=1)))
 
         def step(going, texts, before, after):
             text = tf.gather(texts, going)
@@ -85,9 +96,46 @@ class GraphWordSplitter(tf.Module):
 
         _, texts, before, after = tf.while_loop(
             lambda going, *_: tf.size(going) > 0, step,
-            (tf.range(count), chunks, nothing, nothing),
+            (tf.range(tf.size(chunks)), texts, before, after),
             shape_invariants=(tf.TensorShape([None]),) * 4)
         return tf.strings.join([before, self._split_infixes(texts), after])
+
+    def _take_affixes(self, text):
+        """A long text without the affixes that come off it while it is long.
+
+        It is no special case then, so that neither end waits for the other: what comes off at each
+        is a chain of its own, of which a turn takes one link.
+
+        Args:
+          text: string [], of more than `_LONG` characters.
+
+        Returns:
+          string [3]: prefixes with a space after each, the rest, suffixes with one before each.
+        """
+        characters = tf.strings.unicode_split(text, "UTF-8")
+        count, windows = tf.size(characters), characters
+        for shift in (1, 2, 4, 8, 16):  # windows[i] is of _WINDOW characters from i on
+            windows = tf.strings.join([windows, tf.concat([windows[shift:], [""] * shift], axis=0)])
+        windows, places = tf.unique(windows)
+        prefixes, suffixes = (
+            tf.gather(tf.strings.length(found, unit="UTF8_CHAR"), places) for found in
+            (tf.strings.regex_replace(windows, *self._prefix_rule), self._suffix(windows)))
+        starts = _ends_of_links(prefixes)
+        ends = count - _ends_of_links(tf.concat(
+            [tf.reverse(suffixes[:1 - _WINDOW], [0]), tf.zeros([_WINDOW - 1], tf.int32)], axis=0))
+        turns = tf.range(tf.maximum(tf.size(starts), tf.size(ends)))
+        left = (tf.gather(ends, tf.minimum(turns, tf.size(ends) - 1))
+                - tf.gather(starts, tf.minimum(turns, tf.size(starts) - 1)))
+        turns = tf.math.count_nonzero(left >= _SHORT, dtype=tf.int32)
+        starts, ends = starts[:turns], ends[:turns]
+        space = tf.scatter_nd(tf.concat([starts, ends], axis=0)[:, None] % count,
+                              tf.fill([tf.size(starts) + tf.size(ends)], 1), [count]) > 0
+        spaced = tf.strings.join([tf.where(space, " ", ""), characters])
+        start, end = starts[-1], ends[-1]
+        return tf.stack([
+            tf.strings.reduce_join(spaced[:start]) + " ",
+            tf.strings.reduce_join(characters[start:end]),
+            tf.strings.reduce_join(spaced[end:])])
 
     def _strip(self, text):
         """One prefix and one suffix of each text, what is left, and whether to look again."""
@@ -123,6 +171,28 @@ class GraphWordSplitter(tf.Module):
         for rule in self._infix_rules:
             split = tf.strings.regex_replace(split, *rule)
         return tf.where(special != "", special, tf.where(is_url, text, split))
+
+
+def _ends_of_links(lengths):
+    """Where the affixes end that come off one after the other: int32 [1 + P], the first is 0.
+
+    Args:
+      lengths: int32 [N], of the affix that begins at each place as far as a window shows it; 0
+        where none does.
+    """
+    is_cut = lengths == _WINDOW
+    size = tf.size(lengths) + 1
+    after = tf.concat([tf.range(size - 1) + tf.where(is_cut, _WINDOW // 2, lengths),
+                       [size - 1]], axis=0)
+
+    def double(step, after, reached):
+        reached |= tf.math.unsorted_segment_max(tf.cast(reached, tf.int32), after, size) > 0
+        return 2 * step, tf.gather(after, after), reached
+
+    reached = tf.while_loop(lambda step, *_: step < size, double,
+                            (1, after, tf.range(size) == 0))[2]
+    return tf.concat([[0], tf.boolean_mask(after[:-1], reached[:-1] & (lengths > 0) & ~is_cut)],
+                     axis=0)
 
 
 def _inside(matches, count: int):

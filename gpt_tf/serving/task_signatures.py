@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.serving import graph_forms
-from gpt_tf.serving.signatures import Outputs, Signature, TextTables, positions_checked, spec
+from gpt_tf.serving.signatures import Outputs, Signature, TextTables, checked, spec, widened
 from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE, SpecialTokens
 
@@ -30,8 +30,8 @@ class TaskServing:
         """Name -> signature; texts have the names of `forms.FIELDS`."""
         task = self._model.task
         found = {"classify": Signature(self.classify, {
-            "token_ids": spec(tf.int32, None, task.num_sequences, None),
-            "lengths": spec(tf.int32, None, task.num_sequences)})}
+            "token_ids": spec(tf.int64, None, task.num_sequences, None),
+            "lengths": spec(tf.int64, None, task.num_sequences)})}
         if self._text:
             texts = {field: spec(tf.string, None) for field in FIELDS[task.form]}
             if task.form == MULTIPLE_CHOICE:
@@ -44,16 +44,14 @@ class TaskServing:
         """Answers to sequences that are made as in `forms`.
 
         Args:
-          token_ids: int32 [B, K, T], padded at the end.
-          lengths: int32 [B, K].
+          token_ids: int64 [B, K, T], padded at the end.
+          lengths: int64 [B, K].
 
         Returns:
-          probabilities float32 [B, C]; class_names string [B, C]; and label_ids int32 [B] and
+          probabilities float32 [B, C]; class_names string [B, C]; and label_ids int64 [B] and
           labels string [B], or scores float32 [B].
         """
-        positions = self._model.gpt.config.max_sequence_length
-        with positions_checked(token_ids, lengths, positions):
-            logits = self._model(token_ids, lengths)
+        logits = self._model(*checked(widened(token_ids), lengths, self._model.gpt.config))
         task, names = self._model.task, tf.constant(class_names(self._model.task))
         shares = tf.nn.softmax(tf.cast(logits, tf.float64))
         answers = {"probabilities": tf.cast(shares, tf.float32),
@@ -62,7 +60,7 @@ class TaskServing:
             low, high = task.score_range
             scores = tf.linalg.matvec(shares, tf.range(low, high + 1, dtype=tf.float64))
             return answers | {"scores": tf.cast(scores, tf.float32)}
-        label_ids = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        label_ids = tf.argmax(logits, axis=-1, output_type=tf.int64)
         return answers | {"label_ids": label_ids, "labels": tf.gather(names, label_ids)}
 
     def classify_text(self, **texts) -> Outputs:
@@ -78,4 +76,4 @@ class TaskServing:
         parts = [ids[index * count:(index + 1) * count] for index in range(len(columns))]
         token_ids, lengths = graph_forms.build(self._model.task.form, parts, self._special,
                                                self._max_length)
-        return self.classify(token_ids, lengths)
+        return self.classify(tf.cast(token_ids, tf.int64), tf.cast(lengths, tf.int64))

@@ -1,6 +1,6 @@
 """Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import functools
 import re
 from typing import Any, NamedTuple
@@ -51,7 +51,6 @@ def _never(text: str) -> None:
 
 # Far more characters than a rule of an affix has; none sees more than so many around its own.
 _AFFIX, _CONTEXT = 64, 16
-_LONGEST_CHUNK = 2_000
 
 # A URL's user and password, and the same texts by a pattern that does not try every colon with
 # every character after it: n * n steps for a chunk of n characters.
@@ -62,7 +61,9 @@ class WordSplitter:
     """spaCy's rule tokenizer for one chunk at a time, without its cost for each new word.
 
     Follows `spacy.tokenizer.Tokenizer` with the language's own rules: special cases first, then
-    prefixes and suffixes one by one, then special cases, URLs and infixes of what is left.
+    prefixes and suffixes one by one, then special cases, URLs and infixes of what is left; at last
+    special cases among all words of a line. spaCy takes n * n steps for some chunks of n
+    characters, this n.
 
     Args:
       language: a spaCy language code, e.g. "en".
@@ -81,21 +82,23 @@ class WordSplitter:
         url = rules.url_match.__self__.pattern  # every language has one
         self._url_match = re.compile(url.replace(_USER, _PLAIN_USER)).match
         orth = self._spacy.vocab.strings["ORTH"]  # the key of a rule token's text
-        self._special = {rule: [token[orth] for token in tokens]
-                         for rule, tokens in rules.rules.items()}
-        self._longest_special = max(map(len, self._special), default=0)
+        special = {rule: [token[orth] for token in tokens]
+                   for rule, tokens in rules.rules.items()}
+        self._special = {}  # spaCy reads the rules that its last pass looks for without any
+        self._longest_special = 0
         # English rules touch a chunk of ASCII letters as a special case only.
-        self._letters_are_words = language == "en"
-        self._bridging = self._find_bridging_words()
-
-    def _find_bridging_words(self) -> set[str]:
-        """Chunks and words of rules that hold a space, such as the Spanish "EE. UU."."""
-        special, self._special = self._special, {}  # spaCy reads a rule without special cases
-        chunks = {chunk for rule in special if rule.split() not in ([], [rule])
-                  for chunk in rule.split()}
-        words = {word for chunk in chunks for word in self._split_affixes(chunk)}
+        self._letters_are_words = False
+        # Other white space, which a standardised line has not, is a word to spaCy.
+        sought = {rule: self._split_chunks(rule.split())[0] for rule in special
+                  if " ".join(rule.split()) == rule.removesuffix(" ")
+                  and (" " in rule or self._is_split(rule))}
+        self._sought = _tree(sought.values())
+        # Chunks and words of rules that hold a space, such as the Spanish "EE. UU.".
+        self._bridging = {part for rule, words in sought.items() if " " in rule
+                          for part in (*rule.split(), *words)}
         self._special = special
-        return chunks | words
+        self._longest_special = max(map(len, special), default=0)
+        self._letters_are_words = language == "en"
 
     @property
     def rules(self) -> WordRules:
@@ -104,10 +107,12 @@ class WordSplitter:
         # spaCy leaves empty alternatives out.
         affixes = ([piece for piece in pieces if piece.strip()] for pieces in
                    (defaults.prefixes, defaults.suffixes, defaults.infixes))
-        # Others can only come out of the first pass as special cases.
-        sought = [rule for rule in self._special
-                  if self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule))]
+        sought = list(filter(self._is_split, self._special))
         return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
+
+    def _is_split(self, rule: str) -> bool:
+        """Whether affixes or infixes take a special case apart: others come out as they are."""
+        return bool(self._prefix(rule) or self._suffix(rule) or any(self._infixes(rule)))
 
     def split_chunk(self, chunk: str) -> list[str] | None:
         """Words of one standardised chunk; None where spaCy's answer depends on its neighbours.
@@ -117,37 +122,55 @@ class WordSplitter:
         chunk stands alone exactly when that pass finds nothing to change inside it, and no word
         of such a rule.
         """
-        if (self._letters_are_words and chunk.isascii() and chunk.isalpha()
-                and chunk not in self._special):
-            words = [chunk]
-        else:
-            words = self._split_affixes(chunk)
+        words = self._split_chunk(chunk)
         if self._bridging and (chunk in self._bridging or not self._bridging.isdisjoint(words)):
             return None
-        return None if len(words) > 1 and self._has_special_inside(words) else words
+        is_changed = any(
+            self._special.get("".join(words[start:end]), words[start:end]) != words[start:end]
+            for start, end in self._find_sought(words))
+        return None if is_changed else words
 
     def split_line(self, line: str) -> list[str]:
-        """Words of one standardised line, by spaCy itself: right whatever the neighbours do.
+        """Words of one standardised line, right whatever the neighbours of a chunk do."""
+        words, is_last = self._split_chunks(line.split())
+        matches = sorted(self._find_sought(words), key=lambda match: match[0] - match[1])
+        hidden, replaced = bytearray(len(words)), {}
+        for start, end in matches:  # the longest first, and of those the first
+            if not (hidden[start] or hidden[end - 1]):
+                text = "".join(word + " " if is_last[start + index] else word
+                               for index, word in enumerate(words[start:end]))
+                replaced[start] = end, self._special.get(text.removesuffix(" "), words[start:end])
+            hidden[start:end] = b"\1" * (end - start)  # what is hidden itself hides, too
+        found, place = [], 0
+        while place < len(words):
+            end, some = replaced.get(place, (place + 1, words[place:place + 1]))
+            found += some
+            place = end
+        return found
 
-        spaCy may take n * n steps for a chunk of n characters, so parts of longer ones stand
-        alone.
-        """
-        parts = [chunk[start:start + _LONGEST_CHUNK] for chunk in line.split()
-                 for start in range(0, len(chunk), _LONGEST_CHUNK)]
-        with self._spacy.memory_zone():
-            return [word.text for word in self._spacy.tokenizer(" ".join(parts))]
+    def _find_sought(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Where words one after the other are those of a rule: start and end."""
+        for start, word in enumerate(words):
+            node, end = self._sought.get(word), start + 1
+            while node is not None:
+                if _END in node:
+                    yield start, end
+                node, end = node.get(words[end]) if end < len(words) else None, end + 1
 
-    def _has_special_inside(self, words: list[str]) -> bool:
-        for start in range(len(words)):
-            text = ""
-            for end in range(start, len(words)):
-                text += words[end]
-                if len(text) > self._longest_special:
-                    break
-                inside = words[start:end + 1]
-                if self._special.get(text, inside) != inside:
-                    return True
-        return False
+    def _split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[bool]]:
+        """Words before the last pass, and whether each is the last of its chunk."""
+        words, is_last = [], []
+        for chunk in chunks:
+            some = self._split_chunk(chunk)
+            words += some
+            is_last += [False] * (len(some) - 1) + [True]
+        return words, is_last
+
+    def _split_chunk(self, chunk: str) -> list[str]:
+        if (self._letters_are_words and chunk.isascii() and chunk.isalpha()
+                and chunk not in self._special):
+            return [chunk]
+        return self._split_affixes(chunk)
 
     def _split_affixes(self, text: str) -> list[str]:
         prefixes, suffixes = [], []
@@ -209,6 +232,20 @@ class WordSplitter:
                 words += [text[done:start], text[start:end]]
                 done = end
         return [word for word in [*words, text[done:]] if word]
+
+
+_END = ""  # no word: marks the nodes of a tree where a rule ends
+
+
+def _tree(rules: Iterable[Sequence[str]]) -> dict[str, dict]:
+    """Words -> what may come after them, for rules as sequences of words."""
+    tree = {}
+    for words in rules:
+        node = tree
+        for word in words:
+            node = node.setdefault(word, {})
+        node[_END] = {}
+    return tree
 
 
 def _length(match: re.Match | None) -> int:

@@ -8,7 +8,7 @@ from gpt_tf.data.batches import evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
-from gpt_tf.runs.reporting import Reporter
+from gpt_tf.runs.reporting import Reporter, as_markdown
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Outcome, Run, start_run
@@ -65,7 +65,7 @@ class LanguageModelValidation:
                                  rows=range(first, first + len(self._prompts)))
         decode = self._tokenizer.decode
         self._reporter.text(step, "samples", "\n\n".join(
-            f"**{decode(prompt.tolist())}** {decode(sample)}"
+            f"**{as_markdown(decode(prompt.tolist()))}** {as_markdown(decode(sample))}"
             for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 

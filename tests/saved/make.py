@@ -113,12 +113,13 @@ LEFT = {4: ["runs/lm/evaluations"], 6: ["runs/feeling/evaluations"]}
 
 TOKEN_IDS = [[5, 9, 40, 33, 7, 12, 80, 2], [60, 61, 3, 3, 25, 90, 11, 0]]
 # The special tokens of 164 others are 164, 165 and 166.
-CONTROLS = dict(max_new_tokens=6, temperature=1.0, top_k=20, top_p=0.9)
+CONTROLS = dict(max_new_tokens=[6] * 2, temperature=[1.0] * 2, top_k=[20] * 2, top_p=[0.9] * 2)
 SERVED = {
     "lm": {"logits": dict(token_ids=TOKEN_IDS), "score_text": dict(text=TEXTS),
-           "generate_text": dict(prompt=TEXTS[:2], seed=[1, 2], **CONTROLS)},
+           "generate_text_with_controls": dict(prompt=TEXTS[:2], seed=[1, 2], **CONTROLS)},
     "feeling": {"classify_text": dict(text=TEXTS), "score_text": dict(text=TEXTS),
-                "generate": dict(token_ids=TOKEN_IDS, lengths=[8, 7], seed=[3, 4], **CONTROLS),
+                "generate_with_controls": dict(token_ids=TOKEN_IDS, lengths=[8, 7], seed=[3, 4],
+                                               **CONTROLS),
                 "classify": dict(token_ids=[[[164, 5, 9, 40, 165, 166]]], lengths=[[6]])}}
 
 
