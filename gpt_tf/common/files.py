@@ -249,8 +249,8 @@ def _remove(folder: str) -> None:
         if os.path.isdir(folder):
             shutil.rmtree(folder)
     except OSError as error:
-        print(f"{folder} cannot be removed ({error.strerror}): whoever makes that folder next tries "
-              "again.", file=sys.stderr)
+        print(f"{folder} cannot be removed ({error.strerror}): whoever makes that folder next "
+              "tries again.", file=sys.stderr)
 
 
 def _to_disk(folder: str) -> None:
