@@ -249,6 +249,6 @@ def _timeless(name: str, data: bytes) -> bytes:
             file.visititems(lambda _, item: values.append(item[()].tobytes())
                             if isinstance(item, h5py.Dataset) else None)
         return b"".join(values)
-    if name.endswith((".json", "SHA256SUMS")) and (b"keras" in data or b"metadata.json" in data):
+    if b"keras" in data and name.endswith(".json") or b"preprocessor.json" in data:
         return _NUMBERS.sub(b"", data)
     return b"" if name.endswith("fingerprint.pb") else data

@@ -61,12 +61,12 @@ def record(folder: str | os.PathLike, names: Iterable[str]) -> None:
     """Lists files of `folder`, as they stand there, in its `SUMS`, for what others have written.
 
     Raises:
-      UserError: the place cannot be written.
+      UserError: one cannot be read, or the place cannot be written.
     """
     names = set(names)
     others = [pair for pair in _read_sums(folder) if pair[1] not in names]
-    _write_sums(folder, [*others, *((_sum_of(os.path.join(folder, name)), name)
-                                    for name in names)])
+    found = [(_sum_of(os.path.join(folder, name)), name) for name in names]
+    _write_sums(folder, others + [pair for pair in found if pair[0]])
 
 
 def notice_without_sums(folder: str | os.PathLike) -> None:
@@ -85,8 +85,10 @@ def _sum_of(path: str | os.PathLike) -> str | None:
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def _write_sums(folder: str | os.PathLike, sums: Iterable[tuple[str, str]]) -> None:

@@ -92,7 +92,8 @@ class SplitReader:
             size = os.path.getsize(path)
         except OSError as error:
             raise UserError(
-                f"Cannot read {error.filename}: {error.strerror}: {self._remedy}.") from error
+                f"Cannot read {error.filename or index_path}: {error.strerror}: {self._remedy}."
+            ) from error
         if google_crc32c.value(data) != shard.index_crc32c:
             raise UserError(f"{index_path} was altered or truncated: {self._remedy}.")
         index = self._parse_index(data, shard)
