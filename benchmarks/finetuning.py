@@ -66,7 +66,7 @@ def our_batches(padded: bool) -> tuple[list, list]:
     import tensorflow as tf
 
     from gpt_tf.data import batches as data
-    batches = data.task_batches(_DATA.value, _BATCH.value, seed=0, total_steps=_TOTAL_UPDATES)
+    batches = data.task_batches(_DATA.value, _BATCH.value, seed=0)
     longest = int(batches.reader.lengths.max())
     timed_batches = list(itertools.islice(batches, _STEPS.value))
     if padded:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 # Which of a run's weights: those of its best validation, or those of its newest checkpoint.
 BEST, NEWEST = "best", "newest"
 
-_LIMIT = 1 << 31
+LIMIT = 1 << 31  # of every number
 # What may be asked of a number; an error says these words.
 _LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le,
            "below": operator.lt}
@@ -88,7 +88,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
                  f"--{field.name}={value!r:.40} is not UTF-8 text: write it in UTF-8.")
     if not isinstance(value, numbers.Real):
         return
-    _require(abs(value) < _LIMIT,  # which nothing that is not finite is
+    _require(abs(value) < LIMIT,  # which nothing that is not finite is
              f"--{field.name}={value!r:.40} must be a number below 2**31.")
     _, *limits = limits_of(field)
     _require(all(compare(value, limit) for _, compare, limit in limits),
@@ -97,7 +97,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
 
 def limits_of(field: dataclasses.Field) -> Iterator[tuple[str, Callable[[Any, Any], Any], float]]:
     """Yields what is asked of a number: in words, and as a comparison with a limit."""
-    yield "below 2**31", operator.lt, _LIMIT
+    yield "below 2**31", operator.lt, LIMIT
     for words, limit in field.metadata.get("limits", {}).items():
         yield f"{words.replace('_', ' ')} {limit}", _LIMITS[words], limit
 
@@ -198,8 +198,8 @@ class TrainingConfig(Options):
         resumable=True)
     strategy: str = option(
         "auto", "Devices: one_device; mirrored (all GPUs of the machine); multi_worker (those of "
-        "all processes that TF_CONFIG or Slurm name); or auto: multi_worker where TF_CONFIG is "
-        "set, mirrored when there is more than one GPU.",
+        "all processes that TF_CONFIG or Slurm name); or auto: multi_worker where TF_CONFIG "
+        "names workers, mirrored when there is more than one GPU.",
         choices=("auto", "one_device", "mirrored", "multi_worker"), resumable=True)
     worker_timeout: float = option(
         100.0, "Seconds for which a worker of multi_worker waits for all others to start; 0: "

@@ -22,7 +22,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
-from gpt_tf.common.names import find_files
+from gpt_tf.common.names import find_files, in_utf8
 from gpt_tf.config import LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
@@ -175,10 +175,9 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         if config.bag_of_words:
             scores |= task_scores.baselines(data_dir, config.split)
         _print_beside(scores)
-        path = task_scores.save(model_dir, manifest, config.split, {
-            "data_dir": data_dir, "split": config.split, "rows": split.records, "update": step,
-            "scores": scores})
-        print(f"Saved in {path}.")
+        task_scores.keep(model_dir, manifest, config.split, {
+            "data_dir": in_utf8(data_dir), "split": config.split, "rows": split.records,
+            "update": step, "scores": scores})
     else:
         print("  no labels: predictions only")
     if config.predictions:

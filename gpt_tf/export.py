@@ -14,6 +14,8 @@ import dataclasses
 import os
 
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.tensorflow_names import is_literal
 from gpt_tf.config import LoadingConfig, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -35,9 +37,24 @@ class ExportConfig(LoadingConfig):
     overwrite: bool = option(False, "Replace the version or preset that stands there.")
 
 
+def _check_name(output_dir: str) -> None:
+    """Sees that TensorFlow will load what is made: it takes some names for patterns.
+
+    Raises:
+      UserError: it would not.
+    """
+    path = os.path.join(os.getcwd(), output_dir)
+    if not is_literal(path):
+        raise UserError(f"--output_dir={output_dir}: TensorFlow could load no model from {path}, "
+                        "which it takes for a pattern or an address: name a folder with none of "
+                        "*, ?, [, \\ and :// on its whole path, in UTF-8.")
+
+
 def main() -> None:
     """Exports, and says what to do with it."""
     config = cli.from_flags(ExportConfig)
+    if config.format == "saved_model":
+        _check_name(config.output_dir)
     model_dir = resolve.run_folder(config.model_dir)
     run_folder.load_config(model_dir, config.weights)
     Tokenizer.load(model_dir)

@@ -11,7 +11,9 @@ import dataclasses
 import os
 
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import (
+    LIMIT,
     FineTuningConfig,
     ModelConfig,
     OptimizerConfig,
@@ -39,6 +41,9 @@ class FineTuningRuns(Options):
                               "own in --model_dir.", at_least=1)
     overwrite: bool = option(False, "Replace other runs where these are to stand; the same runs go "
                                    "on.")
+    change_length: bool = option(
+        False, "Go on with a run for another number of updates than it began with, where the "
+        "learning rate hangs on that: those left take the rates of the new course.")
 
 
 # Another flag stands for these: epochs are the measure of fine-tuning.
@@ -71,17 +76,21 @@ def _run_config(data: TrainingData, init_from: str, model: ModelConfig, model_di
     # The model's own values, so that the flagfile says what the run is.
     text = cli.flagfile_text(model_dir=model_dir, seed=seed, num_runs=1,
                              **dataclasses.asdict(model))
-    overwrite = cli.from_flags(FineTuningRuns).overwrite
+    runs = cli.from_flags(FineTuningRuns)
     return FineTuningRunConfig(
         data, model_dir, init_from, model, cli.from_flags(OptimizerConfig),
         cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
-        cli.from_flags(FineTuningConfig), overwrite=overwrite)
+        cli.from_flags(FineTuningConfig), overwrite=runs.overwrite,
+        change_length=runs.change_length)
 
 
 def main() -> None:
     """Checks what can be checked, then runs under the lock of the run folder."""
     runs, training = cli.from_flags(FineTuningRuns), cli.from_flags(TrainingConfig)
     model_dir, first, count = runs.model_dir, training.seed, runs.num_runs
+    if first + count > LIMIT:
+        raise UserError(f"--num_runs={count} from --seed={first} on takes seeds up to "
+                        f"{first + count - 1}, and a seed is below 2**31: give a smaller --seed.")
     data = TrainingData.load(runs.data_dir, TASK)
     init_from = resolve.run_folder(runs.init_from)
     model = model_config(init_from, data.manifest)

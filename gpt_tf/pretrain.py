@@ -32,6 +32,9 @@ class PreTrainingFolders(Options):
                                     "start from; none: from scratch.", path=True)
     overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
                                    "goes on.")
+    change_length: bool = option(
+        False, "Go on with a run for another number of updates than it began with, where the "
+        "learning rate hangs on that: those left take the rates of the new course.")
 
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
@@ -64,7 +67,8 @@ def main() -> None:
     # The model's own values, so that the flagfile says what the run is.
     config = RunConfig(data, model_dir, init_from, model, optimizer, training,
                        cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
-                       overwrite=folders.overwrite)
+                       overwrite=folders.overwrite,
+                       change_length=folders.change_length)
     config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.training import devices, distribution, pretraining

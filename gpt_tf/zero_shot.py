@@ -165,7 +165,7 @@ def measure(config: ZeroShotConfig, model_dir: str, data_dirs: list[str]) -> Non
             _print_scores(each, each.measure(step, answer))
     for each in data.values():
         if each.split_totals.labelled:
-            print(f"Saved in {each.save(model_dir)}.")
+            each.keep(model_dir)
     if config.predictions:
         (each,), (answer,) = data.values(), answers
         write_answers(config.predictions, each.task, answer)

@@ -256,6 +256,22 @@ def test_older_folders(tmp_path, tokenizer):
     assert_same_run(source, str(tmp_path / "back"))
 
 
+@pytest.mark.parametrize("form, added", [(None, 1), (None, 3), (None, 256), ("classification", 33)])
+def test_a_token_table_that_was_resized(tmp_path, tokenizer, form, added):
+    """As transformers' `resize_token_embeddings` leaves it: rows and `vocab_size` grow."""
+    run = make_run(tmp_path / "run", tokenizer, task=form and task_data.TASKS[form])
+    from_run("huggingface", run, tmp_path / "hf")
+    name = "transformer.tokens_embed.weight"
+    change_weights(tmp_path / "hf", lambda arrays: arrays.update({
+        name: np.pad(arrays[name], [(0, added), (0, 0)], constant_values=9.0)}))
+    damage_json(tmp_path / "hf" / "config.json",
+                lambda config: config.update(vocab_size=config["vocab_size"] + added))
+    notes = to_run("huggingface", tmp_path / "hf", tmp_path / "back")
+    rows = tokenizer.vocabulary_size + 3 * bool(form) + added
+    assert f"the last {added} of {rows} rows of the token table are behind" in notes[1]
+    assert_same_run(run, tmp_path / "back")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_values_that_are_no_numbers_are_said_and_kept(tmp_path, tokenizer, layout):
     source = make_run(tmp_path / "run", tokenizer)

@@ -87,6 +87,15 @@ def renamed(old, new):
     return lambda f: change_weights(f, lambda a: a.__setitem__(new, a.pop(old)))
 
 
+def resized(added):
+    def change(folder):
+        name = "transformer.tokens_embed.weight"
+        change_weights(folder, lambda arrays: arrays.update({
+            name: np.pad(arrays[name], [(0, added), (0, 0)])}))
+        config_says(vocab_size=95 + added)(folder)
+    return change
+
+
 QUERY = "transformer.h.0.attn.c_attn.weight"
 
 
@@ -113,6 +122,7 @@ QUERY = "transformer.h.0.attn.c_attn.weight"
     (config_says(vocab_size=94), r"says vocab_size and n_embd \(94, 12\)"),
     (config_says(n_positions=25), r"says n_positions and n_embd \(25, 12\)"),
     (config_says(n_special=3), "has rows for 92 tokens and the vocabulary in .* has 95"),
+    (resized(257), "has rows for 352 tokens and the vocabulary in .* has 95: take both"),
     (config_says(n_special=2), "has 2 rows of special tokens: there are 3 or none"),
     (renamed(QUERY, "transformer.h.0.attn.c_attn.kernel"), "lacks h.0.attn.c_attn.weight:"),
     (lambda f: change_weights(f, lambda a: {name: a[name] for name in a if "c_fc" not in name}),

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,32 @@ def test_metrics_are_printed_and_saved(tasks, form, capsys):
     first = task.metrics[0]
     assert scores[first] == pytest.approx(expected[first], rel=1e-4)
     assert f"  {first:20} {scores[first]:.4f}\n" in out
+
+
+def unwritable(folder):
+    """A run folder in which no folder `evaluations` can be made; the reason."""
+    (folder / "evaluations").write_text("")
+    return "is a file and not a folder"
+
+
+def linked(folder):
+    (folder / "elsewhere").mkdir()
+    (folder / "evaluations").symlink_to(folder / "elsewhere")
+    return "is a link, and nothing is written outside"
+
+
+@pytest.mark.parametrize("make", [unwritable, linked])
+def test_a_run_folder_that_cannot_be_written_is_measured_all_the_same(tasks, tmp_path, capsys,
+                                                                      make):
+    run, data = tasks["scores"]
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations"))
+    reason = make(tmp_path / "run")
+    answers = tmp_path / "answers.tsv"
+    evaluate_task(config(predictions=str(answers)), str(tmp_path / "run"), data)
+    out, err = capsys.readouterr()
+    assert "pearson" in out and "Saved" not in out and len(answers.read_text().splitlines()) == 25
+    assert err.startswith("Note: the run folder keeps none of these measures. ") and reason in err
+    assert not list(tmp_path.glob("run/elsewhere/*"))
 
 
 @pytest.mark.parametrize("form", task_data.TASKS)
@@ -187,24 +214,25 @@ def test_a_metric_without_value_is_said(capsys):
     assert "Note: F1 is not defined" in capsys.readouterr().err
 
 
-def test_a_task_may_have_a_long_name(tmp_path):
+def test_a_task_may_have_a_long_name(tmp_path, capsys):
     """120 Chinese signs have 360 bytes, and a file's name at most 255."""
     for name in ("\u7968" * 120, "a/b " * 50, "."):
         task = dataclasses.replace(task_data.TASKS["classification"], name=name)
         manifest = Manifest(TASK, 16, 50, "f", {}, {}, task)
-        path = task_scores.save(str(tmp_path), manifest, "validation_mismatched", {"accuracy": 1.0})
-        assert json.loads(pathlib.Path(path).read_text()) == {"accuracy": 1.0}
-        assert pathlib.Path(path).parent == tmp_path / "evaluations"
+        task_scores.keep(str(tmp_path), manifest, "validation_mismatched", {"accuracy": 1.0})
+        path = pathlib.Path(capsys.readouterr().out.removeprefix("Saved in ").removesuffix(".\n"))
+        assert json.loads(path.read_text()) == {"accuracy": 1.0}
+        assert path.parent == tmp_path / "evaluations"
 
 
-def test_two_folders_of_one_name_are_kept_apart(tasks, tmp_path, tokenizer):
+def test_two_folders_of_one_name_are_kept_apart(tasks, tmp_path, tokenizer, capsys):
     task = task_data.TASKS["classification"]
     paths = set()
     for number, count in enumerate((20, 30)):
         data = task_data.write(str(tmp_path / str(number) / "data"), tokenizer, task,
                                {"validation": count})
-        paths.add(task_scores.save(tasks["classification"][0], Manifest.load(data),
-                                       "validation", {}))
+        task_scores.keep(tasks["classification"][0], Manifest.load(data), "validation", {})
+        paths.add(capsys.readouterr().out)
     assert len(paths) == 2
 
 

@@ -468,6 +468,8 @@ def test_the_command(folder, tmp_path):
             (["--version=1"], "out/1 holds an exported model: give another --version"),
             ([f"--model_dir={tmp_path}/empty"], f"No model.json in {tmp_path}/empty"),
             ([f"--model_dir={unsaved}"], f"No checkpoint in {unsaved}/checkpoints"),
+            ([f"--output_dir={tmp_path}/ft [v]"], "which it takes for a pattern or an"),
+            ([f"--output_dir={tmp_path}/\udcfc"], "/\\udcfc, which it takes for a pattern"),
             ([f"--output_dir={tmp_path}/file"], f"{tmp_path}/file is a file and not a folder")):
         _, err = run("gpt_tf.export", *flags, *changed, code=1)
         assert err.startswith("error: ") and message in err and err.count("\n") == 1

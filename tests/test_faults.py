@@ -1,5 +1,7 @@
 """What a run's files survive: flipped bytes, missing files, a full disk, a read-only folder."""
 
+import os
+import pathlib
 import random
 
 import numpy as np
@@ -61,7 +63,7 @@ def test_a_flipped_byte_is_found(folder, capsys):
         # those of update 9 then, which `restore` compares.
         step = Saved(folder).restore()
         assert step in (6, 9)
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert (f"{folder}/ckpt-9 is damaged" in said) == (step == 6)
         found += step == 6
         path.write_bytes(whole)
@@ -73,7 +75,7 @@ def test_a_missing_file_is_found(folder, capsys, name):
     (folder / name).unlink()
     saved = Saved(folder)
     assert saved.restore() == 6
-    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().err
     saved.save(7)
     assert saved.checkpoints.steps == [6, 7]  # the damaged one is not kept in a good one's place
     (folder / "ckpt-7.index").write_bytes(b"")
@@ -125,7 +127,7 @@ def test_a_lost_index_beside_a_save_that_was_cut_off_earlier(folder, capsys):
     (folder / "part.index").write_bytes(b"x")
     (folder / "ckpt-9.index").unlink()
     assert Saved(folder).restore() == 6
-    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().out
+    assert f"{folder}/ckpt-9 is damaged" in capsys.readouterr().err
 
 
 def test_an_index_that_declares_a_size_without_bound(folder, capsys):
@@ -134,7 +136,7 @@ def test_an_index_that_declares_a_size_without_bound(folder, capsys):
     endless = b"\0\0\0" + b"\xff" * 8 + b"\x7f"
     path.write_bytes(path.read_bytes()[:-48] + endless.ljust(40, b"\0") + path.read_bytes()[-8:])
     assert Saved(folder).restore() == 6
-    assert "ckpt-9 is damaged (its index declares a size that no" in capsys.readouterr().out
+    assert "ckpt-9 is damaged (its index declares a size that no" in capsys.readouterr().err
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
@@ -168,6 +170,52 @@ def test_a_read_only_folder(tmp_path):
             Reporter(str(disk / "run"))
         with pytest.raises(UserError, match=f"{disk}.*Read-only"):
             Saved(disk / "run").save(1)
+
+
+# Patterns to TensorFlow, addresses, what shells and terminals mind, and bytes that are no UTF-8.
+NAMES = ["lr[0.1]", "a*b?", "a{b,c}", "a\\b", "a\nb", "-a", "ram://a", os.fsdecode(b"B\xfccher")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_folder_may_be_any(tmp_path, monkeypatch, name):
+    """As a relative path, with a slash behind it."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path)
+    folder = f"{name}/"
+    reporter = Reporter(folder)
+    reporter.start_profile()
+    reporter.scalars(1, {"train/loss": 2.0})
+    reporter.settings({"init_from": folder, "seed": 0})
+    reporter.text(1, "flags", f"--model_dir={folder}")
+    reporter.close()
+    saved = Saved(folder)
+    for step in (3, 6, 9):
+        saved.save(step)
+    assert Saved(folder).restore() == 9 and saved.checkpoints.steps == [6, 9]
+    saved.checkpoints.restore(6)
+    found = {path.name for path in pathlib.Path(folder).iterdir()}
+    assert found > {"metrics.jsonl", "plugins", "checkpoint", "ckpt-6.index", "ckpt-9.index"}
+    events, = (tmp_path / folder).glob("events.out.tfevents.*")
+    assert b"train/loss" in events.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"temporary", name.partition("/")[0]}
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_metrics_that_are_a_link_are_replaced(tmp_path):
+    for number, exists in enumerate((True, False)):
+        run, other = tmp_path / f"run-{number}", tmp_path / f"other-{number}.jsonl"
+        run.mkdir()
+        (run / "metrics.jsonl").symlink_to(other)
+        if exists:
+            other.write_text('{"step": 1}\n{"step": 2}\n')
+        reporter = Reporter(str(run), resume_step=1)
+        reporter.scalars(2, {"train/loss": 2.0})
+        reporter.close()
+        rows = (run / "metrics.jsonl").read_text()
+        assert rows == '{"step": 1}\n' * exists + '{"step": 2, "train/loss": 2.0}\n'
+        assert other.exists() == exists
+        assert not exists or other.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 @pytest.mark.parametrize("line", [b'{"st\xffep": 2}', b"[]", b"{}", b'{"step": "2"}'])

@@ -213,6 +213,26 @@ def test_weights_of_examples(eager):
     assert eager.fit(x, labels, sample_weight=np.zeros(8), verbose=0).history["loss"] == [0]
 
 
+def test_what_has_nothing_to_predict_counts_nothing(eager):
+    """A text of one token, an empty one, and tokens or examples that weigh nothing."""
+    model = language_model()
+    model.compile(keras.optimizers.SGD(0.5), run_eagerly=True)
+    data = {name: tf.nest.map_structure(lambda value: value[1:3], value)
+            for name, value in lm_data().items()}
+    data["x"]["padding_mask"] = np.eye(2, LENGTH, dtype=np.int32) * [[1], [0]]
+    cases = [(model, data | {"sample_weight": None}),
+             (model, lm_data() | {"sample_weight": np.zeros([24, LENGTH])})]
+    eager.compile(keras.optimizers.SGD(0.5), run_eagerly=True)
+    x, labels = examples()
+    cases.append((eager, {"x": x, "y": labels, "sample_weight": np.zeros(8)}))
+    for model, data in cases:
+        before = weights_of(model)
+        found = model.evaluate(**data, verbose=0)
+        assert (found[0] if isinstance(found, list) else found) == 0
+        assert model.fit(**data, verbose=0).history["loss"] == [0]
+        assert moved(model, before) == 0
+
+
 def test_labels_are_numbers_or_names(eager):
     x, labels = examples()
     names = np.array(["a", "b", "c"])[labels]

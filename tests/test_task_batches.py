@@ -85,7 +85,7 @@ def test_each_epoch_visits_every_row_once(folder, batch_size):
     batch has of the next epoch."""
     total = 4 * SIZE // batch_size + 1
     seen, ends = collections.Counter(), 0
-    batches = take(lib.task_batches(folder, batch_size, 1, total), 9999)
+    batches = take(lib.task_batches(folder, batch_size, 1), total)
     for step, batch in enumerate(batches, start=1):
         seen.update(batch["split_positions"].tolist())
         epochs, beyond = divmod(step * batch_size, SIZE)
@@ -93,58 +93,48 @@ def test_each_epoch_visits_every_row_once(folder, batch_size):
             ends += 1
             counts = [seen[record] - epochs for record in range(SIZE)]
             assert min(counts) >= 0 and sum(counts) == beyond and max(counts) <= 1
-    assert len(batches) == total and ends >= min(4, total)
+    assert ends >= min(4, total)
 
 
 def test_batches_hold_rows_of_like_length(folder):
     """One pool of 10 batches is the sorted split, cut: their longest rows have 8, 14, 20, 26, 33,
     39, 45, 51, 57 and 64 tokens. They come in another order."""
     widths = [batch["token_ids"].shape[2] for batch in
-              take(lib.task_batches(folder, 7, 0, 20), 10)]
+              take(lib.task_batches(folder, 7, 0), 10)]
     assert sorted(widths) == [16, 16, 24, 32, 48, 48, 48, 64, 64, 64] != widths
 
 
 def test_starting_later_equals_skipping(folder):
-    whole = take(lib.task_batches(folder, 3, 5, 60), 99)
-    assert len(whole) == 60
+    whole = take(lib.task_batches(folder, 3, 5), 60)
     assert [batch["step"] for batch in whole] == list(range(1, 61))
     for start in (1, 22, 23, 24, 33, 59):  # an epoch ends inside update 24
-        assert_same(take(lib.task_batches(folder, 3, 5, 60, start), 99), whole[start:])
+        assert_same(take(lib.task_batches(folder, 3, 5, start), 60 - start), whole[start:])
 
 
 def test_seed_decides_the_order(folder):
     first, again, other = (
         [batch["split_positions"].tolist()
-         for batch in take(lib.task_batches(folder, 8, seed, 9), 9)]
+         for batch in take(lib.task_batches(folder, 8, seed), 9)]
         for seed in (0, 0, 1))
     assert first == again != other
 
 
 def test_order_by_hand(folder):
-    """Update 41 of 50, 3 rows each: its stream starts with row 120, in the second epoch of 70;
+    """Update 41, 3 rows each: its stream starts with row 120, in the second epoch of 70;
     the first update that begins there is the 25th, and a pool goes to the 47th, the last that
     does: rows 72 to 140 of the stream."""
     stream = np.concatenate([lib.permutation(SIZE, 7, epoch) for epoch in range(3)])[72:141]
     lengths = lib.SplitReader(folder, "train").lengths
     by_length = sorted(stream.tolist(), key=lambda record: lengths[record])
     place = lib.permutation(23, 7, 2**63 + 24)[40 - 24]
-    batch, = take(lib.task_batches(folder, 3, 7, 50, 40), 1)
+    batch, = take(lib.task_batches(folder, 3, 7, 40), 1)
     assert batch["split_positions"].tolist() == by_length[3 * place:3 * place + 3] == [23, 14, 12]
-
-
-@pytest.mark.parametrize("total", [24, 40])
-def test_the_last_pool_ends_with_the_run(folder, total):
-    """No row of the stream behind the run's end is seen in its place."""
-    stream = np.concatenate([lib.permutation(SIZE, 0, epoch) for epoch in range(2)])
-    seen = [batch["split_positions"]
-            for batch in take(lib.task_batches(folder, 3, 0, total), 99)]
-    assert sorted(np.concatenate(seen)) == sorted(stream[:3 * total])
 
 
 def test_a_pool_has_32_batches_at_most(folder):
     stream = lib.permutation(SIZE, 0, 0)
     seen = [batch["split_positions"]
-            for batch in take(lib.task_batches(folder, 2, 0, 35), 32)]
+            for batch in take(lib.task_batches(folder, 2, 0), 32)]
     assert sorted(np.concatenate(seen)) == sorted(stream[:64])
 
 
@@ -152,7 +142,7 @@ def test_rows_without_labels_do_not_train(folder, tmp_path):
     make_task_folder(tmp_path)
     alter_manifest(tmp_path, lambda m: m["splits"]["train"].update(labelled=False))
     with pytest.raises(UserError, match="rows without a label"):
-        lib.task_batches(tmp_path, 2, 0, 5)
+        lib.task_batches(tmp_path, 2, 0)
 
 
 def test_altered_byte_reaches_the_user_as_a_sentence(tmp_path):
@@ -162,4 +152,4 @@ def test_altered_byte_reaches_the_user_as_a_sentence(tmp_path):
     data[-7] ^= 1
     path.write_bytes(data)
     with pytest.raises(UserError, match="train-00001.tfrecord, record 0: .*build_task"):
-        take(lib.task_batches(tmp_path, 2, 0, 5), 5)
+        take(lib.task_batches(tmp_path, 2, 0), 5)

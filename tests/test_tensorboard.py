@@ -100,7 +100,7 @@ def test_samples_differ_among_themselves_and_from_update_to_update(pretrained):
     endings = [sample.rpartition(b"**")[2] for text, in texts.values()
                for sample in text.split(b"\n\n**")]
     assert len(endings) == len(set(endings)) == 9
-    assert board.values("settings/flags") == [(0, [b"    --seed=0\n"])]
+    assert board.values("settings/flags") == [(1, [b"    --seed=0\n"])]
 
 
 def test_samples_are_shown_as_they_are():
@@ -218,3 +218,10 @@ def test_a_run_that_was_killed_and_goes_on_shows_nothing_double(tmp_path, monkey
     rows = [[list(json.loads(line)) for line in (each / "metrics.jsonl").read_text().splitlines()]
             for each in (folder, pretrained)]
     assert rows[0] == rows[1]
+    # What it reported of updates that were done again is not shown: update 4.
+    assert board.values("settings/flags") == [(1, [b"    --seed=0\n"]), (4, [b"    --seed=0\n"])]
+    for tag in (board.tags() | board.tags(plugin="text")) - {"settings/flags"}:
+        theirs = dict(whole.values(tag))
+        assert [step for step, _ in board.values(tag)] == list(theirs), tag
+        if "tokens_per_second" not in tag and "input_wait" not in tag:
+            assert dict(board.values(tag)) == theirs, tag

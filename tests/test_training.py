@@ -22,6 +22,7 @@ from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
+from gpt_tf.tasks import metrics
 from gpt_tf.training import distribution, train_step
 from gpt_tf.training.by_shape import FunctionByShape
 from gpt_tf.training.train_step import TrainStep
@@ -257,16 +258,32 @@ def test_what_a_log_shows(tmp_path, capsys):
     assert last.startswith(f"training: 100% {STEPS}/{STEPS} [")
 
 
+class Step:
+    """In place of a `TrainStep`: (batch, step) -> scalars that differ from those of every other."""
+
+    def __init__(self, function, finite_until=STEPS):
+        self._function = function
+        self._finite_until = finite_until
+        self._step = 0
+
+    def __call__(self, batch, step, flag):
+        self._step = step
+        return {name: tf.constant(1.0) for name in ("loss", "weight", "gradient_norm", "tokens")
+                } | self._function(batch, step)
+
+    def is_finite(self):
+        return self._step <= self._finite_until
+
+
 def test_the_rate_does_not_count_compilation(tmp_path, monkeypatch):
     clock = types.SimpleNamespace(perf_counter=lambda: clock.now, now=0.0)
     monkeypatch.setattr("gpt_tf.training.trainer.time", clock)
 
-    def step(batch, number, flag):
+    def step(batch, number):
         clock.now += 60.0 if number == 1 else 2.0
-        return {"loss": tf.constant(1.0), "gradient_norm": tf.constant(1.0),
-                "tokens": tf.constant(100.0 * number)}
+        return {"tokens": tf.constant(100.0 * number)}
 
-    start().train(tmp_path, step_function=step)
+    start().train(tmp_path, step_function=Step(step))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     rates = [row["train/tokens_per_second"] for row in rows if "train/loss" in row]
     # Updates 2, 3 (a validation follows it), 4, and 5 and 6 together.
@@ -292,8 +309,69 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
             yield batch
 
     run = start()
-    with pytest.raises(UserError, match=r"not finite at update 4 .*ckpt-2"):
+    with pytest.raises(UserError, match=(
+            r"^The loss or its gradient is not finite at update 4 \(loss nan, .*ckpt-2: the same "
+            r"flags come here again; give a lower --learning_rate, with --overwrite")):
         run.train(tmp_path, feed)
+    assert not run.step.is_finite() and start().step.is_finite()
+
+
+def one(batch, step):
+    return {}
+
+
+@pytest.mark.parametrize("finite_until, loss, message", [
+    (1, 1.0, "^A weight is not finite at update 2. Nothing was saved before: run the same command "
+             "with a lower --learning_rate, or --dtype=float32.$"),
+    (5, 1.0, "^A weight is not finite at update 6. The last good checkpoint is .*ckpt-4:"),
+    (6, math.nan, "^The validation loss is not finite at update 3. The last .*ckpt-2:"),
+    (6, math.inf, "^The validation loss is not finite at update 3. ")])
+def test_what_is_not_finite_is_not_saved(tmp_path, finite_until, loss, message):
+    with pytest.raises(UserError, match=message):
+        start().train(tmp_path, step_function=Step(one, finite_until), dtype="mixed_bfloat16",
+                      validate=lambda step, last: {"validation/loss": loss})
+    if not math.isfinite(loss):
+        assert '"validation/loss": null' in (tmp_path / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("loss, perplexity", [(100.0, 2.688117e43), (1e6, None)])
+def test_a_loss_whose_perplexity_no_float_holds(tmp_path, capsys, loss, perplexity):
+    """It is said once, and the run goes on: neither TensorBoard nor JSON is in its way."""
+    def validate(step, last):
+        return {"validation/loss": loss, "validation/perplexity": metrics.perplexity(loss)}
+
+    start().train(tmp_path, validate=validate,
+                  step_function=Step(lambda batch, step: {"loss": tf.constant(loss)}))
+    assert capsys.readouterr().err.count(f"update 2: the loss is {loss:.4g}, far worse than") == 1
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [value for row in rows for name, value in row.items() if "perplexity" in name]
+    assert found == [perplexity] * 6
+
+
+def test_a_batch_without_anything_to_predict_counts_nothing(tmp_path):
+    """Loss and gradient are 0: its update is Adam's, by hand."""
+    def feed(start):
+        for batch in batches(start):
+            if int(batch["step"]) == 2:
+                batch |= {"lengths": tf.minimum(batch["lengths"], 1)}
+            yield batch
+
+    run = start()
+    first, empty = itertools.islice(feed(0), 2)
+    loss = float(run.step(first, 1)["loss"])
+    moments, rate = run.optimizer.moments(), np.float32(run.optimizer.corrected_rate(2))
+    before = [(v, v.numpy(), *(moments[group][v.path].numpy() for group in ("mean", "square")))
+              for v in run.model.trainable_variables]
+    values = {name: float(value) for name, value in run.step(empty, 2).items()}
+    assert (values["loss"], values["weight"], values["gradient_norm"]) == (0, 0, 0)
+    for variable, value, mean, square in before:
+        step = 0.9 * mean / (np.sqrt(np.float32(0.999) * square) + np.float32(1e-8))
+        step += np.float32(0.01) * value * (value.ndim > 1)
+        np.testing.assert_allclose(variable.numpy(), value - rate * step, rtol=2e-6, atol=1e-8)
+    assert all(not gradient.numpy().any() for _, gradient in run.step.gradients(empty))
+    start().train(tmp_path, feed)  # the mean of updates 1 and 2 is the loss of update 1
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert row["train/loss"] == pytest.approx(loss, rel=1e-6)
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):

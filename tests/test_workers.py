@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.training import distribution
 from gpt_tf.training.cluster_environment import expand_hosts, find_workers
 from tests import corpora, task_data, workers
 
@@ -141,7 +142,8 @@ def test_a_worker_that_hangs(data, tmp_path):
 
 
 @pytest.mark.parametrize("value", [
-    "", "[]", "{", '{"cluster": {"worker": ["a:1"]}}', '{"task": {"type": "worker", "index": 0}}',
+    "[]", "{", '{"cluster": {"worker": ["a:1"]}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "one"}}',
     '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
     '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
     '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
@@ -153,9 +155,19 @@ def test_a_tf_config_that_names_nobody(value):
 
 def test_workers_of_tf_config():
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:2"]}
-    for job, index, number in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
+    for job, index, number in (("chief", 0, 0), ("worker", 0, 1), ("worker", "1", 2)):
         text = json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
         assert find_workers({"TF_CONFIG": text}) == (["a:1", "b:1", "c:2"], number)
+
+
+@pytest.mark.parametrize("value", ["", "{}", '{"task": {"type": "worker", "index": 0}}',
+                                   '{"cluster": {}, "task": {}}'])
+def test_a_tf_config_that_another_job_has_left_is_one_machine(value, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", value)
+    assert distribution.join("auto").share.count == 1
+    with pytest.raises(UserError, match="srun, or set TF_CONFIG"):
+        find_workers({"TF_CONFIG": value})
+    assert find_workers(slurm() | {"TF_CONFIG": value}).index == 2
 
 
 def slurm(**changes):

@@ -136,7 +136,7 @@ def _own_flags() -> list[flags.Flag]:
 def flagfile_text(**values) -> str:
     """The values of all of this command's flags, as a flagfile that gives the same run.
 
-    But for `--overwrite`, which would remove it.
+    But for what is no part of it: `--overwrite`, which would remove it, and `--change_length`.
 
     Args:
       **values: what to write for a flag in place of its value.
@@ -144,7 +144,8 @@ def flagfile_text(**values) -> str:
     return "".join(
         (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
         for flag in sorted(_own_flags(), key=lambda f: f.name)
-        if flag.value is not None and flag.name not in ("flagfile", "undefok", "overwrite"))
+        if flag.value is not None and flag.name not in (
+            "flagfile", "undefok", "overwrite", "change_length"))
 
 
 def command_line(module: str, **values: object) -> str:

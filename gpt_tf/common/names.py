@@ -22,6 +22,11 @@ def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
     return difflib.get_close_matches(name, list(names), count)
 
 
+def in_utf8(text: str) -> str:
+    """`text` for what takes UTF-8 alone: bytes of names that are none as Python writes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def file_stem(name: str) -> str:
     """A part of a file's name for what a user may have called anything: its letters and digits,
     of which 80 bytes at the most.

@@ -127,8 +127,10 @@ def _check_sum(path: str, data: bytes, what: str) -> None:
             f"{shlex.quote(folder or '.')} && sha256sum {names} > {SUMS}).")
 
 
-def read_text(path: str | os.PathLike, what: str) -> str:
+def read_text(path: str | os.PathLike, what: str, errors: str = "strict") -> str:
     """The text of a small file, without a byte order mark; `what` names it in the error.
+
+    With `errors` of "surrogateescape" it may hold bytes that are not UTF-8, as names of files do.
 
     Where `SUMS` beside it lists the file, its bytes are those.
 
@@ -147,7 +149,7 @@ def read_text(path: str | os.PathLike, what: str) -> str:
             raise UserError(f"{path} ({what}) has more than {_MOST_TEXT_BYTES:,} bytes, more than "
                             "such a file ever has: copy it again.")
         _check_sum(path, data, what)
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig", errors)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({what}): {error.strerror}.") from error
     except UnicodeDecodeError as error:

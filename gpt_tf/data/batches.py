@@ -194,16 +194,15 @@ def train_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
                    range(start_step, np.iinfo(np.int64).max))
 
 
-def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_steps: int,
+def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
                  start_step: int = 0, share: BatchShare = WHOLE_BATCH,
                  manifest: Manifest | None = None) -> Batches:
-    """The training data of a task, updates `start_step` + 1 .. `total_steps`.
+    """The endless training data of a task from update `start_step` + 1 on.
 
     Args:
       data_dir: a finished data folder of a task.
       batch_size: rows of a global batch; may exceed the number of records.
       seed: decides the order.
-      total_steps: updates of the whole run.
       start_step: updates already done.
       share: the rows that are read of each batch.
       manifest: the folder's, where it is read already.
@@ -231,9 +230,10 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int, total_
         # The first step that begins in the epoch, and the first that begins behind it.
         begin, end = -(-epoch * size // batch_size), -(-(epoch + 1) * size // batch_size)
         first = step - (step - begin) % _POOL
-        return pool(first, min(first + _POOL, end, total_steps))[step - first]
+        return pool(first, min(first + _POOL, end))[step - first]
 
-    return Batches(reader, share.rows(batch_size), positions, range(start_step, total_steps))
+    return Batches(reader, share.rows(batch_size), positions,
+                   range(start_step, np.iinfo(np.int64).max))
 
 
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,

@@ -11,9 +11,11 @@ import textwrap
 import warnings
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, explain_disk_errors
+from gpt_tf.common.names import in_utf8
 
 PAGE = "report.html"
 # Names of pictures; of several runs they end in a number.
@@ -58,6 +60,8 @@ class Picture:
         width, _ = self.figure.get_size_inches()
         self.figure.suptitle(textwrap.fill(self.title, int(10 * width)), fontsize=12,
                              parse_math=False)
+        for each in self.figure.findobj(Text):
+            each.set_text(in_utf8(each.get_text()))
         stream = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -108,4 +112,4 @@ def write(folder: str, command: str, pictures: Sequence[Picture]) -> None:
                 title=html.escape(picture.title), text=html.escape(picture.text),
                 png=base64.b64encode(png).decode()))
         with open(os.path.join(new, PAGE), "w", encoding="utf-8") as stream:
-            stream.write("".join(parts))
+            stream.write(in_utf8("".join(parts)))

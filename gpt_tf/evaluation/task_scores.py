@@ -12,6 +12,7 @@ from gpt_tf.common.names import file_stem
 from gpt_tf.common.small_files import write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
+from gpt_tf.runs import run_folder
 from gpt_tf.tasks.answers import answers, class_names, tsv_line
 from gpt_tf.tasks.metrics import METRICS, MetricWarning
 from gpt_tf.tasks.task import Task
@@ -66,8 +67,11 @@ def _records(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndar
     return records, np.concatenate(labels)
 
 
-def save(model_dir: str, manifest: Manifest, split: str, values: dict) -> str:
-    """Writes a measurement into the run folder and returns its path, one for each split and data.
+def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
+    """Writes a measurement into the run folder, one for each split and data, and says where.
+
+    A run folder may be somebody else's, or on a disk that cannot be written: what was measured is
+    no worse for it, so that is said on standard error.
 
     Args:
       model_dir: the run folder.
@@ -76,11 +80,16 @@ def save(model_dir: str, manifest: Manifest, split: str, values: dict) -> str:
       values: JSON.
     """
     folder = os.path.join(model_dir, "evaluations")
-    make_folder(folder)
     name = file_stem(manifest.task.name)
     path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}.json")
-    write_json(path, values)
-    return path
+    try:
+        run_folder.refuse_link(folder)
+        make_folder(folder)
+        write_json(path, values)
+    except UserError as error:
+        print(f"Note: the run folder keeps none of these measures. {error}", file=sys.stderr)
+        return
+    print(f"Saved in {path}.")
 
 
 def write_predictions(path: str, task: Task, found: Predictions, probabilities: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import open_output
+from gpt_tf.common.names import in_utf8
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.data.padding import in_split_order
@@ -120,11 +121,12 @@ class ZeroShotData:
         self._measures.append({"update": step} | scores | threshold)
         return scores
 
-    def save(self, model_dir: str) -> str:
-        """Writes all that was measured into the run folder; returns the file's path."""
-        return task_scores.save(model_dir, self.manifest, self.split, {
-            "data_dir": self._folder, "split": self.split, "rows": self.split_totals.records,
-            "chance": self.chance, "checkpoints": self._measures})
+    def keep(self, model_dir: str) -> None:
+        """Writes all that was measured into the run folder, as `task_scores.keep` does."""
+        task_scores.keep(model_dir, self.manifest, self.split, {
+            "data_dir": in_utf8(self._folder), "split": self.split,
+            "rows": self.split_totals.records, "chance": self.chance,
+            "checkpoints": self._measures})
 
     def curve(self) -> tuple[list[int], list[float]]:
         """The updates that were measured, and the first metric of each, as `relative` has it."""

@@ -41,8 +41,8 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     """
     check_folder(source)
     beside = Kept.load(source, layout)
-    found = LAYOUTS[layout].read(source, beside, num_heads)
     tokenizer = Tokenizer.load(source)
+    found = LAYOUTS[layout].read(source, beside, num_heads, tokenizer.vocabulary_size)
     _check_vocabulary(found.config, tokenizer, found.where, source)
     task, max_length, step = None, 0, 0
     if beside:

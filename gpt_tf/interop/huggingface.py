@@ -38,6 +38,9 @@ _SECOND_NAMES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads"
 # more; they keep it, and it tells the rows of special tokens from those of the vocabulary.
 _REQUIRED = {"model_type": "openai-gpt", "afn": "gelu", "tie_word_embeddings": True}
 _INNER = 4  # their inner width, in widths
+# Rows of a token table without a token: a few that were added, filled up to a multiple of 128 at
+# most. With more, the vocabulary is another model's.
+_MOST_ADDED = 256
 
 
 def folder_entries(model: GPT) -> list[Entry]:
@@ -75,13 +78,18 @@ def write(folder: str, model: GPT) -> Leftover:
     return Leftover({}, {})
 
 
-def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
+def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary_size: int) -> Found:
     """Reads a folder's configuration and arrays.
+
+    Rows of the token table that no token has, behind those of the vocabulary and of the special
+    tokens, are left out: `resize_token_embeddings` makes them for a pad token, for others that are
+    added, and to fill the table up.
 
     Args:
       folder: with `config.json` and `model.safetensors`.
       kept: what we once wrote beside them; nothing of it is needed.
       num_heads: must be None: `config.json` says it.
+      vocabulary_size: of the tokenizer.
 
     Raises:
       UserError: a file is missing, cut short, of another model or one that we are not.
@@ -101,7 +109,23 @@ def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
         raise UserError(f"{weights}: {_HEAD} is not the token table, to which GPT-1's output is "
                         "tied: such a model cannot be held here.")
     _check_sizes(config, arrays, path, weights)
-    return Found(config, arrays, weights, notes)
+    return _without_added_rows(Found(config, arrays, weights, notes), vocabulary_size)
+
+
+def _without_added_rows(found: Found, vocabulary_size: int) -> Found:
+    """What was found without the rows behind the vocabulary and the special tokens.
+
+    More than a resized table has are left for whoever compares it with the vocabulary.
+    """
+    config, table = found.config, found.arrays[_TOKENS]
+    added = config.vocabulary_size - vocabulary_size
+    if not 0 < added <= _MOST_ADDED:
+        return found
+    note = (f"{found.where}: the last {added} of {len(table)} rows of the token table are behind "
+            f"the vocabulary of {vocabulary_size:,} tokens, as in a table that was resized; they "
+            "are left out, of the softmax, too.")
+    return Found(dataclasses.replace(config, vocabulary_size=vocabulary_size),
+                 found.arrays | {_TOKENS: table[:-added]}, found.where, [*found.notes, note])
 
 
 def _read_config(path: str) -> ModelConfig:

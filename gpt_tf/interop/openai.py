@@ -103,18 +103,20 @@ def write(folder: str, model: GPT) -> Leftover:
     return Leftover(settings, {SPECIAL_ROWS: special} if len(special) else {})
 
 
-def read(folder: str, kept: Kept | None, num_heads: int | None) -> Found:
+def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary_size: int) -> Found:
     """Reads a folder's arrays, and what they and `kept` say of the model.
 
     Args:
       folder: with `params_shapes.json` and ten pieces.
       kept: what we once wrote beside them.
       num_heads: the user's word; None takes what was kept, or the published model's.
+      vocabulary_size: of the tokenizer; nothing is read by it.
 
     Raises:
       UserError: a file is missing, too much, cut short or of another model, or the heads do not
         divide the width.
     """
+    del vocabulary_size
     shapes = _read_shapes(os.path.join(folder, SHAPES))
     arrays = _cut(folder, shapes)
     tokens = arrays[_TOKENS]

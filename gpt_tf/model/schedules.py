@@ -8,6 +8,8 @@ from gpt_tf.config import OptimizerConfig
 def scheduled_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
     """The rate of update `step`, counted from 1, of `num_steps`, without Adam's correction."""
     schedule = SCHEDULES[config.schedule]
+    if config.schedule == "constant":
+        num_steps = 1  # whose rates are those of any other number, to the last bit
     return config.learning_rate * schedule(step / num_steps, config.warmup_steps / num_steps)
 
 

@@ -1,18 +1,17 @@
 """Checkpoints of a run: saved whole, restored from the newest one that is whole; and the best."""
 
-from collections.abc import Collection
-import contextlib
-import glob
+from collections.abc import Collection, Iterator
 import math
 import os
-import shutil
+import sys
 
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder, sync_folder
+from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.tensorflow_names import literal
 from gpt_tf.runs import checkpoint_files
-from gpt_tf.runs.checkpoint_files import UNFINISHED, step_of
+from gpt_tf.runs.checkpoint_files import UNFINISHED, listing, steps_in
 
 # What TensorFlow raises about a checkpoint that is not whole: it keeps a checksum of every tensor.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError)
@@ -27,6 +26,9 @@ class Checkpoints:
     The files tell what is there, so that no list of them can be lost. A checkpoint is written
     under another name and reaches the disk before it takes its own, its index last; those before
     it are deleted after that. The file `checkpoint` is for `tf.train.latest_checkpoint` alone.
+
+    Whoever reads beside a run in training looks again where a checkpoint that cannot be read was
+    replaced or pruned meanwhile, before it is called damaged.
 
     Args:
       folder: where they stand; made when it is missing.
@@ -60,19 +62,6 @@ class Checkpoints:
     def _prefix(self, step: int) -> str:
         return os.path.join(self._folder, f"ckpt-{step}")
 
-    def restore(self, step: int) -> None:
-        """Restores the checkpoint of one update, of those in `steps`.
-
-        Raises:
-          UserError: it is damaged or gone, or holds a model of another shape.
-        """
-        prefix = self._prefix(step)
-        try:
-            self._read(prefix)
-        except _DAMAGE as error:
-            raise UserError(f"Checkpoint {prefix} cannot be read ({_first_line(error)}): leave it "
-                            "out, or restore it from a copy.") from error
-
     def save(self, step: int) -> None:
         """Saves all variables, the state after update `step`.
 
@@ -84,11 +73,15 @@ class Checkpoints:
         make_folder(self._folder)
         self._step.assign(step)
         try:
-            self._write(step)
+            with literal(self._folder) as folder:
+                self._checkpoint.write(os.path.join(folder, UNFINISHED))
+            checkpoint_files.publish(self._folder, step)
+            with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
+                stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
             kept = [each for each in self.steps if each <= step][-self._keep:]
             # A later one was damaged, and the run has gone on from before it.
             for other in set(self.steps) - set(kept):
-                self._delete(other)
+                checkpoint_files.remove(self._folder, other)
         except (tf.errors.OpError, OSError) as error:
             self.remove_unfinished()
             raise UserError(
@@ -96,21 +89,28 @@ class Checkpoints:
                 f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
                 "room and run the same command again to go on from there.") from error
 
-    def _write(self, step: int) -> None:
-        self._checkpoint.write(os.path.join(self._folder, UNFINISHED))
-        for path in checkpoint_files.unfinished(self._folder):
-            with open(path, "rb") as stream:  # "data-..." before "index"
-                os.fsync(stream.fileno())
-            os.replace(path, self._prefix(step) + os.path.basename(path).removeprefix(UNFINISHED))
-        sync_folder(self._folder)
-        with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
-            stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
+    def remove_unfinished(self) -> None:
+        """Deletes what a save that was cut off has left; on the worker that saves alone."""
+        if self._writes:
+            checkpoint_files.remove_unfinished(self._folder)
 
-    def _delete(self, step: int) -> None:
-        # The index first: a part that a kill leaves is damaged, and the next save deletes it.
-        for name in sorted(checkpoint_files.names(self._folder), reverse=True):
-            if step_of(name) == step:
-                os.remove(os.path.join(self._folder, name))
+    def restore(self, step: int) -> None:
+        """Restores the checkpoint of one update, of those in `steps`.
+
+        Raises:
+          UserError: it is damaged or gone, or holds a model of another shape.
+        """
+        while step in steps_in(found := listing(self._folder)):
+            try:
+                self._read(step)
+                return
+            except _DAMAGE as error:
+                if listing(self._folder) == found:
+                    raise UserError(
+                        f"Checkpoint {self._prefix(step)} cannot be read ({_first_line(error)}): "
+                        "leave it out, or restore it from a copy.") from error
+        raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps its newest alone; "
+                        "leave it out.")
 
     def restore_latest(self) -> int | None:
         """Restores the newest whole checkpoint and returns its step; None if there is none.
@@ -119,57 +119,49 @@ class Checkpoints:
           UserError: none of those there is whole, or they hold a model of another shape.
         """
         damaged: list[int] = []
-        # Listed anew each time: a run in training replaces its checkpoints while they are read.
-        while left := [step for step in self.steps if step not in damaged]:
+        found = listing(self._folder)
+        while left := [step for step in steps_in(found) if step not in damaged]:
             step = left[-1]
             try:
-                self._read(self._prefix(step))
+                self._read(step)
+                return step
             except _DAMAGE as error:
+                before, found = found, listing(self._folder)
+                if found != before:
+                    damaged = []
+                    continue
                 damaged.append(step)
-                if step in self.steps:
-                    print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
-                          "trying the one before it.")
-                continue
-            return step
-        if damaged := [self._prefix(step) for step in damaged if step in self.steps]:
-            raise UserError(f"No checkpoint in {self._folder} can be read: {', '.join(damaged)} "
-                            f"are damaged. {self._remedy}.")
+                print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
+                      "trying the one before it.", file=sys.stderr)
+        if damaged:
+            raise UserError(f"No checkpoint in {self._folder} can be read: "
+                            f"{', '.join(map(self._prefix, damaged))} are damaged. {self._remedy}.")
         return None
 
-    def _read(self, prefix: str) -> None:
-        self._check_shapes(prefix)
-        status = self._checkpoint.read(prefix)
-        status.assert_existing_objects_matched()
-        # Loading a model alone leaves the moments; `_check_shapes` has seen to the rest.
-        status.expect_partial()
+    def _read(self, step: int) -> None:
+        """Gives the variables their values, which one reader takes out of files that it keeps
+        open: they are of one checkpoint, even if that is replaced or pruned meanwhile."""
+        with literal(self._folder) as folder:
+            try:
+                reader = tf.train.load_checkpoint(os.path.join(folder, f"ckpt-{step}"))
+            except MemoryError as error:  # an index is small
+                raise ValueError("its index declares a size that no memory holds") from error
+            shapes = reader.get_variable_to_shape_map()
+            for name, key, variable in self._saved_names():
+                if shapes.get(key) != variable.shape.as_list():
+                    raise UserError(
+                        f"{self._prefix(step)} holds another model: {name} has shape "
+                        f"{shapes.get(key)} there and {variable.shape.as_list()} here. Name the "
+                        "run folder it belongs to.")
+            for _, key, variable in self._saved_names():
+                variable.assign(reader.get_tensor(key))
 
-    def _check_shapes(self, prefix: str) -> None:
-        try:
-            saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-        except MemoryError as error:  # an index is small
-            raise ValueError("its index declares a size that no memory holds") from error
+    def _saved_names(self) -> Iterator[tuple[str, str, tf.Variable]]:
+        """(name, its name in a checkpoint, variable) of each variable, as TensorFlow names them."""
         for group, variables in self._groups.items():
             for name, variable in variables.items():
                 escaped = name.replace(".", "..").replace("/", ".S")
-                key = f"{group}/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
-                if saved.get(key) != variable.shape.as_list():
-                    raise UserError(
-                        f"{prefix} holds another model: {name} has shape {saved.get(key)} there "
-                        f"and {variable.shape.as_list()} here. Name the run folder it belongs to.")
-
-    def remove_unfinished(self) -> None:
-        """Deletes what a save that was cut off has left; on the worker that saves alone."""
-        if not self._writes:
-            return
-        written = {step_of(name) for name in checkpoint_files.names(self._folder)}
-        for step in written.difference(self.steps):
-            self._delete(step)  # before the unfinished index, which tells what it is
-        for path in glob.glob(os.path.join(glob.escape(self._folder), f"{UNFINISHED}[._]*")):
-            if os.path.isdir(path):  # TensorFlow writes into "<prefix>_temp" first
-                shutil.rmtree(path)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
+                yield name, f"{group}/{escaped}/.ATTRIBUTES/VARIABLE_VALUE", variable
 
 
 class BestCheckpoint:

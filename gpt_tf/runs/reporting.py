@@ -7,12 +7,16 @@ import json
 import math
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
+from gpt_tf.common.names import in_utf8
+from gpt_tf.common.tensorflow_names import literal
 from gpt_tf.runs.metrics_log import METRICS, read_rows
 
 if TYPE_CHECKING:
@@ -37,8 +41,8 @@ class Reporter:
     Args:
       folder: the run folder; TensorBoard names a run by the folder that holds its files, so they
         lie in it, too.
-      resume_step: rows after it were written by updates that are about to be done again, and are
-        dropped; 0 for a fresh run.
+      resume_step: what was reported after it is of updates that are about to be done again, and is
+        dropped, here and by TensorBoard; 0 for a fresh run.
       writes: False on a worker that leaves writing to the chief: what it reports is dropped.
 
     Raises:
@@ -56,13 +60,27 @@ class Reporter:
         self._keep_rows_until(resume_step)
         with explain_disk_errors(self._path):
             self._stream = open(self._path, "a", encoding="utf-8")  # closed by `close`
-        with self._explain_tensorboard_errors():
-            self._summaries = tf.summary.create_file_writer(folder)
+        with contextlib.ExitStack() as stack:
+            # TensorFlow looks for its file by name at every write.
+            self._events = stack.enter_context(literal(folder))
+            with self._explain_tensorboard_errors():
+                self._summaries = tf.summary.create_file_writer(self._events)
+                self._start_session(resume_step + 1)
+            self._opened = stack.pop_all()  # closed by `close`
+
+    def _start_session(self, step: int) -> None:
+        """Tells TensorBoard that updates go on from `step`: what it has of that and later updates,
+        of an earlier session, it drops. The first session of a run drops nothing."""
+        event = tf.compat.v1.Event(
+            wall_time=time.time(), step=step,
+            session_log=tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START))
+        # The public functions write summaries alone, and these are no session's.
+        tf.raw_ops.ImportEvent(writer=self._summaries._resource, event=event.SerializeToString())
+        self._summaries.flush()
 
     def _keep_rows_until(self, step: int) -> None:
-        if not os.path.exists(self._path):
-            return
-        kept = [row.line for row in read_rows(self._path) if row.step <= step]
+        kept = [row.line for row in read_rows(self._path) if row.step <= step
+                ] if os.path.exists(self._path) else []
         with atomic_write(self._path) as stream:
             stream.write(b"".join(kept))
 
@@ -77,14 +95,16 @@ class Reporter:
             self._stream.flush()
         with self._tensorboard_step(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                # Of TensorBoard's type: a float beyond it is infinite there, and no tensor.
+                with np.errstate(over="ignore"):
+                    tf.summary.scalar(name, np.float32(value))
 
     def text(self, step: int, name: str, text: str) -> None:
         """A Markdown text in TensorBoard."""
         if not self.writes:
             return
         with self._tensorboard_step(step):
-            tf.summary.text(name, text)
+            tf.summary.text(name, in_utf8(text))
 
     def histogram(self, step: int, name: str, values: tf.Tensor) -> None:
         """How values of any shape are distributed, in TensorBoard."""
@@ -113,7 +133,9 @@ class Reporter:
         from tensorboard.plugins.hparams import api  # who only reads a run does not wait for it
 
         # Named by its folder: by default runs of equal settings would share a row.
-        self._raw(api.hparams_pb(dict(values), trial_id=self._folder))
+        self._raw(api.hparams_pb({name: in_utf8(value) if isinstance(value, str) else value
+                                  for name, value in values.items()},
+                                 trial_id=in_utf8(self._folder)))
 
     def finish(self) -> None:
         """Marks the run as finished in TensorBoard's HParams, which can leave out the others."""
@@ -167,7 +189,7 @@ class Reporter:
     def start_profile(self) -> None:
         """Starts recording a profile for TensorBoard."""
         if self.writes:
-            tf.profiler.experimental.start(self._folder)
+            tf.profiler.experimental.start(self._events)
             self._profiling = True
 
     def stop_profile(self) -> None:
@@ -185,3 +207,4 @@ class Reporter:
         self._stream.close()
         with self._explain_tensorboard_errors():
             self._summaries.close()
+        self._opened.close()

@@ -15,7 +15,6 @@
 """
 
 from collections.abc import Collection
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -45,11 +44,12 @@ _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
 _MICRO_BATCHES = "micro_batches.json"
 _WEIGHTS = ("checkpoints", "best")
+_FOLDERS = (*_WEIGHTS, "plugins", "evaluations")
 _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
 _EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
-RUN_FILES = frozenset({*_WEIGHTS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "plugins",
-                       "tensorboard", "evaluations", _MICRO_BATCHES, SUMS})
+RUN_FILES = frozenset({*_FOLDERS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard",
+                       _MICRO_BATCHES, SUMS})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -129,8 +129,11 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
       overwrite: whether another run that stands there is removed.
 
     Raises:
-      UserError: the folder holds another run: other flags, another shape or other data.
+      UserError: the folder holds another run: other flags, another shape or other data; or a
+        folder of it is a link.
     """
+    for name in _FOLDERS:
+        refuse_link(os.path.join(model_dir, name))
     if not _has_saved(model_dir):
         remove_run(model_dir)
     try:
@@ -143,8 +146,28 @@ def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: Mo
     if os.path.exists(path):
         return
     describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    # Last: it says that the others are there.
-    write_recorded(path, _flags_bytes(_with_data(flags_text, manifest)))
+    record_flags(model_dir, flags_text, manifest)  # last: it says that the others are there
+
+
+def record_flags(model_dir: str, flags_text: str, manifest: Manifest) -> None:
+    """Writes the run's flagfile, in place of the one that is there.
+
+    Args:
+      model_dir, flags_text, manifest: of `begin`.
+    """
+    write_recorded(os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags"),
+                   _flags_bytes(_with_data(flags_text, manifest)))
+
+
+def refuse_link(folder: str) -> None:
+    """Sees that what a run writes into one of its folders stays in the run folder.
+
+    Raises:
+      UserError: it is a link.
+    """
+    if os.path.islink(folder):
+        raise UserError(f"{folder} is a link, and nothing is written outside of a run folder: put "
+                        "what it leads to in its place. A link to the whole run folder is fine.")
 
 
 def remove_run(model_dir: str) -> None:
@@ -255,7 +278,7 @@ def is_converted(model_dir: str) -> bool:
 
 def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
                 model: ModelConfig) -> None:
-    before = _parse_flags(read_text(path, "the run's flagfile"))
+    before = _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
     now = _parse_flags(flags_text)
     data = _DATA.rstrip("=")
     if before.get(data) != now[data]:
@@ -283,7 +306,7 @@ def load_flags(model_dir: str) -> dict[str, str]:
     for command in _COMMANDS.values():
         path = os.path.join(model_dir, f"{command}.flags")
         if os.path.exists(path):
-            return _parse_flags(read_text(path, "the run's flagfile"))
+            return _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
     check_folder(model_dir)
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
@@ -299,15 +322,14 @@ def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
       UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
     """
     config, folder = _read_config(model_dir), weights_folder(model_dir, weights)
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
-        size = sum(entry.stat().st_size for entry in files if ".data-" in entry.name)
-        if size and size < 4 * config.num_parameters:
-            raise UserError(f"{os.path.join(model_dir, _MODEL)} describes a model of "
-                            f"{config.num_parameters:,} parameters, and all checkpoints in "
-                            f"{folder} have {size:,} bytes: take both from one run.")
-        if size:
-            return config
-    raise no_checkpoint(folder)
+    size = checkpoint_files.data_size(folder)
+    if not size:
+        raise no_checkpoint(folder)
+    if size < 4 * config.num_parameters:
+        raise UserError(f"{os.path.join(model_dir, _MODEL)} describes a model of "
+                        f"{config.num_parameters:,} parameters, and all checkpoints in "
+                        f"{folder} have {size:,} bytes: take both from one run.")
+    return config
 
 
 def no_checkpoint(folder: str) -> UserError:

@@ -103,8 +103,11 @@ def summarize(values: Sequence[float]) -> dict[str, float]:
 
 
 def perplexity(loss: float) -> float:
-    """exp of a mean negative log-likelihood in nats; a diverging one stays a number."""
-    return math.exp(min(loss, 700.0))
+    """exp of a mean negative log-likelihood in nats; infinite where no float holds it."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def language_scores(loss: float, predicted_tokens: int, text_bytes: int) -> dict[str, float]:

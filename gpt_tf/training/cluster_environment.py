@@ -22,6 +22,20 @@ class WorkerAddresses(NamedTuple):
     index: int
 
 
+def names_workers(environment: Mapping[str, str]) -> bool:
+    """Whether TF_CONFIG is set to more than what TensorFlow, too, takes for one machine: nothing,
+    or an object without a cluster, as another job may have left it.
+
+    Args:
+      environment: `os.environ`.
+    """
+    try:
+        value = parse_json(environment.get("TF_CONFIG") or "{}")
+    except ValueError:
+        return True  # `find_workers` says what is wrong with it
+    return not isinstance(value, dict) or bool(value.get("cluster"))
+
+
 def find_workers(environment: Mapping[str, str]) -> WorkerAddresses:
     """The workers that TF_CONFIG names, or else Slurm.
 
@@ -31,7 +45,7 @@ def find_workers(environment: Mapping[str, str]) -> WorkerAddresses:
     Raises:
       UserError: neither is set, or what they say does not make sense.
     """
-    if "TF_CONFIG" in environment:
+    if names_workers(environment):
         return _from_tf_config(environment["TF_CONFIG"])
     if "SLURM_STEP_NODELIST" in environment:
         return _from_slurm(environment)
@@ -45,6 +59,8 @@ def _from_tf_config(text: str) -> WorkerAddresses:
         cluster, task = value["cluster"], value["task"]
         jobs = {job: _strings(cluster.get(job, [])) for job in ("chief", "worker")}
         index = task["index"]
+        if isinstance(index, str):  # TensorFlow takes it, too
+            index = int(index)
         if (set(cluster) - set(jobs) or type(index) is not int
                 or not 0 <= index < len(jobs[task["type"]])):
             raise ValueError

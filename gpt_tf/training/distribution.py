@@ -17,12 +17,12 @@ from gpt_tf.common.files import lock_folder
 from gpt_tf.common.memory import is_out_of_memory
 from gpt_tf.data.batches import BatchShare
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.training.cluster_environment import find_workers
+from gpt_tf.training.cluster_environment import find_workers, names_workers
 from gpt_tf.training.replicas import first_replica, one_device, sum_over_replicas
 
 
 def _has_workers(name: str) -> bool:
-    return name == "multi_worker" or (name == "auto" and "TF_CONFIG" in os.environ)
+    return name == "multi_worker" or (name == "auto" and names_workers(os.environ))
 
 
 @functools.cache  # two of the same devices number their collectives alike, and these mix
@@ -33,7 +33,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
       name: "one_device"; "mirrored", over all GPUs of this machine, or its logical CPU devices
         where it has none; "multi_worker", over all devices of the processes that TF_CONFIG or
         Slurm name, which must be made before TensorFlow has computed anything; "auto",
-        multi_worker where TF_CONFIG is set, mirrored when there is more than one GPU.
+        multi_worker where TF_CONFIG names workers, mirrored when there is more than one GPU.
 
     Raises:
       UserError: multi_worker, and neither TF_CONFIG nor Slurm name this process and the others.

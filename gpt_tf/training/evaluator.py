@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from gpt_tf.common.errors import UserError
 from gpt_tf.data.manifest import Split
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.losses import flatten_rows, shift_targets, token_losses
@@ -36,12 +37,18 @@ class Evaluator:
         Returns:
           `metrics.language_scores`, with the loss of what was measured for that of the split;
           predicted_tokens: how many were measured.
+
+        Raises:
+          UserError: nothing is to be predicted in any of them.
         """
         loss = weight = 0.0
         for batch in batches:
             sums = replicas.first_replica(self._strategy, self._global_sums(batch))
             loss += float(sums[0])
             weight += float(sums[1])
+        if not weight:
+            raise UserError("Of the windows that were to be measured none has a second token, so "
+                            "there is nothing to predict: take more batches, or longer texts.")
         return language_scores(loss / weight, split.predicted_tokens,
                                split.text_bytes) | {"predicted_tokens": weight}
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gc
+import math
 import os
 import shlex
 
@@ -59,6 +60,8 @@ class TaskValidation:
         scores = {}
         for split, batches in self._splits.items():
             predictions = self._predict(batches)
+            if not math.isfinite(predictions.loss):  # no metric has a value, and the run ends
+                return {f"{split}/loss": predictions.loss}
             scores |= {f"{split}/{name}": metrics.METRICS[name](
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
@@ -115,8 +118,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                        _charts(data.manifest, names)) as reporter:
         steps = run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
                           task_batches(data.folder, training.batch_size, training.seed,
-                                       config.total_steps, run.start, cluster.share,
-                                       data.manifest),
+                                       run.start, cluster.share, data.manifest),
                           TaskValidation(run, reporter), names)
     return run.outcome(steps)
 
@@ -124,11 +126,10 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
 def _count_in_updates(config: FineTuningRunConfig) -> FineTuningRunConfig:
     """The same run; its warm-up, a share of all updates, and its validations, some an epoch, are
     counted in updates."""
-    warmup_steps = config.fine_tuning.warmup_fraction * config.total_steps
     return dataclasses.replace(
         config,
         training=dataclasses.replace(config.training, evaluate_every=config.evaluate_every),
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps))
+        optimizer=config.course(config.total_steps))
 
 
 def example(data: TrainingData) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.data.batches import evaluation_batches, train_batches
@@ -47,9 +48,9 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        if self._reporter.writes:
-            self._report_samples(step)
         scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        if self._reporter.writes and math.isfinite(scores["loss"]):
+            self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})

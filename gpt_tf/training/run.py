@@ -28,9 +28,10 @@ _PROFILE_PLUGINS = ("xprof", "tensorboard_plugin_profile")  # its new name and i
 
 
 class Outcome(NamedTuple):
-    """A finished run: its updates, and the update and scores of its best validation."""
+    """A finished run: its updates, of `total`, and the update and scores of its best validation."""
 
     steps: int
+    total: int
     best_step: int | None  # None: there was nothing to validate on
     scores: dict[str, float]
 
@@ -38,7 +39,8 @@ class Outcome(NamedTuple):
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
         best = (f" Best at update {self.best_step}: {scores}." if self.best_step else
                 " There was no validation, so its newest weights are taken.")
-        return f"{self.steps} updates.{best}"
+        early = f" of {self.total}; --early_stopping=0 goes on" if self.steps < self.total else ""
+        return f"{self.steps} updates{early}.{best}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Run:
 
     def outcome(self, steps: int) -> Outcome:
         """What has become of it, finished with so many updates."""
-        return Outcome(steps, self.best.step, self.best.scores)
+        return Outcome(steps, self.config.total_steps, self.best.step, self.best.scores)
 
     def announce(self, what: str) -> None:
         """Prints `what` is trained, how far the run is, and what it takes to see its profile."""
@@ -106,9 +108,9 @@ class Run:
         config = self.config
         reporter = Reporter(config.model_dir, self.start, self.cluster.is_chief)
         with contextlib.closing(reporter):
-            flags = config.flags_text.splitlines()
+            flags = "".join(f"    {line}\n" for line in config.flags_text.splitlines())
             # TensorBoard sorts by tag: the newest samples stand on top, these below them.
-            reporter.text(self.start, "settings/flags", "".join(f"    {line}\n" for line in flags))
+            reporter.text(self.start + 1, "settings/flags", flags)
             reporter.settings(config.settings)
             reporter.layout(title, charts)
             yield reporter
@@ -159,8 +161,10 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
         config.check()
         check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
         if cluster.is_chief:
-            run_folder.begin(folder, config.flags_text, config.resumable, config.model,
+            run_folder.begin(folder, config.flags_text, config.free_flags, config.model,
                              config.data.manifest, config.data.tokenizer, config.overwrite)
+            if config.changes_length:
+                run_folder.record_flags(folder, config.flags_text, config.data.manifest)
     with cluster.together():
         micro_batches = _cut_batches(config, cluster)
     with cluster.strategy.scope():

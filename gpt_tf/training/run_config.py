@@ -12,6 +12,7 @@ from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, Option
 from gpt_tf.data.manifest import LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.training import run_length
 
 # What a kind of data is for, and the command that makes it.
 _PURPOSES = {LANGUAGE_MODEL: ("pre-training", "python -m pipelines.build_corpus"),
@@ -75,6 +76,8 @@ class RunConfig:
     flags_text: str  # the resolved flagfile
     resumable: frozenset[str]  # flags that may change when the run goes on
     overwrite: bool = dataclasses.field(default=False, kw_only=True)  # another run that is there
+    # Whether a run whose rates hang on its number of updates may go on with another number.
+    change_length: bool = dataclasses.field(default=False, kw_only=True)
 
     # Whether the first of `score_names` is a loss.
     lowest_is_best: ClassVar[bool] = True
@@ -95,9 +98,29 @@ class RunConfig:
             for field in dataclasses.fields(part) if "help" in field.metadata}
 
     @property
+    def free_flags(self) -> frozenset[str]:
+        """Flags in which the run in the folder may differ and is this one."""
+        # One of another length goes on; or it is another, and --overwrite replaces it.
+        return self.resumable if self.overwrite else self.resumable | run_length.NAMES
+
+    @property
     def total_steps(self) -> int:
         """Updates of the whole run."""
-        return self.training.total_steps(self.data.manifest.splits["train"].records)
+        return self.training.total_steps(self._num_records)
+
+    @property
+    def _num_records(self) -> int:
+        return self.data.manifest.splits["train"].records
+
+    @property
+    def changes_length(self) -> bool:
+        """Whether the flagfile of the run folder says another number of updates."""
+        return self.total_steps != run_length.recorded_steps(self.model_dir, self.training,
+                                                             self._num_records)
+
+    def course(self, total_steps: int) -> OptimizerConfig:
+        """The optimizer of a run of so many updates."""
+        return self.optimizer
 
     @property
     def evaluate_every(self) -> float:
@@ -126,12 +149,15 @@ class RunConfig:
         if self.training.early_stopping and not self.evaluate_every:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
-        self._check_length()
+        run_length.check_total(self.training, self._num_records)
+        self._check_windows()
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
-            run_folder.check_same(self.model_dir, self.flags_text, self.resumable, self.model,
+            run_folder.check_same(self.model_dir, self.flags_text, self.free_flags, self.model,
                                   self.data.manifest)
+            run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
+                                    self.change_length)
         if not self.is_from_scratch:
             self._check_other_run()
 
@@ -144,7 +170,7 @@ class RunConfig:
             raise UserError(f"{self.data.folder} was made with another tokenizer than "
                             f"{self.init_from}: build it again with --tokenizer={self.init_from}.")
 
-    def _check_length(self) -> None:
+    def _check_windows(self) -> None:
         """Raises UserError if the windows of the data are longer than the model's."""
         length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
         if length > limit:
@@ -163,6 +189,11 @@ class FineTuningRunConfig(RunConfig):
 
     lowest_is_best: ClassVar[bool] = False
     _cadence: ClassVar[str] = "evaluations_per_epoch"
+
+    def course(self, total_steps: int) -> OptimizerConfig:
+        """See `RunConfig.course`; warm-up is a share of the updates, which need not be whole."""
+        return dataclasses.replace(
+            self.optimizer, warmup_steps=self.fine_tuning.warmup_fraction * total_steps)
 
     @property
     def evaluate_every(self) -> float:
@@ -186,7 +217,7 @@ class FineTuningRunConfig(RunConfig):
             raise UserError(f"--transfer_layers={layers}: {self.init_from} has "
                             f"{self.model.num_layers} blocks.")
 
-    def _check_length(self) -> None:
+    def _check_windows(self) -> None:
         length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
         if length > limit:
             raise UserError(f"{self.data.folder} has sequences of up to {length} tokens and the "

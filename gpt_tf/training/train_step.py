@@ -65,8 +65,9 @@ class TrainStep:
           flag: what this worker has to tell all others.
 
         Returns:
-          Scalars loss, tokens, gradient_norm, the parts of the loss, and flags: how many replicas
-          had one. All workers get the same.
+          Scalars loss, weight (what it is the mean of), tokens, gradient_norm, the parts of the
+          loss, and flags: how many replicas had one. All workers get the same. Of a batch that
+          weighs nothing loss and gradient are zero.
 
         Raises:
           UserError: there is too little memory.
@@ -102,6 +103,11 @@ class TrainStep:
         Progress.write(f"Memory was too short for {size} sequences at once: going on with "
                        f"micro-batches of {self._size}.")
 
+    def is_finite(self) -> bool:
+        """Whether every value of the variables is a finite number."""
+        return all(bool(tf.reduce_all(tf.math.is_finite(variable.value)))
+                   for variable in self._variables)
+
     def gradients(self, batch: dict[str, tf.Tensor]) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Each variable with the gradient that an update by `batch` starts from, before clipping.
 
@@ -115,7 +121,8 @@ class TrainStep:
 
     def _replica_gradients(self, batch):
         gradients, sums = replicas.sum_over_replicas(self._gradients(replicas.replica_rows(batch)))
-        return [gradient / sums.weight for gradient in gradients]
+        weight = _divisor(sums)
+        return [gradient / weight for gradient in gradients]
 
     def run(self, batch: dict[str, tf.Tensor], rate: tf.Tensor, flag: tf.Tensor):
         """The update as a function to be traced, by whoever compiles it otherwise than here.
@@ -134,13 +141,14 @@ class TrainStep:
         gradients, sums = self._gradients(replicas.replica_rows(batch))
         gradients, sums, flags = replicas.sum_over_replicas(
             (gradients, sums, tf.identity(flag)))
-        norm = tf.linalg.global_norm(gradients) / sums.weight
-        scale = self._optimizer.clip_scale(norm) / sums.weight
+        weight = _divisor(sums)
+        norm = tf.linalg.global_norm(gradients) / weight
+        scale = self._optimizer.clip_scale(norm) / weight
         context = tf.distribute.get_replica_context()
         context.merge_call(self._optimizer.apply, args=(gradients, scale, rate))
-        parts = {name: part / sums.weight for name, part in sums.parts.items()}
-        return {"loss": sums.loss / sums.weight, "tokens": sums.tokens, "gradient_norm": norm,
-                "flags": flags, **parts}
+        parts = {name: part / weight for name, part in sums.parts.items()}
+        return {"loss": sums.loss / weight, "weight": sums.weight, "tokens": sums.tokens,
+                "gradient_norm": norm, "flags": flags, **parts}
 
     def _sum_micro_batches(self, batch):
         """Gradients of the summed loss (dense, one for each variable), and the sums."""
@@ -170,3 +178,8 @@ class TrainStep:
                                   unconnected_gradients="zero")
         # Adam must see the sum of a token's gradients, not one gradient for each occurrence.
         return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
+
+
+def _divisor(sums: LossSums) -> tf.Tensor:
+    """Their weight; 1 of a batch without anything to predict, whose sums and gradients are 0."""
+    return tf.where(sums.weight > 0, sums.weight, tf.ones([]))

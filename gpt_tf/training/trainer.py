@@ -24,6 +24,8 @@ from gpt_tf.tasks import metrics
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.train_step import TrainStep
 
+_HOPELESS = 88.0  # nats a token, whose exponential fills a float32
+
 
 class Trainer:
     """Takes updates and, between them, logs, validates, saves, and heeds signals.
@@ -51,6 +53,7 @@ class Trainer:
         self._compiled: set[tuple[bool, tuple[tf.TensorShape, ...]]] = set()
         self._untimed: set[int] = set()  # places in `_pending` of updates that compiled
         self._compiling_seconds = 0.0
+        self._highest_loss = 0.0
 
     def train(self, batches: Iterable[dict[str, tf.Tensor]], start: int, total: int,
               validate: Callable[[int, bool], dict[str, Any]] | None,
@@ -85,6 +88,8 @@ class Trainer:
                 shown = {}
                 if save or evaluate or stop or step % config.log_every == 0:
                     shown = self._log(step)
+                if (save or evaluate or stop) and not self._step_function.is_finite():
+                    raise self._diverged(step, "A weight")
                 progress.update(1, **shown)
                 # The save follows the validation, which may keep the best weights: a kill
                 # between them repeats both.
@@ -169,8 +174,15 @@ class Trainer:
         self._pending = []
         self._check_finite(values, step - len(values) + 1)
         rate, waited = self._rates(values)
-        means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
-        losses = {name: mean for name, mean in means.items() if name.endswith("loss")}
+        # A batch without anything to predict has no loss.
+        counted = [row for row in values if row["weight"]] or values
+        losses = {name: sum(row[name] for row in counted) / len(counted)
+                  for name in values[0] if name.endswith("loss")}
+        if losses["loss"] > _HOPELESS > self._highest_loss:
+            Progress.write(f"update {step}: the loss is {losses['loss']:.4g}, far worse than a "
+                           "blind guess: the run has diverged; stop it, and give a lower "
+                           "--learning_rate.")
+        self._highest_loss = max(self._highest_loss, losses["loss"])
         if len(losses) == 1:  # the exponential of a joint loss is no perplexity
             losses["perplexity"] = metrics.perplexity(losses["loss"])
         self._reporter.scalars(step, {
@@ -198,17 +210,33 @@ class Trainer:
     def _check_finite(self, values: list[dict[str, float]], first_step: int) -> None:
         for step, row in enumerate(values, start=first_step):
             if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
-                raise UserError(
-                    f"The loss or its gradient is not finite at update {step} (loss "
-                    f"{row['loss']}, gradient norm {row['gradient_norm']}). The last good "
-                    f"checkpoint is {self._checkpoints.latest or 'none'}: try a lower "
-                    "--learning_rate, or --dtype=float32.")
+                raise self._diverged(step, "The loss or its gradient",
+                                     f" (loss {row['loss']:.7g}, gradient norm "
+                                     f"{row['gradient_norm']:.7g})")
+
+    def _diverged(self, step: int, what: str, figures: str = "") -> UserError:
+        """The error that `what` is not finite at update `step`.
+
+        The same numbers follow from whatever is saved, so no start is saved for this: the seed, or
+        the run that it is from, gives it again.
+        """
+        latest = self._checkpoints.latest
+        remedy = "a lower --learning_rate" + (
+            "" if self._config.dtype == "float32" else ", or --dtype=float32")
+        way = (f"The last good checkpoint is {latest}: the same flags come here again; give "
+               f"{remedy}, with --overwrite to start anew, or with --init_from and another "
+               "--model_dir to start from the run's weights." if latest else
+               f"Nothing was saved before: run the same command with {remedy}.")
+        return UserError(f"{what} is not finite at update {step}{figures}. {way}")
 
     def _validate(self, step: int, last: bool, validate, progress: Progress) -> None:
         scalars = validate(step, last)
         self._reporter.scalars(step, scalars)
         progress.write(f"update {step}: " + ", ".join(
             f"{name} {value:.4g}" for name, value in scalars.items()))
+        if any(name.endswith("loss") and not math.isfinite(value)
+               for name, value in scalars.items()):
+            raise self._diverged(step, "The validation loss")
         # The rate of training does not count the time of validation.
         self._clock = time.perf_counter()
 
@@ -220,14 +248,18 @@ def _is_due(step: int, every: float) -> bool:
 
 @contextlib.contextmanager
 def _catch_signals():
-    """A list that SIGTERM and Ctrl-C append their number to; a second one ends at once."""
+    """A list that SIGTERM, SIGHUP and Ctrl-C append their number to; a second SIGTERM or Ctrl-C
+    ends at once."""
     received: list[int] = []
 
     def handler(number, _):
         received.append(number)
-        signal.signal(number, previous[number])
+        if number != signal.SIGHUP:  # of a terminal that is closed the shell sends a second one
+            signal.signal(number, previous[number])
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield received

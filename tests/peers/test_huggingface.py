@@ -154,3 +154,28 @@ def test_the_special_tokens_rows_survive_transformers(tmp_path):
     assert after.config == before.config
     for one, other in zip(before.trainable_variables, after.trainable_variables):
         assert one.numpy().tobytes() == other.numpy().tobytes(), one.path
+
+
+@pytest.mark.parametrize("resized", [
+    dict(extra=1), dict(extra=3), dict(extra=0, pad_to_multiple_of=64),
+    dict(extra=1, pad_to_multiple_of=64)], ids=str)
+def test_a_table_that_transformers_resized(tmp_path, resized):
+    """A pad token, added tokens, rows filled up: the others' logits are those of transformers."""
+    _, heads, width, positions, size = SHAPES[1][:5]
+    torch.manual_seed(0)
+    theirs = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(
+        vocab_size=size, n_positions=positions, n_embd=width, n_layer=2, n_head=heads)).eval()
+    options = dict(resized)
+    theirs.resize_token_embeddings(size + options.pop("extra"), **options)
+    rows = theirs.config.vocab_size
+    theirs.save_pretrained(tmp_path / "theirs")
+    _tokenizer(size).save(tmp_path / "theirs", layout="huggingface")
+    told = conversion.import_run("huggingface", str(tmp_path / "theirs"), str(tmp_path / "run"),
+                                 None, "")
+    assert f"the last {rows - size} of {rows} rows" in told[1]
+    ours, _ = weights.load_model(str(tmp_path / "run"))
+    token_ids = np.random.default_rng(3).integers(0, size, [2, positions])
+    with torch.no_grad():
+        logits = theirs(torch.from_numpy(token_ids)).logits.numpy()
+    np.testing.assert_allclose(ours.logits(ours(tf.constant(token_ids, tf.int32))),
+                               logits[..., :size], atol=1e-5)
