@@ -14,6 +14,7 @@ kind in a row, and half of them are kills. Needs a C compiler.
 """
 
 import collections
+import contextlib
 import errno
 import os
 import pathlib
@@ -64,11 +65,11 @@ def _each(counts: dict[str, int], errors: list[int]) -> list[list[faults.Fault]]
             for error in errors for nth in range(1, counts[kind] + 1, _EVERY.value)]
 
 
-def _try(name: str, folder: pathlib.Path, told: set[str]) -> collections.Counter:
+def _try(name: str, trials, told: set[str]) -> collections.Counter:
     """Disturbs one command everywhere; `told` are sentences that were printed."""
-    from tests.fault_cases import COMMANDS, Defect, Trials
+    from tests.fault_cases import Defect
 
-    trials, total = Trials(COMMANDS[name], folder), collections.Counter()
+    total: collections.Counter = collections.Counter()
     print(f"{name}: {', '.join(f'{count} {kind}' for kind, count in trials.counts.items())}",
           flush=True)
     plan = (_chains if _CHAINS.value else _each)(trials.counts, list(map(_number, _ERRORS.value)))
@@ -106,12 +107,13 @@ def main() -> None:
                                          *sys.argv[1:]]).returncode)
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     cli.import_tensorflow()
-    from tests.fault_cases import COMMANDS
+    from tests.fault_cases import COMMANDS, Trials
 
     totals, told = {}, set()
     for name in _COMMANDS.value or COMMANDS:
-        with tempfile.TemporaryDirectory() as folder:
-            totals[name] = _try(name, pathlib.Path(folder), told)
+        with (tempfile.TemporaryDirectory() as folder,
+              contextlib.closing(Trials(COMMANDS[name], pathlib.Path(folder))) as trials):
+            totals[name] = _try(name, trials, told)
     totals["all"] = sum(totals.values(), collections.Counter())
     print(report.markdown_table(["command", *_COLUMNS], [
         [name, *(f"{counts[column]:,}" for column in _COLUMNS)]

@@ -159,6 +159,10 @@ class Trials:
         return self._injector.run(self._command.module, *(
             flag.replace("{}", str(self._work)) for flag in flags), fault=fault)
 
+    def close(self) -> None:
+        """Ends the process that runs the commands."""
+        self._injector.close()
+
     @staticmethod
     def _expect(done: Done | None, what: str) -> None:
         if not done or done.code:

@@ -130,15 +130,17 @@ class Injector:
             if self._connection.poll(_PATIENCE):
                 return self._connection.recv()
         except (EOFError, ConnectionResetError):
-            self._end()
+            self.close()
             return None
-        self._end()
+        self.close()
         raise TimeoutError(f"{arguments[0]} has not ended after {_PATIENCE:.0f} seconds.")
 
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self._process = None
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._process = None
 
     def run(self, module: str, *flag_values: object, fault: Fault | None = None) -> Ended:
         """Runs `python -m module flag_values`.
