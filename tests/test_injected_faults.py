@@ -25,6 +25,6 @@ def disturb(*flags):
 
 
 def test_a_disturbed_command_loses_nothing_and_ends_as_if_undisturbed():
-    found = disturb("--commands=finetune", "--errors=EIO,KILL", "--kinds=rename", "--every=16")
-    assert found["faults"] == found["trials"] == 4
-    assert found["refused"] == found["killed"] == 2 and not found["defects"]
+    found = disturb("--commands=finetune", "--errors=EIO", "--kinds=rename", "--every=15")
+    assert found["trials"] >= 3 and found["refused"] == found["faults"] == found["trials"]
+    assert not found["defects"]
