@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import record
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluation import zero_shot_scores
@@ -257,8 +258,8 @@ def test_checkpoints_by_step(tmp_path):
         assert variable.numpy() == step
     os.truncate(tmp_path / "ckpt-15.data-00000-of-00001", 3)
     os.unlink(tmp_path / "ckpt-10.index")
-    for step in (10, 15, 5):
-        with pytest.raises(UserError, match=f"Checkpoint .*ckpt-{step} cannot be read"):
+    for step, reason in ((10, "cannot be read"), (15, "cannot be read"), (5, "is gone: the run")):
+        with pytest.raises(UserError, match=f"Checkpoint .*ckpt-{step} {reason}"):
             reader.restore(step)
 
 
@@ -290,11 +291,13 @@ def test_data_and_runs_that_do_not_fit(data, run, tmp_path, tokenizer):
     try:
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(text.replace(tokenizer.fingerprint, "0" * 64))
+        record(data["dpr"], ["manifest.json"])
         error("was made with another tokenizer than .*build it again with --tokenizer=",
               data["dpr"])
     finally:
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(text)
+        record(data["dpr"], ["manifest.json"])
 
 
 def build(tmp_path, tokenizer_dir, task, files, monkeypatch):

@@ -87,7 +87,7 @@ class Step:
         rows = np.arange(len(lengths), dtype=np.int32)
         inputs = [jax.device_put(value) for value in (
             rows, lengths, np.int64(number), token_ids, np.float32(rate))]
-        _, norm, loss, _, *self._state = self._update([*inputs, self._flag, *self._state])
+        _, norm, loss, _, _, *self._state = self._update([*inputs, self._flag, *self._state])
         return loss, norm
 
     def weights(self) -> list[np.ndarray]:
