@@ -107,7 +107,7 @@ def test_what_a_kill_inside_a_save_leaves(folder):
 
 
 def test_what_a_kill_after_a_save_has_its_name_leaves(folder):
-    """An older one too many, and a list without the newest; of a run that has no save left to do."""
+    """An older one too many, and a list without the newest, in a run whose last save it was."""
     for path in list(folder.glob("ckpt-6.*")):
         shutil.copy(path, folder / path.name.replace("6", "4", 1))
     (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-6"\n')

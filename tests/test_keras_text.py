@@ -20,8 +20,8 @@ from gpt_tf import (
 from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.generation.generator import Generator
 from gpt_tf.generation.writer import Writer
-from gpt_tf.keras_models import preset
 from gpt_tf.keras_models.preprocessing import cut_padding
+from gpt_tf.keras_models.preset import hdf5_errors
 from tests import corpora, runs
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -263,12 +263,12 @@ class Unwritten:
 
 def test_what_hdf5_tells_nobody_is_told():
     with pytest.raises(OSError, match="No space left on device: 'preset'"):
-        with preset.hdf5_errors("preset"):
+        with hdf5_errors("preset"):
             made = Unwritten()
             del made
     with pytest.raises(OSError, match="Input/output error: 'preset'"):
-        with preset.hdf5_errors("preset"):
+        with hdf5_errors("preset"):
             raise RuntimeError("Can't synchronously write data (errno = 5, error message = ...)")
     with pytest.raises(RuntimeError, match="other"):
-        with preset.hdf5_errors("preset"):
+        with hdf5_errors("preset"):
             raise RuntimeError("other")
