@@ -197,7 +197,9 @@ class Trials:
                 raise Defect(f"code {done.code}: {done.stderr[-2000:]}")
             if not done.code:
                 found = {name: data for name, data in after.items() if not _LEFT.search(name)}
-                self._compare(found, self._whole, "ended with 0")
+                told = {name: data for name, data in self._whole.items()
+                        if name in found or str((self._work / name).parent) not in done.stderr}
+                self._compare(found, told, "ended with 0")
         elif fault.error != KILL and not (fault.kind == "read" and ended.met.endswith(".index")):
             # TensorFlow dies where it cannot read an index; `Checkpoints` has read it just before.
             raise Defect("the process died")
