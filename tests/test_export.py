@@ -428,14 +428,16 @@ def test_whole_or_absent(built, tmp_path, monkeypatch, error):
 def test_what_a_kill_left_is_tidied(built, tmp_path):
     """Killed while it was written; with 3 in its place and not yet removed; 2 not yet in it."""
     out = tmp_path / "out"
-    for name in ("4.part-1", "3", "3.old-2", "2.old-3", "2.part-3", "hf.part-1"):
+    for name in ("4.part-1234567890", "3", "3.old-1234567890", "2.old-1234567890",
+                 "2.part-1234567890", "hf.part-1234567890"):
         (out / name).mkdir(parents=True)
         (out / name / "mark").write_text(name)
-    (out / "5.part-1").touch()
+    (out / "5.part-1234567890").touch()
     assert saved_model.next_version(str(out)) == 4
     save(built, out)
-    assert sorted(os.listdir(out)) == [".lock", "1", "2", "3", "5.part-1", "hf.part-1"]  # not ours
-    assert [(out / name / "mark").read_text() for name in ("2", "3")] == ["2.old-3", "3"]
+    assert sorted(os.listdir(out)) == [".lock", "1", "2", "3", "5.part-1234567890",
+                                       "hf.part-1234567890"]  # not ours
+    assert [(out / name / "mark").read_text() for name in ("2", "3")] == ["2.old-1234567890", "3"]
 
 
 def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -103,6 +104,19 @@ def test_what_a_kill_inside_a_save_leaves(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoint", "ckpt-12.data-00000-of-00001", "ckpt-12.index",
         "ckpt-9.data-00000-of-00001", "ckpt-9.index"]
+
+
+def test_what_a_kill_after_a_save_has_its_name_leaves(folder):
+    """An older one too many, and a list without the newest, in a run whose last save it was."""
+    for path in list(folder.glob("ckpt-6.*")):
+        shutil.copy(path, folder / path.name.replace("6", "4", 1))
+    (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-6"\n')
+    checkpoints = Saved(folder).checkpoints
+    checkpoints.finish_save(6)  # as where 9 is damaged, which a copy may replace
+    assert checkpoints.steps == [4, 6, 9]
+    checkpoints.finish_save(9)
+    assert checkpoints.steps == [6, 9]
+    assert tf.train.latest_checkpoint(folder) == f"{folder}/ckpt-9"
 
 
 def test_what_a_kill_inside_the_first_save_leaves(tmp_path):

@@ -21,6 +21,7 @@ from gpt_tf.config import GenerationConfig, SamplingConfig
 from gpt_tf.generation.generator import Generator
 from gpt_tf.generation.writer import Writer
 from gpt_tf.keras_models.preprocessing import cut_padding
+from gpt_tf.keras_models.preset import hdf5_errors
 from tests import corpora, runs
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -251,3 +252,23 @@ def test_a_prompt_that_is_cut_is_said(model, tokenizer):
         texts = model.generate([long, "the"], max_length=5)
     assert texts[0] == tokenizer.decode(tokenizer.encode(long)[:5])
     assert len(tokenizer.encode(texts[1])) > 1
+
+
+class Unwritten:
+    """Like a file of HDF5 that cannot be written when it is taken away."""
+
+    def __del__(self):
+        raise RuntimeError("Can't decrement id ref count (file write failed: errno = 28, ...)")
+
+
+def test_what_hdf5_tells_nobody_is_told():
+    with pytest.raises(OSError, match="No space left on device: 'preset'"):
+        with hdf5_errors("preset"):
+            made = Unwritten()
+            del made
+    with pytest.raises(OSError, match="Input/output error: 'preset'"):
+        with hdf5_errors("preset"):
+            raise RuntimeError("Can't synchronously write data (errno = 5, error message = ...)")
+    with pytest.raises(RuntimeError, match="other"):
+        with hdf5_errors("preset"):
+            raise RuntimeError("other")

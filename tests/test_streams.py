@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import (
+    atomic_folder,
     atomic_write,
     explain_disk_errors,
     lock_folder,
@@ -192,3 +195,49 @@ def test_tilde_is_the_home(tmp_path):
         capture_output=True, text=True, check=False)
     assert done.returncode == 0 and (tmp_path / "st.txt").stat().st_size > 1000, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["st.txt"]
+
+
+NUMBER = "1234567890"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path):
+    path = tmp_path / "answers.tsv"
+    names = [f"answers.tsv.part-{NUMBER}", f"other.tsv.part-{NUMBER}", "answers.tsv.part-1"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"left")
+    with atomic_write(path) as one, atomic_write(path) as other:  # neither takes the other's away
+        one.write(b"1")
+        other.write(b"2")
+    assert sorted(os.listdir(tmp_path)) == ["answers.tsv", *sorted(names[1:])]
+    assert path.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_what_a_killed_maker_of_a_folder_left(tmp_path, stands):
+    """The old one takes its name back where the new one had not taken it, and is what stays if the
+    next maker fails, too."""
+    for name in (f"bpe.part-{NUMBER}", f"bpe.old-{NUMBER}", "bpe.part-1", *["bpe"] * stands):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mark").write_text(name)
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "bpe"):
+        raise KeyError
+    assert sorted(os.listdir(tmp_path)) == ["bpe", "bpe.part-1"]
+    assert (tmp_path / "bpe" / "mark").read_text() == ("bpe" if stands else f"bpe.old-{NUMBER}")
+
+
+def test_a_folder_on_its_way_is_left_to_its_maker(tmp_path):
+    with atomic_folder(tmp_path / "bpe") as one:
+        with atomic_folder(tmp_path / "bpe"):
+            assert os.path.isdir(one)
+        assert os.path.isdir(one)
+
+
+def test_what_cannot_be_removed_is_said(tmp_path, monkeypatch, capsys):
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", path)
+    (tmp_path / "bpe").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    with atomic_folder(tmp_path / "bpe"):
+        pass
+    assert re.search(r"bpe\.old-\d+ cannot be removed \(Input/output error\): whoever",
+                     capsys.readouterr().err)

@@ -1,5 +1,6 @@
 """What ends a command without a traceback: the user's errors, and signals."""
 
+import re
 
 _LONGEST_MESSAGE = 1200
 
@@ -38,3 +39,12 @@ class Interrupted(Exception):
     def __init__(self, number: int, message: str):
         super().__init__(message)
         self.number = number
+
+
+def reason(error: BaseException) -> str:
+    """What an error of the system or of TensorFlow says, in one line, without what only they know:
+    the number of the error, the names of nodes and operations."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+    return re.sub(r"\{\{function_node [^}]*\}\} | \[Op:\w+\]", "", line)

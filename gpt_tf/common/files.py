@@ -41,16 +41,58 @@ def explain_disk_errors(path: str) -> Iterator[None]:
 
 
 def _number() -> str:
-    """Digits that no other writer has: processes of two machines, or of two containers one after
-    the other, may have the same number."""
+    """Ten digits or more that no other writer has: processes of two machines, or of two containers
+    one after the other, may have the same number."""
     return f"{os.getpid()}{secrets.randbelow(10**9):09}"
+
+
+def _lock(number: int) -> bool:
+    """Owns an open file or folder until it is closed; False if another process does. A file system
+    without locks keeps nobody out."""
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _left(parent: str, names: str) -> Iterator[tuple[str, re.Match]]:
+    """What a kill has left in a folder of files and folders on their way: writers lock theirs.
+
+    Args:
+      parent: the folder.
+      names: pattern of the names that they were to take.
+
+    Yields:
+      A path, and its name's match: what it was to be, and "part" or "old".
+    """
+    for name in sorted(os.listdir(parent or ".")):
+        path = os.path.join(parent, name)
+        match = re.fullmatch(rf"({names})\.(part|old)-\d{{10,}}", name)
+        if match and not os.path.islink(path):
+            with contextlib.suppress(OSError), _opened(path) as number:
+                if _lock(number):
+                    yield path, match
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """The number of a file or folder, to be locked or waited for."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a binary file that takes the name `path` only when the block ends without an error.
 
-    The bytes reach the disk before the name does, so a power cut cannot leave an empty file.
+    The bytes reach the disk before the name does, so a power cut cannot leave an empty file. A kill
+    leaves `path.part-N`, which the next writer of `path` takes away.
 
     Raises:
       UserError: the disk is full or the place cannot be written.
@@ -58,8 +100,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     path = os.fspath(path)
     temporary = f"{path}.part-{_number()}"
     with explain_disk_errors(path):
+        parent, name = os.path.split(path)
+        for left, _ in _left(parent, re.escape(name)):
+            if os.path.isfile(left):
+                os.unlink(left)
         try:
             with open(temporary, "wb") as stream:
+                _lock(stream.fileno())
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -148,11 +195,8 @@ def _is_standard_output(path: str) -> bool:
 
 def sync_folder(path: str | os.PathLike) -> None:
     """Waits until the names in a folder are on the disk, as `os.fsync` does for a file's bytes."""
-    number = os.open(path, os.O_RDONLY)
-    try:
+    with _opened(path) as number:
         os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -174,7 +218,8 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
     """Makes a folder that takes the name `path` only when the block ends without an error.
 
     One that stands there is replaced, and stays as it was if the block fails. The bytes reach the
-    disk before the name does. A kill may leave `path.part-N` or `path.old-N` beside it.
+    disk before the name does. A kill leaves `path.part-N` or `path.old-N` beside it, which the next
+    one who makes `path` sees to (`tidy_folder`).
 
     Returns:
       The folder to write into.
@@ -185,19 +230,35 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[str]:
     path = os.path.abspath(path)
     number = _number()
     new, old = f"{path}.part-{number}", f"{path}.old-{number}"
+    parent, name = os.path.split(path)
+    make_folder(parent)
+    tidy_folder(parent, re.escape(name))
     make_folder(new)
+    with contextlib.ExitStack() as stack:
+        _lock(stack.enter_context(_opened(new)))
+        try:
+            yield new
+            with explain_disk_errors(path):
+                _to_disk(new)
+                if os.path.isdir(path):
+                    _lock(stack.enter_context(_opened(path)))
+                    os.rename(path, old)
+                os.rename(new, path)
+        finally:
+            if os.path.isdir(old) and not os.path.exists(path):
+                os.rename(old, path)
+            _remove(new)
+            _remove(old)
+
+
+def _remove(folder: str) -> None:
+    """What the work that is done no longer needs."""
     try:
-        yield new
-        with explain_disk_errors(path):
-            _to_disk(new)
-            if os.path.isdir(path):
-                os.rename(path, old)
-            os.rename(new, path)
-    finally:
-        if os.path.isdir(old) and not os.path.exists(path):
-            os.rename(old, path)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if os.path.isdir(folder):
+            shutil.rmtree(folder)
+    except OSError as error:
+        print(f"{folder} cannot be removed ({error.strerror}): whoever makes that folder next "
+              "tries again.", file=sys.stderr)
 
 
 def _to_disk(folder: str) -> None:
@@ -209,8 +270,7 @@ def _to_disk(folder: str) -> None:
 
 
 def tidy_folder(parent: str, names: str) -> None:
-    """Takes away what `atomic_folder` left in `parent` when it was killed; call as the one who
-    makes folders of these names there.
+    """Takes away what `atomic_folder` left in `parent` when it was killed.
 
     A folder that was about to be replaced takes its name back.
 
@@ -222,12 +282,10 @@ def tidy_folder(parent: str, names: str) -> None:
       UserError: the place cannot be written.
     """
     with explain_disk_errors(parent):
-        for name in sorted(os.listdir(parent)):
-            path = os.path.join(parent, name)
-            left = re.fullmatch(rf"({names})\.(part|old)-\d+", name)
-            if not left or os.path.islink(path) or not os.path.isdir(path):
-                continue
+        for path, left in _left(parent, names):
             whole = os.path.join(parent, left[1])
+            if not os.path.isdir(path):
+                continue
             if left[2] == "old" and not os.path.exists(whole):
                 os.rename(path, whole)
             else:

@@ -6,7 +6,6 @@ which checks it as well (`sha256sum --check SHA256SUMS`).
 """
 
 from collections.abc import Iterable
-import contextlib
 import functools
 import hashlib
 import json
@@ -18,7 +17,7 @@ import sys
 from typing import Any
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, explain_disk_errors
+from gpt_tf.common.files import atomic_write
 
 SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
@@ -49,9 +48,7 @@ def write_recorded(path: str | os.PathLike, data: bytes) -> None:
     """
     folder, name = os.path.split(os.fspath(path))
     others = [pair for pair in _read_sums(folder) if pair[1] != name]
-    new, old = (hashlib.sha256(data).hexdigest(), name), None
-    with contextlib.suppress(OSError):  # not there, or not to be read, and replaced all the same
-        old = _digest(path)
+    new, old = (hashlib.sha256(data).hexdigest(), name), _sum_of(path)
     changes = old is not None and old != new[0]
     _write_sums(folder, [*others, new, *([(old, name)] if changes else ())])
     with atomic_write(path) as stream:
@@ -64,13 +61,12 @@ def record(folder: str | os.PathLike, names: Iterable[str]) -> None:
     """Lists files of `folder`, as they stand there, in its `SUMS`, for what others have written.
 
     Raises:
-      UserError: the place cannot be written.
+      UserError: one cannot be read, or the place cannot be written.
     """
     names = set(names)
     others = [pair for pair in _read_sums(folder) if pair[1] not in names]
-    with explain_disk_errors(os.path.join(folder, SUMS)):
-        sums = [(_digest(os.path.join(folder, name)), name) for name in names]
-    _write_sums(folder, [*others, *sums])
+    found = [(_sum_of(os.path.join(folder, name)), name) for name in names]
+    _write_sums(folder, others + [pair for pair in found if pair[0]])
 
 
 def notice_without_sums(folder: str | os.PathLike) -> None:
@@ -85,9 +81,14 @@ def _notice(folder: str) -> None:
           "files would pass unseen.", file=sys.stderr)
 
 
-def _digest(path: str | os.PathLike) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sum_of(path: str | os.PathLike) -> str | None:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def _write_sums(folder: str | os.PathLike, sums: Iterable[tuple[str, str]]) -> None:

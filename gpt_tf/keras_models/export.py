@@ -5,7 +5,7 @@ import os
 import keras
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_folder
+from gpt_tf.common.files import atomic_folder, explain_disk_errors
 from gpt_tf.keras_models.causal_lm import GPTCausalLM
 from gpt_tf.keras_models.text_classifier import GPTTextClassifier
 from gpt_tf.runs import run_folder
@@ -46,6 +46,6 @@ def write(model_dir: str, target: str, weights: str) -> keras.Model:
         model = task.from_preset(model_dir, weights=weights)
     except ValueError as error:
         raise UserError(f"{model_dir} cannot be a preset: {error}") from error
-    with atomic_folder(target) as folder:
+    with explain_disk_errors(target), atomic_folder(target) as folder:
         model.save_to_preset(folder)
     return model

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import os
+import re
+import sys
 from typing import Any
 import zipfile
 
@@ -28,6 +30,29 @@ _CLASSES = {name: tuple(f"gpt_tf>{each}" for each in classes) for name, classes 
     TASK: ("GPTCausalLM", "GPTTextClassifier")}.items()}
 
 
+@contextlib.contextmanager
+def hdf5_errors(folder: str) -> Iterator[None]:
+    """Errors of the system that HDF5 tells as its own, or, about a file that is taken away before
+    all of it is written, to nobody.
+
+    Raises:
+      OSError: one of them, about `folder`.
+    """
+    unheard: list[BaseException] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda event: unheard.append(event.exc_value)
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        unheard.append(error)
+        raise
+    finally:
+        sys.unraisablehook = before
+        for error in unheard:
+            if number := re.search(r"errno = (\d+)", str(error)):
+                code = int(number[1])
+                raise OSError(code, os.strerror(code), folder) from error
+
+
 class RecordedPreset:
     """A part of a preset that lists the preset's JSON files in its `SUMS`."""
 
@@ -38,10 +63,14 @@ class RecordedPreset:
           preset_dir: folder to make or to write into.
           *args, **kwargs: of Keras's method; a model takes `max_shard_size`, the most GB of a
             file of weights, or None.
+
+        Raises:
+          OSError: the disk is full or cannot be written.
         """
         with contextlib.suppress(FileNotFoundError):  # the files change; other parts write, too
             os.remove(os.path.join(preset_dir, SUMS))
-        super().save_to_preset(preset_dir, *args, **kwargs)
+        with hdf5_errors(preset_dir):
+            super().save_to_preset(preset_dir, *args, **kwargs)
         record(preset_dir, (name for name in os.listdir(preset_dir) if name.endswith(".json")))
 
 

@@ -7,14 +7,14 @@ import sys
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.errors import UserError, reason
+from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
 from gpt_tf.common.tensorflow_names import literal
 from gpt_tf.runs import checkpoint_files
 from gpt_tf.runs.checkpoint_files import UNFINISHED, listing, steps_in
 
-# What TensorFlow raises about a checkpoint that is not whole: it keeps a checksum of every tensor.
-_DAMAGE = (tf.errors.OpError, ValueError, IndexError)
+# What is raised about one that is not whole: TensorFlow keeps a checksum of every tensor.
+_DAMAGE = (tf.errors.OpError, OSError, ValueError, IndexError)
 
 
 class Checkpoints:
@@ -76,18 +76,32 @@ class Checkpoints:
             with literal(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, UNFINISHED))
             checkpoint_files.publish(self._folder, step)
-            with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
-                stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
-            kept = [each for each in self.steps if each <= step][-self._keep:]
-            # A later one was damaged, and the run has gone on from before it.
-            for other in set(self.steps) - set(kept):
-                checkpoint_files.remove(self._folder, other)
+            self._make_newest(step)
         except (tf.errors.OpError, OSError) as error:
             self.remove_unfinished()
             raise UserError(
-                f"Cannot save a checkpoint in {self._folder}: {_first_line(error)}. "
+                f"Cannot save a checkpoint in {self._folder}: {reason(error)}. "
                 f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
                 "room and run the same command again to go on from there.") from error
+
+    def _make_newest(self, step: int) -> None:
+        with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
+            stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
+        kept = [each for each in self.steps if each <= step][-self._keep:]
+        # A later one was damaged, and the run has gone on from before it.
+        for other in set(self.steps) - set(kept):
+            checkpoint_files.remove(self._folder, other)
+
+    def finish_save(self, step: int) -> None:
+        """Does what is left of the save of update `step`, the newest and whole: it may have been
+        cut off when it had its name. On the worker that saves alone.
+
+        Raises:
+          UserError: the disk cannot be written.
+        """
+        if self._writes and self.steps[-1:] == [step]:
+            with explain_disk_errors(self._folder):
+                self._make_newest(step)
 
     def remove_unfinished(self) -> None:
         """Deletes what a save that was cut off has left; on the worker that saves alone."""
@@ -107,7 +121,7 @@ class Checkpoints:
             except _DAMAGE as error:
                 if listing(self._folder) == found:
                     raise UserError(
-                        f"Checkpoint {self._prefix(step)} cannot be read ({_first_line(error)}): "
+                        f"Checkpoint {self._prefix(step)} cannot be read ({reason(error)}): "
                         "leave it out, or restore it from a copy.") from error
         raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps its newest alone; "
                         "leave it out.")
@@ -131,7 +145,7 @@ class Checkpoints:
                     damaged = []
                     continue
                 damaged.append(step)
-                print(f"Checkpoint {self._prefix(step)} is damaged ({_first_line(error)}); "
+                print(f"Checkpoint {self._prefix(step)} is damaged ({reason(error)}); "
                       "trying the one before it.", file=sys.stderr)
         if damaged:
             raise UserError(f"No checkpoint in {self._folder} can be read: "
@@ -141,6 +155,8 @@ class Checkpoints:
     def _read(self, step: int) -> None:
         """Gives the variables their values, which one reader takes out of files that it keeps
         open: they are of one checkpoint, even if that is replaced or pruned meanwhile."""
+        with open(f"{self._prefix(step)}.index", "rb") as stream:
+            stream.read()  # what the disk does not give is an error here; TensorFlow dies of it
         with literal(self._folder) as folder:
             try:
                 reader = tf.train.load_checkpoint(os.path.join(folder, f"ckpt-{step}"))
@@ -195,6 +211,8 @@ class BestCheckpoint:
         self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
                                         writes=writes)
         self._checkpoints.remove_unfinished()
+        if self._step is not None:
+            self._checkpoints.finish_save(self._step)
 
     @property
     def step(self) -> int | None:
@@ -215,6 +233,3 @@ class BestCheckpoint:
             self._checkpoints.save(step)
             self._step = step
 
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, reason
 from gpt_tf.common.files import atomic_folder, explain_disk_errors, lock_folder, tidy_folder
 from gpt_tf.common.memory import is_out_of_memory
 from gpt_tf.model.task_model import TaskModel
@@ -105,9 +105,8 @@ def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
         except (tf.errors.OpError, OSError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
-            raise UserError(f"Cannot write {target}: {reason}; make room or choose another folder, "
-                            "then run the same command again.") from error
+            raise UserError(f"Cannot write {target}: {reason(error)}; make room or choose another "
+                            "folder, then run the same command again.") from error
     return target
 
 

@@ -119,6 +119,7 @@ class Cluster:
             if self.is_chief:
                 checkpoints.remove_unfinished()
                 step = checkpoints.restore_latest() or 0
+                checkpoints.finish_save(step)
         step = self.from_chief(step)
         with self.together():
             if step and not self.is_chief:

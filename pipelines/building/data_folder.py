@@ -149,7 +149,9 @@ class DataFolder:
             for name in os.listdir(self._path):
                 if _is_part_of_ours(name):  # of a worker elsewhere that was given up
                     os.unlink(os.path.join(self._path, name))
-            shutil.rmtree(os.path.join(self._path, notes.FOLDER), ignore_errors=True)
+            made = os.path.join(self._path, notes.FOLDER)
+            if os.path.isdir(made) and not os.path.islink(made):
+                shutil.rmtree(made)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._path, _UNFINISHED))
 
