@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.small_files import SUMS
 from tests import corpora, task_data
 from tests.converted import (
     LAYOUTS,
@@ -149,10 +150,21 @@ QUERY = "transformer.h.0.attn.c_attn.weight"
 ])
 def test_damaged_huggingface_folders(tmp_path, tokenizer, damage, message):
     from_run("huggingface", make_run(tmp_path / "run", tokenizer), tmp_path / "hf")
+    (tmp_path / "hf" / SUMS).unlink()
     damage(tmp_path / "hf")
     with pytest.raises(UserError, match=message) as error:
         to_run("huggingface", tmp_path / "hf", tmp_path / "back")
     assert "\n" not in str(error.value) and sorted(os.listdir(tmp_path)) == ["hf", "run"]
+
+
+@pytest.mark.parametrize("layout, name", [("huggingface", "config.json"),
+                                          ("openai", "params_shapes.json")])
+def test_a_changed_description_is_told(tmp_path, tokenizer, layout, name):
+    from_run(layout, make_run(tmp_path / "run", tokenizer), tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(UserError, match=f"{name} .* is not as it was written"):
+        to_run(layout, tmp_path / "model", tmp_path / "back")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

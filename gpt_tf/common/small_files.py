@@ -120,7 +120,8 @@ def _check_sum(path: str, data: bytes, what: str) -> None:
     sums = _read_sums(folder)
     wanted = [digest for digest, each in sums if each == name]
     if wanted and hashlib.sha256(data).hexdigest() not in wanted:
-        names = shlex.join(sorted({each for _, each in sums}))
+        names = shlex.join(sorted({each for _, each in sums
+                                   if os.path.exists(os.path.join(folder, each))}))
         raise UserError(
             f"{path} ({what}) is not as it was written: {SUMS} beside it says so. Restore it from "
             "a copy; or, if you changed it yourself, accept it with (cd "

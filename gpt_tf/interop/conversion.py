@@ -9,6 +9,7 @@ import numpy as np
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import check_folder
+from gpt_tf.common.small_files import record
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import huggingface, openai, targets
 from gpt_tf.interop.kept import Kept
@@ -125,6 +126,7 @@ def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: 
                             for entry in head}
     Kept(layout, left.settings, step, task, max_length, arrays).save(folder)
     tokenizer.save(folder, layout)
+    record(folder, [name for name in targets.FILES[layout] if name.endswith(".json")])
     return left
 
 
