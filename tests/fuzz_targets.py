@@ -286,7 +286,8 @@ def _runs() -> Iterator[tuple[str, Target]]:
                              ("*",), share=0.2, has_sums=True)
     yield "run_checkpoints", Target(seeds.run, _read_run, ("checkpoints/ckpt*",),
                                     ("checkpoints/ckpt*",), share=0.2)
-    yield "run_flags", Target(seeds.begun_run, _read_begun_run, ("run/*.flags", "run/model.json"))
+    yield "run_flags", Target(seeds.begun_run, _read_begun_run, ("run/*.flags", "run/model.json"),
+                              share=0.5)  # hardly any is refused: it has saved nothing
     yield "run_metrics", Target(seeds.metrics, _read_metrics, ("metrics.jsonl",))
     yield "flagfile", Target(seeds.flagfile, _read_flagfile, ("run.flags",))
 

@@ -102,7 +102,7 @@ def run_without_reader(*arguments):
     os.close(reader)
     try:
         return subprocess.run([sys.executable, "-m", *arguments], cwd=REPOSITORY, stdout=writer,
-                              stderr=subprocess.PIPE, text=True, check=False)
+                              stderr=subprocess.PIPE, input="text\n", text=True, check=False)
     finally:
         os.close(writer)
 

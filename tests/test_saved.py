@@ -26,7 +26,7 @@ from tests.commands import run_command
 SAVED = pathlib.Path(__file__).resolve().parent / "saved"
 COMMANDS = json.loads((SAVED / "commands.json").read_text(encoding="utf-8"))
 # The flags that data folders have gained since.
-NEW_FLAGS = {"encoding"}
+NEW_FLAGS = {"document_separator", "encoding"}
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 # See tests/test_keras.py.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in (

@@ -268,7 +268,7 @@ def reference():
     {"micro_batch_size": 2}, {"jit_compile": False}, {"strategy": "mirrored"},
     {"strategy": "mirrored", "micro_batch_size": 2}], ids=str)
 def test_same_updates_with_dropout_on(reference, change):
-    assert set(reference[0]) == {"loss", "tokens", "gradient_norm", "flags", "task_loss",
+    assert set(reference[0]) == {"loss", "tokens", "gradient_norm", "flags", "weight", "task_loss",
                                  "lm_loss"}
     for ours, theirs in zip(Run(TASKS["multiple_choice"], **change).values, reference):
         for name, value in theirs.items():

@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     newest = tmp_path / "checkpoints" / f"ckpt-{STEPS}.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:100])
     assert start().checkpoints(tmp_path).restore_latest() == 4
-    assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().out
+    assert f"ckpt-{STEPS} is damaged" in capsys.readouterr().err
 
 
 def test_what_a_log_shows(tmp_path, capsys):
