@@ -44,7 +44,7 @@ class Page:
                 if found == expected:
                     return
                 time.sleep(0.1)
-        assert found == expected
+        assert found == expected, found
 
 
 @contextlib.contextmanager

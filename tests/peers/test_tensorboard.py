@@ -6,6 +6,7 @@ Needs requirements-peers.txt and Debian's chromium and chromium-driver (`.ci/run
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 pytest.importorskip("selenium", reason="needs requirements-peers.txt")
@@ -76,8 +77,8 @@ def test_texts_are_samples_the_newest_on_top_and_flags(page):
                        "all('strong', card.shadowRoot).length, "
                        "all('code', card.shadowRoot).map(code => code.innerText.trim())])",
                [["stories", "samples", ["step 6", "step 4", "step 2"], 9, []],
-                ["feeling", "settings/flags", ["step 0"], 0, ["--seed=0"]],
-                ["stories", "settings/flags", ["step 0"], 0, ["--seed=0"]]])
+                ["feeling", "settings/flags", ["step 1"], 0, ["--seed=0"]],
+                ["stories", "settings/flags", ["step 1"], 0, ["--seed=0"]]])
 
 
 def test_hparams_have_a_row_for_each_run_with_its_settings_and_measures(page, folder):
@@ -86,7 +87,7 @@ def test_hparams_have_a_row_for_each_run_with_its_settings_and_measures(page, fo
     for name, rate in (("feeling", 2.5e-4), ("stories", 0.01)):
         lines = (folder / name / "metrics.jsonl").read_text().splitlines()
         losses = [row["train/loss"] for row in map(json.loads, lines) if "train/loss" in row]
-        rows.append([str(folder / name), f"{rate:#.5g}", f"{losses[-1]:#.5g}"])
+        rows.append([str(folder / name), f"{rate:#.5g}", f"{np.float32(losses[-1]):#.5g}"])
     page.shows("hparams", f"""all('vaadin-grid').map(grid => {{
         const rows = all('tr', grid.shadowRoot).map(row => all('slot', row).map(
             slot => slot.assignedNodes().map(node => node.textContent.trim()).join('')));
