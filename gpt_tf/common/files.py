@@ -68,10 +68,12 @@ def _left(parent: str, names: str) -> Iterator[tuple[str, re.Match]]:
     Yields:
       A path, and its name's match: what it was to be, and "part" or "old".
     """
-    for name in sorted(os.listdir(parent or ".")):
-        path = os.path.join(parent, name)
-        match = re.fullmatch(rf"({names})\.(part|old)-\d{{10,}}", name)
-        if match and not os.path.islink(path):
+    pattern = re.compile(rf"({names})\.(part|old)-\d{{10,}}")
+    found = filter(None, map(pattern.fullmatch, os.listdir(parent or ".")))
+    # Others' names are not sorted: every write looks, in folders of many files, too.
+    for match in sorted(found, key=lambda each: each[0]):
+        path = os.path.join(parent, match[0])
+        if not os.path.islink(path):
             with contextlib.suppress(OSError), _opened(path) as number:
                 if _lock(number):
                     yield path, match

@@ -16,6 +16,7 @@ import os
 import numpy as np
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import open_to_read
 from gpt_tf.common.progress import Progress
 from gpt_tf.common.text_files import NotUtf8, decode_blocks
 from gpt_tf.data.padding import pad
@@ -35,14 +36,12 @@ def read_blocks(path: str, progress: Progress) -> Iterator[str]:
       UserError: it cannot be read, or is not UTF-8.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_to_read(path) as stream:
             blocks = iter(functools.partial(stream.read, _BLOCK_BYTES), b"")
             for text, size in decode_blocks(blocks):
                 if text:
                     yield text
                 progress.update(size)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except NotUtf8 as error:
         raise UserError(f"{path}, byte {error.byte}: not UTF-8; convert the file.") from error
 

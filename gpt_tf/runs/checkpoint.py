@@ -232,4 +232,3 @@ class BestCheckpoint:
                 value.assign(scores[name])
             self._checkpoints.save(step)
             self._step = step
-

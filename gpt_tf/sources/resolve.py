@@ -10,7 +10,7 @@ import sys
 
 import gpt_tf
 from gpt_tf.common import cache, cli
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import open_to_read
 from gpt_tf.common.small_files import read_json
 
 _PRESET = "config.json"
@@ -56,11 +56,8 @@ def _digest(source: str) -> str:
     paths = [source] if os.path.isfile(source) else sorted(
         os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names)
     for path in paths:
-        try:
-            with open(path, "rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").digest()
-        except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+        with open_to_read(path) as stream:
+            content = hashlib.file_digest(stream, "sha256").digest()
         digest.update(os.fsencode(os.path.relpath(path, source)) + b"\0" + content)
     return digest.hexdigest()[:32]
 

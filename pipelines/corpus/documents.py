@@ -1,6 +1,7 @@
 """A document of a corpus, and where it begins. See `corpus`."""
 
-from collections.abc import Iterable, Iterator
+import collections
+from collections.abc import Callable, Iterable, Iterator
 import hashlib
 from typing import NamedTuple
 
@@ -103,6 +104,31 @@ def decode_row(where: str, data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotUtf8Error(f"{where}, byte {error.start}") from error
+
+
+def row_text(read: Callable[[], str], skipped: collections.Counter,
+             on_bad_utf8: str = "stop") -> str | None:
+    """The text of a row that counts; None of another, whose reason is counted.
+
+    Args:
+      read: gives the text.
+      skipped: reason -> rows.
+      on_bad_utf8: "stop" or "skip".
+
+    Raises:
+      NotUtf8Error: the text is not, and that stops.
+    """
+    try:
+        text = read()
+    except NotUtf8Error:
+        if on_bad_utf8 != "skip":
+            raise
+        skipped[NOT_UTF8] += 1
+        return None
+    if is_blank(text):
+        skipped[EMPTY] += 1
+        return None
+    return text
 
 
 def is_blank(text: str) -> bool:

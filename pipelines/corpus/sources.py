@@ -4,6 +4,7 @@ import codecs
 import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
+import functools
 import itertools
 import os
 from typing import Any
@@ -150,16 +151,9 @@ class RowFiles:
                 if not row or row.isspace():
                     continue
                 name = f"{path}, row {position.row + 1}"
-                try:
-                    text = self._text(name, row)
-                except NotUtf8Error:
-                    if self.on_bad_utf8 != "skip":
-                        raise
-                    skipped[documents.NOT_UTF8] += 1
-                    continue
-                if documents.is_blank(text):
-                    skipped[documents.EMPTY] += 1
-                else:
+                text = documents.row_text(functools.partial(self._text, name, row), skipped,
+                                          self.on_bad_utf8)
+                if text is not None:
                     yield Document(name, [(text, len(line))], position._replace(file=number))
 
     def _text(self, name: str, row: bytes) -> str:

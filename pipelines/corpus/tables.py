@@ -3,13 +3,14 @@
 import collections
 from collections.abc import Iterator
 import dataclasses
+import functools
 import os
 from typing import Any
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, reason
 from gpt_tf.common.files import open_to_read
 from pipelines.corpus import documents
-from pipelines.corpus.documents import START, Document, NotUtf8Error, Position
+from pipelines.corpus.documents import START, Document, Position
 from pipelines.corpus.sources import whole_paths
 from pipelines.reading import catalogue, files
 
@@ -39,16 +40,9 @@ class ParquetFiles:
             path, first = self.paths[number], start.row if number == start.file else 0
             for row, data in self._rows(path, first):
                 name = f"{path}, row {row + 1}"
-                try:
-                    text = documents.decode_row(name, data)
-                except NotUtf8Error:
-                    if self.on_bad_utf8 != "skip":
-                        raise
-                    skipped[documents.NOT_UTF8] += 1
-                    continue
-                if documents.is_blank(text):
-                    skipped[documents.EMPTY] += 1
-                else:
+                text = documents.row_text(functools.partial(documents.decode_row, name, data),
+                                          skipped, self.on_bad_utf8)
+                if text is not None:
                     yield Document(name, [(text, len(data))], Position(file=number, row=row))
 
     def _rows(self, path: str, start: int) -> Iterator[tuple[int, bytes]]:
@@ -72,9 +66,8 @@ class ParquetFiles:
                             yield row, text
                         row += 1
             except (pyarrow.ArrowException, OSError) as error:
-                words = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-                raise UserError(f"Cannot read {path}: it is no whole Parquet file ({words}); copy "
-                                "it again.") from error
+                raise UserError(f"Cannot read {path}: it is no whole Parquet file "
+                                f"({reason(error)}); copy it again.") from error
 
     def _steps(self, path: str, schema: Any) -> list[str]:
         """The way to the column of text.
@@ -145,16 +138,17 @@ class DataSet:
                             f"{', '.join(builder.info.features)}; name one with --text_field.")
         dataset = catalogue.open_split(builder, self.name, self.folder, "train")
         dataset = dataset.skip(start.row).map(lambda example: example[field])
+        decode = _decode_wiki40b if family == "wiki40b" else documents.decode_row
         read = files.iterate(dataset, f"tfds:{self.name}")
         for number, data in enumerate(read, start.row):
             name = f"tfds:{self.name}, example {number}"
-            text = documents.decode_row(name, data)
-            if family == "wiki40b":
-                text = clean_wiki40b(text)
-            if documents.is_blank(text):
-                skipped[documents.EMPTY] += 1
-            else:
+            text = documents.row_text(functools.partial(decode, name, data), skipped)
+            if text is not None:
                 yield Document(name, [(text, len(data))], Position(row=number))
+
+
+def _decode_wiki40b(name: str, data: bytes) -> str:
+    return clean_wiki40b(documents.decode_row(name, data))
 
 
 def clean_wiki40b(text: str) -> str:

@@ -104,9 +104,14 @@ def _refuse_folder(task: TaskDescription, given: str, folder: str) -> Layout:
         "names are given as --input=train=FILE,...")
 
 
-def _listed_files(task: TaskDescription, given: str) -> dict[str, tuple[str, ...]]:
+def listed_paths(given: str) -> dict[str, str]:
+    """Split -> path, of train=FILE,validation=FILE,...; `~` is the home."""
     pairs = [pair.strip().partition("=") for pair in given.split(",")]
-    files = {split: (os.path.expanduser(name),) for split, _, name in pairs}
+    return {split: os.path.expanduser(name) for split, _, name in pairs}
+
+
+def _listed_files(task: TaskDescription, given: str) -> dict[str, tuple[str, ...]]:
+    files = {split: (path,) for split, path in listed_paths(given).items()}
     if not set(files) <= set(task.exported) or not all(os.path.isfile(path)
                                                        for path, in files.values()):
         if "=" not in given and not task.is_own:

@@ -16,6 +16,7 @@ from pipelines.building.parcels import Parcel, ShardMaker
 from pipelines.building.shard_writer import ShardWriter
 from pipelines.tasks.description import TaskDescription
 from pipelines.tasks.encoding import EncodedRows, RowChunk, RowEncoding, Totals, encode_rows
+from pipelines.tasks.layouts import listed_paths
 from pipelines.tasks.rows import RowSource, open_task
 from pipelines.tasks.splits import ShardRows, SplitRows
 
@@ -55,9 +56,8 @@ def _whole_input(given: str) -> str:
     path = os.path.expanduser(given)
     if os.path.exists(path):
         return os.path.abspath(path)
-    pairs = [pair.strip().partition("=") for pair in given.split(",")]
-    return ",".join(f"{split}={os.path.abspath(os.path.expanduser(name))}"
-                    for split, _, name in pairs)
+    return ",".join(f"{split}={os.path.abspath(each)}"
+                    for split, each in listed_paths(given).items())
 
 
 @dataclasses.dataclass(frozen=True)
