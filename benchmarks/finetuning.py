@@ -92,7 +92,7 @@ def measure_ours(padded: bool, lm_coef: float) -> float:
     optimizer = Adam(model.trainable_variables, OptimizerConfig(), _TOTAL_UPDATES)
     step = TrainStep(
         one_device(), model.trainable_variables,
-        joint_loss(model, lm_coef, seed=0), optimizer, TrainingConfig())
+        joint_loss(model, lm_coef, seed=0, jit_compile=True), optimizer, TrainingConfig())
     numbers = itertools.count(1)
     return timed(lambda batch: float(step(batch, next(numbers))["loss"]), *our_batches(padded))
 

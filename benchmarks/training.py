@@ -84,7 +84,7 @@ def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
     variables = model.trainable_variables
     optimizer = Adam(variables, config, total_updates)
     step_function = TrainStep(
-        one_device(), variables, language_model_loss(model, seed=0), optimizer,
+        one_device(), variables, language_model_loss(model, seed=0, jit_compile=True), optimizer,
         TrainingConfig())
     steps = itertools.count(1)
 

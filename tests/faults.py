@@ -171,7 +171,7 @@ def _serve(connection) -> None:
     import tensorflow as tf
 
     from gpt_tf.generation.generator import Generator
-    from gpt_tf.training.by_shape import FunctionByShape
+    from gpt_tf.model.by_shape import FunctionByShape
     from pipelines.building import encoders, frame
     from pipelines.corpus import word_counts
 

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from gpt_tf.training.by_shape import FunctionByShape
+from gpt_tf.model.by_shape import FunctionByShape
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

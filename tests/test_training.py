@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
@@ -24,7 +25,6 @@ from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.training import distribution, train_step
-from gpt_tf.training.by_shape import FunctionByShape
 from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.trainer import Trainer
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.losses import packed_token_losses, shift_targets
-from gpt_tf.training.by_shape import FunctionByShape
+from gpt_tf.model.trunk import hidden_states
 
 
 class Scores(NamedTuple):
@@ -40,7 +41,9 @@ class Scorer:
 
     def __init__(self, model: GPT, jit_compile: bool = True):
         self._model = model
-        self._scores = FunctionByShape(self._run, jit_compile)
+        self._hidden = hidden_states(model, jit_compile)
+        self._losses = FunctionByShape(packed_token_losses, jit_compile)
+        self._scores = FunctionByShape(self._run)
 
     def __call__(self, batch: Mapping[str, tf.Tensor]) -> Scores:
         """Scores a batch.
@@ -58,12 +61,12 @@ class Scorer:
     def _run(self, token_ids, lengths, starts):
         time = token_ids.shape[2]
         rows = tf.reshape(token_ids, [-1, time])  # [B K, T]
-        hidden = self._model(rows)
+        hidden = self._hidden(rows)
         targets, mask = shift_targets(rows, tf.reshape(lengths, [-1]))
         # Position t predicts token t + 1.
         is_scored = tf.range(1, time + 1) >= tf.reshape(starts, [-1, 1])
         mask *= tf.cast(is_scored, tf.float32)
-        losses = packed_token_losses(
+        losses = self._losses(
             tf.reshape(hidden, [-1, hidden.shape[-1]]), self._model.vocabulary_table(),
             tf.reshape(targets, [-1]), tf.reshape(mask, [-1]))
         # In float64 equal words sum to equal scores, however many stand beside them.

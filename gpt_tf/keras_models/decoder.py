@@ -66,9 +66,9 @@ class AddPositions(_DrawsDropout, keras.layers.Layer):
 class DecoderBlock(_DrawsDropout, layers.DecoderBlock):
     """A block of the decoder; arguments and calls are its parent's."""
 
-    def __init__(self, config: ModelConfig, index: int, seed: int, **kwargs):
-        super().__init__(config, index, seed, **kwargs)
-        self._arguments = (config, index, seed)
+    def __init__(self, config: ModelConfig, seed: int, **kwargs):
+        super().__init__(config, seed, **kwargs)
+        self._arguments = (config, seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x, dropout_keys=None, cache=None, training=False):
@@ -77,14 +77,15 @@ class DecoderBlock(_DrawsDropout, layers.DecoderBlock):
 
     def get_config(self):
         """Everything the constructor takes."""
-        config, index, seed = self._arguments
-        return super().get_config() | {"config": dataclasses.asdict(config), "index": index,
-                                       "seed": seed}
+        config, seed = self._arguments
+        return super().get_config() | {"config": dataclasses.asdict(config), "seed": seed}
 
     @classmethod
     def from_config(cls, config):
         """The block of `get_config`."""
-        return super().from_config(config | {"config": ModelConfig(**config["config"])})
+        config = config | {"config": ModelConfig(**config["config"])}
+        config.pop("index", None)  # of models saved when a block knew its place
+        return super().from_config(config)
 
 
 class GPT(_DrawsDropout, gpt.GPT):

@@ -9,6 +9,7 @@ al. 2022, "FlashAttention", on the level of matrix products).
 import tensorflow as tf
 
 from gpt_tf.model.dropout import drop, element_bits
+from gpt_tf.model.recomputation import keep
 
 # Queries of a block: of 512 tokens 62 % of the pairs are computed. Smaller ones save few more.
 BLOCK = 128
@@ -70,7 +71,9 @@ def causal_attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor,
             weights = dropped(tf.cast(exponentials / total, value.dtype), rows, columns)
             outputs.append(tf.matmul(weights, value[:, :, :end]))
             normalisers.append(highest + tf.math.log(total))  # [B, H, end - start, 1]
-        output = tf.concat(outputs, axis=2)
+        output = keep(tf.concat(outputs, axis=2))
+        normalisers = tf.split(keep(tf.concat(normalisers, axis=2)),
+                               [end - start for start, end in blocks], axis=2)
 
         def gradient(upstream):
             d_queries, d_key, d_value = [], tf.zeros_like(key), tf.zeros_like(value)

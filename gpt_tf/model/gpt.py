@@ -37,7 +37,7 @@ class GPT(keras.layers.Layer):
         self.embedding = TokenAndPositionEmbedding(config, part_seed(seed, 0), name="embedding",
                                                    dtype=self.dtype_policy)
         self.blocks = [
-            self.block_class(config, index, part_seed(seed, index + 1), name=f"block_{index}",
+            self.block_class(config, part_seed(seed, index + 1), name=f"block_{index}",
                              dtype=self.dtype_policy)
             for index in range(config.num_layers)]
         self.build()
@@ -59,9 +59,16 @@ class GPT(keras.layers.Layer):
           [B, T, D] in the compute dtype. A position depends on itself and earlier ones only.
         """
         x = self.embedding(token_ids, dropout_keys=dropout_keys)
-        for block in self.blocks:
-            x = block(x, dropout_keys=dropout_keys)
+        for index, block in enumerate(self.blocks):
+            x = block(x, dropout_keys=self.block_keys(dropout_keys, index))
         return x
+
+    @staticmethod
+    def block_keys(dropout_keys: tf.Tensor | None, index: int) -> tf.Tensor | None:
+        """The keys of a block's own masks: site 0 is the embedding's, then come the blocks'."""
+        if dropout_keys is None:
+            return None
+        return dropout_keys + tf.constant(1 + index * DecoderBlock.num_sites, tf.uint32)
 
     def call_with_cache(self, token_ids, caches: list[Cache]):
         """Hidden states [B, T, D] of T further tokens, and the caches grown by them."""
@@ -103,6 +110,10 @@ class GPT(keras.layers.Layer):
             table = token(tf.range(self.config.num_token_rows))
         else:
             table = tf.convert_to_tensor(token.embeddings)
+        return self.softmax_rows(table)
+
+    def softmax_rows(self, table: tf.Tensor) -> tf.Tensor:
+        """The rows that the LM softmax runs over, of a table of tokens' rows."""
         if self.config.softmax_over_positions:
             positions = tf.convert_to_tensor(self.embedding.position.embeddings)
             table = tf.concat([table, positions], axis=0)

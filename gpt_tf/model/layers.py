@@ -13,6 +13,7 @@ import tensorflow as tf
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.attention import MASKED, causal_attention, recomputed
 from gpt_tf.model.dropout import dropout
+from gpt_tf.model.recomputation import keep
 
 
 class Cache(NamedTuple):
@@ -68,16 +69,21 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         x = self.token(token_ids) + self.position(positions)
         return dropout(x, self._rate, dropout_keys, site=0)
 
+    def with_positions(self, rows, positions, dropout_keys=None):
+        """As `call`, of tokens' rows [B, T, D] and the table of positions [P, D]."""
+        x = tf.cast(rows, self.compute_dtype) + tf.cast(positions, self.compute_dtype)[
+            :rows.shape[1]]
+        return dropout(x, self._rate, dropout_keys, site=0)
+
 
 class CausalSelfAttention(keras.layers.Layer):
     """Multi-head self-attention in which no token sees a later one (Vaswani et al. 2017)."""
 
-    def __init__(self, config: ModelConfig, site: int, seed: int, **kwargs):
+    def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
         self._width = config.hidden_dim
         self._num_heads = config.num_heads
         self._rate = config.attention_dropout
-        self._site = site
         self.query, self.key, self.value, self.output_projection = (
             _dense(config.hidden_dim, name, config, seed + i, self.dtype_policy)
             for i, name in enumerate(("query", "key", "value", "output")))
@@ -98,11 +104,11 @@ class CausalSelfAttention(keras.layers.Layer):
         query = self._split_heads(self.query(x), b, t) * (width // self._num_heads) ** -0.5
         key, value = (self._split_heads(project(x), b, t) for project in (self.key, self.value))
         if cache is None:
-            x = causal_attention(query, key, value, self._rate, dropout_keys, self._site)
+            x = causal_attention(keep(query), keep(key), keep(value), self._rate, dropout_keys)
         else:
             x, cache = _attend_to_cache(query, key, value, cache)
         x = tf.transpose(x, [0, 2, 1, 3])  # [B, T, H, C]
-        x = self.output_projection(tf.reshape(x, [b, t, width]))
+        x = keep(self.output_projection(tf.reshape(x, [b, t, width])))
         return x if cache is None else (x, cache)
 
 
@@ -142,7 +148,7 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x):
         """[B, T, D] -> [B, T, D]."""
-        return self.output_projection(gelu(self.intermediate(x)))
+        return keep(self.output_projection(gelu(keep(self.intermediate(x)))))
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -172,16 +178,15 @@ class DecoderBlock(keras.layers.Layer):
     """Post-norm block: h = LN(x + attention(x)); h = LN(h + feed_forward(h)) (section 3.1)."""
 
     # Dropout places of one block: attention weights, attention's output, feed-forward's output.
+    # They are counted from 0 in each; its keys make them its own (`GPT.block_keys`).
     num_sites = 3
 
-    def __init__(self, config: ModelConfig, index: int, seed: int, **kwargs):
+    def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
         self._width = config.hidden_dim
         self._rate = config.dropout
-        self._site = 1 + index * self.num_sites  # site 0 is the embedding's
         dtype = self.dtype_policy
-        self.attention = CausalSelfAttention(config, self._site, seed, name="attention",
-                                             dtype=dtype)
+        self.attention = CausalSelfAttention(config, seed, name="attention", dtype=dtype)
         self.feed_forward = FeedForward(config, seed + 4, name="feed_forward", dtype=dtype)
         self.attention_norm, self.feed_forward_norm = (
             keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name=name,
@@ -201,8 +206,8 @@ class DecoderBlock(keras.layers.Layer):
             attended = self.attention(x, dropout_keys=dropout_keys)
         else:
             attended, cache = self.attention(x, dropout_keys=dropout_keys, cache=cache)
-        attended = dropout(attended, self._rate, dropout_keys, self._site + 1)
+        attended = dropout(attended, self._rate, dropout_keys, site=1)
         x = self.attention_norm(x + attended)
-        fed = dropout(self.feed_forward(x), self._rate, dropout_keys, self._site + 2)
+        fed = dropout(self.feed_forward(x), self._rate, dropout_keys, site=2)
         x = self.feed_forward_norm(x + fed)
         return x if cache is None else (x, cache)

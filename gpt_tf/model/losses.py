@@ -1,17 +1,19 @@
 """The language-model loss, computed without ever holding all logits. Letters as in `layers.py`."""
 
+from collections.abc import Callable
 import math
 
 import tensorflow as tf
 
+from gpt_tf.model.by_shape import FunctionByShape
+
 # Logits in memory at once, in floats: 2**23 are 32 MB, and large enough for a full-speed matmul of
-# a processor. On a GPU 1 GB: it wants thousands of rows, and each chunk costs a pass over the
-# gradient of the whole table.
+# a processor. On a GPU 1 GB: it wants thousands of rows.
 _CHUNK_FLOATS = 2**23
 _GPU_FACTOR = 32
-# Rows of the table in a matmul are a multiple of this: of the paper's 40,478, which only 2 divides,
-# a GPU makes products at half its rate.
-_ROWS_MULTIPLE = 64
+# Rows of the table in a matmul on a GPU are a multiple of this: of the paper's 40,478, which only 2
+# divides, it makes products at half its rate.
+_GPU_ROWS_MULTIPLE = 64
 
 
 def flatten_rows(x: tf.Tensor) -> tf.Tensor:
@@ -29,16 +31,21 @@ def on_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
-def chunk_length(vocabulary_rows: int) -> int:
-    """Tokens whose logits are in memory at once."""
-    return max(64, _CHUNK_FLOATS * (_GPU_FACTOR if on_gpu() else 1) // vocabulary_rows)
+def chunk_length(vocabulary_rows: int, width: int) -> int:
+    """Tokens whose logits are in memory at once.
+
+    As many as the states are wide at least: each chunk costs a pass over the gradient of the whole
+    table, which is no larger then than the chunk's logits.
+    """
+    floats = _CHUNK_FLOATS * (_GPU_FACTOR if on_gpu() else 1)
+    return max(64, width, floats // vocabulary_rows)
 
 
-def _chunks(vocabulary_rows: int, *tensors):
+def _chunks(table_shape: tf.TensorShape, *tensors):
     """Cuts tensors [N, ...] into [N / n, n, ...], n tokens a chunk, zeros filled up at the end."""
     total = _length(tensors[0])
     # Equal chunks: one that is mostly filling-up would cost as much as a full one.
-    count = -(-total // chunk_length(vocabulary_rows))
+    count = -(-total // chunk_length(*table_shape))
     size = -(-total // count)
     padding = -total % size
     return [tf.reshape(tf.pad(t, [[0, padding]] + [[0, 0]] * (len(t.shape) - 1)),
@@ -71,7 +78,7 @@ def token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.
     total = _length(hidden)
     table = tf.cast(table, hidden.dtype)
     losses = tf.map_fn(lambda chunk: -_log_likelihoods(chunk[0], table, chunk[1])[0],
-                       tuple(_chunks(table.shape[0], hidden, targets)),
+                       tuple(_chunks(table.shape, hidden, targets)),
                        fn_output_signature=tf.float32)
     return tf.reshape(losses, [-1])[:total]
 
@@ -91,7 +98,7 @@ def packed_token_losses(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
     """
     table = tf.cast(table, hidden.dtype)
     order = _packed(mask)
-    hidden_chunks, target_chunks = _chunks(table.shape[0], tf.gather(hidden, order),
+    hidden_chunks, target_chunks = _chunks(table.shape, tf.gather(hidden, order),
                                            tf.gather(targets, order))
     count, size = target_chunks.shape
     used = -(-tf.cast(tf.reduce_sum(mask), tf.int32) // size)
@@ -149,22 +156,43 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
                     tf.cast(tf.reduce_sum(counts), tf.int32))
 
 
+def compiled(loss: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """`weighted_lm_loss` or `packed_lm_loss` as a program of its own, with both gradients."""
+    def with_gradients(hidden, table, targets, weights):
+        with tf.GradientTape() as tape:
+            tape.watch([hidden, table])
+            value = loss(hidden, table, targets, weights)
+        return value, *tape.gradient(value, [hidden, table])
+
+    program = FunctionByShape(with_gradients, jit_compile=True)
+
+    @tf.custom_gradient
+    def run(hidden, table, targets, weights):
+        value, d_hidden, d_table = program(hidden, table, targets, weights)
+        return value, lambda upstream: (tf.cast(upstream, d_hidden.dtype) * d_hidden,
+                                        tf.cast(upstream, d_table.dtype) * d_table, None, None)
+
+    return run
+
+
 @tf.custom_gradient
 def _lm_loss(hidden, table, targets, weights, num_tokens):
     """`weighted_lm_loss` of the first `num_tokens` tokens; the others weigh nothing."""
     total, width, rows = _length(hidden), hidden.shape[1], table.shape[0]
-    filling = [[0, -rows % _ROWS_MULTIPLE], [0, 0]]
-    compute_table = tf.pad(tf.cast(table, hidden.dtype), filling)
+    compute_table = tf.cast(table, hidden.dtype)
+    if on_gpu():
+        compute_table = tf.pad(compute_table, [[0, -rows % _GPU_ROWS_MULTIPLE], [0, 0]])
     columns = tf.range(compute_table.shape[0])[None, :]
-    chunks = _chunks(rows, hidden, targets, weights)
+    chunks = _chunks(table.shape, hidden, targets, weights)
     count, size = _length(chunks[0]), _length(chunks[0][0])
     used = tf.maximum(1, -(-num_tokens // size))  # zero chunks would not stack
 
     def body(i, loss, d_table, d_hidden):
         h, t, w = (chunk[i] for chunk in chunks)
         logits = tf.cast(tf.matmul(h, compute_table, transpose_b=True), tf.float32)
-        likelihoods, normaliser, logits = _of_targets(
-            tf.where(columns < rows, logits, -math.inf), t)
+        if compute_table.shape[0] > rows:
+            logits = tf.where(columns < rows, logits, -math.inf)
+        likelihoods, normaliser, logits = _of_targets(logits, t)
         # d loss / d logits = w (softmax - one_hot(target)); a comparison fuses, a scatter does not.
         one_hot = columns == t[:, None]
         d_logits = tf.exp(logits - normaliser[:, None]) - tf.cast(one_hot, tf.float32)

@@ -11,8 +11,15 @@ import tensorflow as tf
 
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.losses import flatten_rows, packed_lm_loss, shift_targets, weighted_lm_loss
+from gpt_tf.model.losses import (
+    compiled,
+    flatten_rows,
+    packed_lm_loss,
+    shift_targets,
+    weighted_lm_loss,
+)
 from gpt_tf.model.task_model import DropoutKeys, TaskModel
+from gpt_tf.model.trunk import Trunk, compiled_trunk, whole_trunk
 from gpt_tf.tasks.task import Task
 
 
@@ -34,30 +41,33 @@ class LossSums(NamedTuple):
 LossFunction = Callable[[dict[str, tf.Tensor]], LossSums]
 
 
-def language_model_loss(model: GPT, seed: int) -> LossFunction:
+def language_model_loss(model: GPT, seed: int, jit_compile: bool = False) -> LossFunction:
     """The loss of pre-training, L1 (equation 1): the mean over all predicted tokens of a batch.
 
     Args:
       model: whose dropout is on.
       seed: of the dropout masks.
+      jit_compile: whether the parts are compiled with XLA, each for itself.
 
     Returns:
       A function of a batch of `batches.Batches`, for `train_step.TrainStep`.
     """
+    trunk, lm_loss = _parts(model, weighted_lm_loss, jit_compile)
+
     def loss(batch: dict[str, tf.Tensor]) -> LossSums:
         token_ids, lengths = batch["token_ids"], batch["lengths"]
-        hidden = model(token_ids,
-                       dropout_keys=make_dropout_keys(seed, batch["step"], batch["batch_rows"]))
+        hidden, table = trunk(
+            token_ids, make_dropout_keys(seed, batch["step"], batch["batch_rows"]))
         targets, mask = shift_targets(token_ids, lengths)
-        total = weighted_lm_loss(flatten_rows(hidden), model.output_table(),
-                                 flatten_rows(targets), flatten_rows(mask))
+        total = lm_loss(flatten_rows(hidden), table, flatten_rows(targets), flatten_rows(mask))
         return LossSums(total, tf.reduce_sum(mask),
                         tf.cast(tf.reduce_sum(lengths), tf.float32))
 
     return loss
 
 
-def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
+def joint_loss(model: TaskModel, lm_coef: float, seed: int,
+               jit_compile: bool = False) -> LossFunction:
     """The loss of fine-tuning, L3 = L2 + lambda L1 (equation 5).
 
     L2 is the mean cross-entropy of the examples. L1 is the language model's loss on the same
@@ -68,6 +78,7 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
       model: whose dropout is on.
       lm_coef: lambda; 0 leaves the LM softmax out of the computation.
       seed: of the dropout masks.
+      jit_compile: whether the parts are compiled with XLA, each for itself.
 
     Returns:
       A function of a batch of `batches.task_batches`, for `train_step.TrainStep`; `parts` of its
@@ -75,13 +86,17 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
       has "weights", float [B], an example counts as often as its weight says, in both losses and
       in the number that they are divided by.
     """
+    trunk, lm_loss = _parts(model.gpt, packed_lm_loss, jit_compile)
+
     def loss(batch: dict[str, tf.Tensor]) -> LossSums:
         token_ids, lengths = batch["token_ids"], batch["lengths"]
         count, time = token_ids.shape[1], tf.shape(token_ids)[2]
-        keys = None
+        sequences = tf.reshape(token_ids, [-1, time])
+        keys = DropoutKeys(None, None)
         if batch["step"] is not None:
             keys = DropoutKeys.make(seed, batch["step"], batch["batch_rows"], count)
-        hidden, logits = model.hidden_and_logits(token_ids, lengths, keys)
+        hidden, table = trunk(sequences, keys.sequences)
+        logits = model.logits(hidden, lengths, keys.rows)
         examples, given = tf.cast(lengths[:, 0] > 0, tf.float32), batch.get("weights")
         if given is not None:
             examples *= tf.cast(given, tf.float32)
@@ -89,18 +104,24 @@ def joint_loss(model: TaskModel, lm_coef: float, seed: int) -> LossFunction:
         total = tf.reduce_sum(examples * tf.cast(losses, tf.float32))
         parts = {"task_loss": total}
         if lm_coef:
-            targets, mask = shift_targets(tf.reshape(token_ids, [-1, time]),
-                                          tf.reshape(lengths, [-1]))
+            targets, mask = shift_targets(sequences, tf.reshape(lengths, [-1]))
             predicted = tf.reduce_sum(mask, axis=1, keepdims=True)
             weights = mask / tf.maximum(count * predicted, 1.0)
             if given is not None:
                 weights *= tf.repeat(examples, count)[:, None]
-            parts["lm_loss"] = packed_lm_loss(hidden, model.gpt.output_table(), targets, weights)
+            parts["lm_loss"] = lm_loss(hidden, table, targets, weights)
             total += lm_coef * parts["lm_loss"]
         return LossSums(total, tf.reduce_sum(examples),
                         tf.cast(tf.reduce_sum(lengths), tf.float32), parts)
 
     return loss
+
+
+def _parts(gpt: GPT, lm_loss: Callable, jit_compile: bool) -> tuple[Trunk, Callable]:
+    """The decoder and the LM loss, as they are or as compiled parts."""
+    if jit_compile:
+        return compiled_trunk(gpt), compiled(lm_loss)
+    return whole_trunk(gpt), lm_loss
 
 
 def loss_names(lm_coef: float) -> tuple[str, ...]:

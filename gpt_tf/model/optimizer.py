@@ -4,6 +4,8 @@ Keras's optimizers are not used: they clip before the reduction over replicas, r
 time, and square sparse gradients before merging duplicate rows.
 """
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -44,7 +46,7 @@ class Adam(tf.Module):
       variables: Keras variables; build under the strategy's scope.
       config: rates and decays.
       num_steps: `total` of `update`.
-      jit_compile: whether the update is one XLA program.
+      jit_compile: whether the update of a layer is an XLA program.
     """
 
     def __init__(self, variables: list[keras.Variable], config: OptimizerConfig, num_steps: int,
@@ -57,6 +59,9 @@ class Adam(tf.Module):
         self._means, self._squares = (
             [tf.Variable(tf.zeros(p.shape), trainable=False, name=f"{v.path}/{moment}")
              for v, p in zip(variables, self._parameters)] for moment in ("mean", "square"))
+        # Blocks are equal: they share one program, which also holds less at once than one of all.
+        self._layers = [list(places) for _, places in itertools.groupby(
+            range(len(variables)), lambda place: self._names[place].split("/")[:2])]
         self._update = tf.function(self._update_replica, jit_compile=jit_compile)
 
     def moments(self) -> dict[str, dict[str, tf.Variable]]:
@@ -94,9 +99,10 @@ class Adam(tf.Module):
 
         groups = (self._parameters, self._means, self._squares, gradients)
         for replica in range(len(strategy.experimental_local_results(self._parameters[0]))):
-            parts = [[on(replica, value) for value in group] for group in groups]
-            with tf.device(parts[0][0].device):
-                self._update(*parts, on(replica, scale), on(replica, corrected_rate))
+            for places in self._layers:
+                parts = [[on(replica, group[place]) for place in places] for group in groups]
+                with tf.device(parts[0][0].device):
+                    self._update(*parts, on(replica, scale), on(replica, corrected_rate))
 
     def _update_replica(self, parameters, means, squares, gradients, scale, rate):
         for parameter, mean, square, gradient in zip(parameters, means, squares, gradients):

@@ -125,14 +125,15 @@ class TaskModel(keras.layers.Layer):
         Returns:
           float32 [B, C].
         """
-        return self.hidden_and_logits(token_ids, lengths, dropout_keys)[1]
-
-    def hidden_and_logits(self, token_ids, lengths, dropout_keys: DropoutKeys | None = None):
-        """As `call`; also the hidden states [B K, T, D] that the LM loss needs."""
-        count, time = token_ids.shape[1], tf.shape(token_ids)[2]
         sequences, rows = dropout_keys or (None, None)
-        hidden = self.gpt(tf.reshape(token_ids, [-1, time]), dropout_keys=sequences)
+        hidden = self.gpt(tf.reshape(token_ids, [-1, tf.shape(token_ids)[2]]),
+                          dropout_keys=sequences)
+        return self.logits(hidden, lengths, rows)
+
+    def logits(self, hidden, lengths, dropout_keys=None):
+        """Logits of the classes from the hidden states [B K, T, D] of `call`'s sequences; with the
+        head's keys, `DropoutKeys.rows`."""
         extract = tf.reshape(tf.maximum(lengths - 1, 0), [-1])  # [B K]
         states = tf.gather(hidden, extract, axis=1, batch_dims=1)  # [B K, D]
-        states = tf.reshape(states, [-1, count, hidden.shape[-1]])
-        return hidden, self.head(states, dropout_keys=rows)
+        states = tf.reshape(states, [-1, lengths.shape[1], hidden.shape[-1]])
+        return self.head(states, dropout_keys=dropout_keys)

@@ -8,6 +8,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.data.manifest import Split
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.losses import flatten_rows, shift_targets, token_losses
+from gpt_tf.model.trunk import hidden_states
 from gpt_tf.tasks.metrics import language_scores
 from gpt_tf.training import replicas
 
@@ -24,7 +25,8 @@ class Evaluator:
     def __init__(self, model: GPT, strategy: tf.distribute.Strategy, jit_compile: bool = True):
         self._model = model
         self._strategy = strategy
-        self._sums = tf.function(self._replica_sums, jit_compile=jit_compile)
+        self._hidden = hidden_states(model, jit_compile)
+        self._sums = tf.function(self._sums_of_losses, jit_compile=jit_compile)
         self._global_sums = tf.function(self._run_replicas)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]], split: Split) -> dict[str, float]:
@@ -56,11 +58,13 @@ class Evaluator:
         return self._strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch):
-        return replicas.sum_over_replicas(self._sums(replicas.replica_rows(batch)))
+        rows = replicas.replica_rows(batch)
+        return replicas.sum_over_replicas(self._sums(
+            self._hidden(rows["token_ids"]), self._model.vocabulary_table(), rows["token_ids"],
+            rows["lengths"]))
 
-    def _replica_sums(self, batch):
-        hidden = self._model(batch["token_ids"])
-        targets, mask = shift_targets(batch["token_ids"], batch["lengths"])
-        losses = token_losses(flatten_rows(hidden), self._model.vocabulary_table(),
-                              flatten_rows(targets))
+    @staticmethod
+    def _sums_of_losses(hidden, table, token_ids, lengths):
+        targets, mask = shift_targets(token_ids, lengths)
+        losses = token_losses(flatten_rows(hidden), table, flatten_rows(targets))
         return tf.reduce_sum(losses * flatten_rows(mask)), tf.reduce_sum(mask)

@@ -116,7 +116,8 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
     names = loss_names(options.lm_coef)
     with run.reporting(f"Fine-tuning: {data.manifest.task.name}",
                        _charts(data.manifest, names)) as reporter:
-        steps = run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed),
+        steps = run.train(reporter, joint_loss(run.model, options.lm_coef, training.seed,
+                                               training.jit_compile),
                           task_batches(data.folder, training.batch_size, training.seed,
                                        run.start, cluster.share, data.manifest),
                           TaskValidation(run, reporter), names)

@@ -79,7 +79,7 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     streams = 1.0 if jit_compile else _STREAMS_WITHOUT_XLA
     kept = length * (streams * blocks * (9 * width + 2 * inner) + 2 * heads * queries
                      + 6.5 * width * (cuts - 1))
-    softmax = rows * (width + min(micro * length, chunk_length(rows)))
+    softmax = rows * (width + min(micro * length, chunk_length(rows, width)))
     update = parameters * (2 if micro < share else 1) + micro * kept + softmax
     validation = share * length * 2 * (width + max(heads * queries, inner))
     programs = _PROGRAMS

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.data.padding import in_split_order
+from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.objectives import example_losses
 from gpt_tf.model.task_model import TaskModel
+from gpt_tf.model.trunk import hidden_states
 from gpt_tf.training import replicas
-from gpt_tf.training.by_shape import FunctionByShape
 
 _COLUMNS = ("split_positions", "source_rows", "labels")  # of a batch, in the order of `Predictor`
 
@@ -46,7 +47,7 @@ class Predictor:
                  jit_compile: bool = True):
         self._model = model
         self._strategy = strategy
-        self._logits = tf.function(self._replica_logits, jit_compile=jit_compile)
+        self._hidden = hidden_states(model.gpt, jit_compile)
         self._global_columns = FunctionByShape(self._run_replicas)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> Predictions:
@@ -83,8 +84,7 @@ class Predictor:
 
     def _replica_step(self, batch):
         rows = replicas.replica_rows(batch)
-        logits = self._logits({name: rows[name] for name in ("token_ids", "lengths")})
+        token_ids = rows["token_ids"]
+        logits = self._model.logits(
+            self._hidden(tf.reshape(token_ids, [-1, token_ids.shape[2]])), rows["lengths"])
         return replicas.gather_rows([*(rows[name] for name in _COLUMNS), logits])
-
-    def _replica_logits(self, batch):
-        return self._model(batch["token_ids"], batch["lengths"])

@@ -88,7 +88,8 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
         return run.outcome(run.start)
     _announce(run)
     with run.reporting("Pre-training", _CHARTS) as reporter:
-        steps = run.train(reporter, language_model_loss(run.model, training.seed),
+        steps = run.train(reporter, language_model_loss(run.model, training.seed,
+                                                        training.jit_compile),
                           train_batches(data.folder, training.batch_size, training.seed,
                                         run.start, cluster.share, data.manifest),
                           LanguageModelValidation(run, reporter) if config.validates else None)

@@ -7,19 +7,19 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.memory import is_out_of_memory, out_of_memory_message
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
+from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.objectives import LossFunction, LossSums
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.training import replicas
-from gpt_tf.training.by_shape import FunctionByShape
 
 
 class TrainStep:
     """One update: forward and backward by micro-batches, reduction, clipping, Adam.
 
-    Forward and backward are one XLA program, the update another, and the reduction over replicas
-    stands between them, where XLA's collectives are not needed. The mean is taken over the whole
-    global batch by dividing after the reduction, so neither replicas nor micro-batches show in
-    the result.
+    Forward and backward pass are XLA programs of parts of the model, the update others, and the
+    reduction over replicas stands between them, where XLA's collectives are not needed. The mean
+    is taken over the whole global batch by dividing after the reduction, so neither replicas nor
+    micro-batches show in the result.
 
     Args:
       strategy: where the variables live.
@@ -40,7 +40,6 @@ class TrainStep:
         self._loss = loss
         self._part_names = part_names
         self._optimizer = optimizer
-        self._jit_compile = config.jit_compile
         # Without XLA an update is many operations, some of which may have run when one fails; and
         # replicas wait for each other.
         self._may_lower = (config.micro_batch_size == 0 and config.jit_compile
@@ -50,7 +49,6 @@ class TrainStep:
     def _cut(self, size: int) -> None:
         """Takes micro-batches of `size` rows from now on; 0: all rows."""
         self._size = size
-        self._gradients = tf.function(self._sum_micro_batches, jit_compile=self._jit_compile)
         self._global_step = FunctionByShape(self.run)
         self._global_gradients = FunctionByShape(
             lambda batch: self._strategy.run(self._replica_gradients, args=(batch,)))
@@ -120,7 +118,8 @@ class TrainStep:
         return list(zip(self._variables, replicas.first_replica(self._strategy, gradients)))
 
     def _replica_gradients(self, batch):
-        gradients, sums = replicas.sum_over_replicas(self._gradients(replicas.replica_rows(batch)))
+        gradients, sums = replicas.sum_over_replicas(
+            self._sum_micro_batches(replicas.replica_rows(batch)))
         weight = _divisor(sums)
         return [gradient / weight for gradient in gradients]
 
@@ -138,7 +137,7 @@ class TrainStep:
         return self._strategy.run(self._replica_step, args=(batch, rate, flag))
 
     def _replica_step(self, batch, rate, flag):
-        gradients, sums = self._gradients(replicas.replica_rows(batch))
+        gradients, sums = self._sum_micro_batches(replicas.replica_rows(batch))
         gradients, sums, flags = replicas.sum_over_replicas(
             (gradients, sums, tf.identity(flag)))
         weight = _divisor(sums)
@@ -168,8 +167,9 @@ class TrainStep:
         zero = tf.zeros([])
         zeros = ([tf.zeros(v.shape) for v in self._variables],
                  LossSums(zero, zero, zero, {name: zero for name in self._part_names}))
+        # One after the other: side by side they would be in memory together.
         return tf.while_loop(lambda index, _: index < rows // size, add, (0, zeros),
-                             maximum_iterations=rows // size)[1]
+                             maximum_iterations=rows // size, parallel_iterations=1)[1]
 
     def _sum_rows(self, batch):
         with tf.GradientTape() as tape:

@@ -1,0 +1,85 @@
+"""The decoder in programs of its parts, each compiled once: letters as in `layers.py`.
+
+One program of all blocks takes XLA time and memory that grow with their number, and they are
+equal. So the blocks share two programs, which are given a block's variables, and what stands
+between them is TensorFlow's to hold and to let go.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from gpt_tf.model.by_shape import FunctionByShape
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.losses import flatten_rows
+from gpt_tf.model.recomputation import Recomputed
+
+# (token ids int32 [B, T], dropout keys uint32 [B, 2] or None) -> hidden states [B, T, D], and the
+# rows of the LM softmax [V, D].
+Trunk = Callable[[tf.Tensor, tf.Tensor | None], tuple[tf.Tensor, tf.Tensor]]
+
+
+def whole_trunk(gpt: GPT) -> Trunk:
+    """The decoder as it is, to run operation by operation or in somebody's program."""
+    return lambda token_ids, dropout_keys: (gpt(token_ids, dropout_keys), gpt.output_table())
+
+
+def compiled_trunk(gpt: GPT) -> Trunk:
+    """The decoder in compiled parts, to be trained."""
+    embedding = gpt.embedding
+    embed = Recomputed(lambda tensors, *keys: embedding.with_positions(*tensors, *keys))
+    run_block = Recomputed(lambda tensors, *keys: _stateless_block(
+        gpt.blocks[0], tensors[0], tensors[1:], [], *keys))
+
+    def run(token_ids, dropout_keys):
+        keys = [] if dropout_keys is None else [dropout_keys]
+        rows, table = _tied(tf.convert_to_tensor(embedding.token.embeddings), token_ids)
+        x = embed([rows, tf.convert_to_tensor(embedding.position.embeddings)], *keys)
+        for index, block in enumerate(gpt.blocks):
+            keys = [] if dropout_keys is None else [gpt.block_keys(dropout_keys, index)]
+            x = run_block([x, *map(tf.convert_to_tensor, block.trainable_variables)], *keys)
+        return x, gpt.softmax_rows(table)
+
+    return run
+
+
+def hidden_states(gpt: GPT, jit_compile: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """token ids int32 [B, T] -> hidden states [B, T, D] without dropout and without a gradient.
+
+    Args:
+      gpt: the decoder.
+      jit_compile: whether the program of a block is compiled; without it there is none.
+    """
+    if not jit_compile:
+        return gpt
+    run_block = FunctionByShape(
+        lambda x, variables, others: _stateless_block(gpt.blocks[0], x, variables, others),
+        jit_compile=True)
+
+    def run(token_ids):
+        x = gpt.embedding(token_ids)
+        for block in gpt.blocks:
+            x = run_block(x, *([tf.convert_to_tensor(variable) for variable in variables] for
+                               variables in (block.trainable_variables,
+                                             block.non_trainable_variables)))
+        return x
+
+    return run
+
+
+def _stateless_block(block, x, variables, others, dropout_keys=None):
+    """What `block` makes of [B, T, D] with the values `variables` and `others` for its own."""
+    return block.stateless_call(variables, others, x, dropout_keys=dropout_keys)[0]
+
+
+@tf.custom_gradient
+def _tied(table, token_ids):
+    """The rows of `token_ids` in a table, and the table: their gradients meet in one tensor.
+
+    Left to itself, TensorFlow would hold two of the table's size, and a third, their sum.
+    """
+    def gradient(d_rows, d_table):
+        return tf.tensor_scatter_nd_add(d_table, tf.reshape(token_ids, [-1, 1]),
+                                        flatten_rows(tf.cast(d_rows, d_table.dtype))), None
+
+    return (tf.gather(table, token_ids), tf.identity(table)), gradient
