@@ -256,7 +256,7 @@ def test_commands_that_do_not_train_say_so_and_go_on(tmp_path, machine, monkeypa
 
 def language_model(dtype_policy):
     model = GPT(dataclasses.replace(CONFIG, num_layers=1), dtype=dtype_policy)
-    return model, language_model_loss(model, 0), (), {
+    return model, language_model_loss(model, 0, True), (), {
         "token_ids": tf.ones([2, 12], tf.int32), "lengths": tf.constant([12, 9]),
         "batch_rows": tf.range(2), "step": tf.constant(1, tf.int64)}
 
@@ -264,7 +264,7 @@ def language_model(dtype_policy):
 def classifier(dtype_policy):
     task = TASKS["multiple_choice"]
     model = TaskModel(dataclasses.replace(CONFIG, num_layers=1), task, dtype=dtype_policy)
-    return model, joint_loss(model, 0.5, 0), loss_names(0.5), make_batch(task)
+    return model, joint_loss(model, 0.5, 0, True), loss_names(0.5), make_batch(task)
 
 
 def products(dtype, build):
@@ -274,7 +274,8 @@ def products(dtype, build):
     model, loss, names, batch = build(config.dtype_policy)
     step = TrainStep(distribution.make_strategy("one_device"), model.trainable_variables, loss,
                      Adam(model.trainable_variables, OptimizerConfig(), 10), config, names)
-    text = step._gradients.experimental_get_compiler_ir(batch)(stage="hlo")
+    program = tf.function(step._sum_micro_batches, jit_compile=True)
+    text = program.experimental_get_compiler_ir(batch)(stage="hlo")
     found = re.findall(r"= (\w+)\[[\d,]*\]\S* (?:dot|convolution)\((.*)", text)
     assert len(found) > 10
     return {(kind, re.search(r"operand_precision=\{(.*?)\}|$", rest)[1]) for kind, rest in found}

@@ -247,7 +247,7 @@ def test_the_step_is_traced_once_for_each_width(tmp_path, data, tokenizer, monke
     widths = {batch["token_ids"].shape[2]
               for batch in itertools.islice(task_batches(config.data.folder, 4, 0), 48)}
     assert len(widths) > 1
-    assert made[0]._gradients.experimental_get_tracing_count() == len(widths)
+    assert made[0]._global_step.tracing_count == len(widths)
 
 
 def test_several_validation_splits(tmp_path, tokenizer):

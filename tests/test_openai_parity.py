@@ -35,7 +35,7 @@ def golden(request):
 class Released:
     """The golden model and batch in our classes, with our joint loss."""
 
-    def __init__(self, golden):
+    def __init__(self, golden, jit_compile=False):
         hyper = golden["hyper"]
         self.hyper = hyper
         config = ModelConfig(
@@ -57,7 +57,7 @@ class Released:
             "lengths": tf.constant(golden["M"].sum(axis=-1), tf.int32),
             "labels": tf.constant(golden["Y"], tf.int32), "batch_rows": tf.range(rows),
             "step": tf.constant(1, tf.int64)}
-        self.joint_loss = joint_loss(self.model, hyper["lm_coef"], seed=0)
+        self.joint_loss = joint_loss(self.model, hyper["lm_coef"], 0, jit_compile)
 
     def variables(self):
         return [variable for entry in self.entries for variable in entry.variables]
@@ -134,7 +134,7 @@ def test_every_gradient(golden):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_eight_updates(golden, jit_compile):
-    released = Released(golden)
+    released = Released(golden, jit_compile)
     hyper = released.hyper
     config = OptimizerConfig(
         learning_rate=hyper["lr"], schedule="linear",

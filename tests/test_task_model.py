@@ -251,7 +251,7 @@ class Run:
             optimizer = Adam(model.trainable_variables, OptimizerConfig(
                 learning_rate=1e-2, warmup_steps=2, clip_norm=0.5), 6, jit_compile)
         step = TrainStep(
-            strategy, model.trainable_variables, joint_loss(model, 0.5, SEED),
+            strategy, model.trainable_variables, joint_loss(model, 0.5, SEED, jit_compile),
             optimizer, TrainingConfig(micro_batch_size=micro_batch_size, jit_compile=jit_compile),
             loss_names(0.5))
         self.values = [{name: float(value) for name, value in

@@ -20,6 +20,11 @@ class FunctionByShape:
         self._function = tf.function(function, jit_compile=jit_compile)
         self._programs: dict[tuple[tuple[tf.TensorShape, tf.DType], ...], Any] = {}
 
+    @property
+    def tracing_count(self) -> int:
+        """How many programs there are."""
+        return self._function.experimental_get_tracing_count()
+
     def __call__(self, *inputs: Any) -> Any:
         """What the function returns."""
         kinds = tuple((tensor.shape, tensor.dtype) for tensor in tf.nest.flatten(inputs))
