@@ -23,6 +23,12 @@ PROMPT ?= $(if $(CORPUS),It was,This is the story of)
 FLAGS = $(if $(CORPUS),small_text,quickstart).flags
 TEXT = $(if $(CORPUS),$(CORPUS),$(QUICKSTART)/stories.jsonl)
 
+# The time at which each step ended, after that at which the first began.
+CLOCK = $(QUICKSTART)/.clock
+START_CLOCK = @mkdir -p $(QUICKSTART) && date +%s > $(CLOCK)
+TOOK = @date +%s >> $(CLOCK); awk '{took = $$1 - last; last = $$1} END {print "   " took " s"}' $(CLOCK)
+TOOK_IN_ALL = @awk '{started = started ? started : $$1} END {print "   " $$1 - started " s in all"}' $(CLOCK)
+
 # A server's whole program: TensorFlow, the exported folder, texts in, labels out.
 define ANSWER
 import json, sys
@@ -82,6 +88,7 @@ SHAPE = --num_layers=2 --num_heads=4 --hidden_dim=128 --intermediate_dim=512 \
 
 # The sample task is about the sample stories: on your own text the chain ends with a text.
 quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
+	$(TOOK_IN_ALL)
 	@echo
 	@echo "Made in $(QUICKSTART)/: bpe (tokenizer), data (TFRecords), run (checkpoints, metrics.jsonl, TensorBoard)$(if $(CORPUS),,; feeling-data and feeling (the task and its classifier), exported (the SavedModel))."
 	@echo "Next:"
@@ -92,25 +99,31 @@ quickstart: quickstart-pretrain $(if $(CORPUS),,quickstart-export)
 	@$(if $(CORPUS),,echo "  make quickstart CORPUS='books/*.txt'      the same on your own text")
 
 quickstart-pretrain: environment
-	@mkdir -p $(QUICKSTART)
+	$(START_CLOCK)
 	@echo "== 1. Text"
 	$(if $(CORPUS),@echo "your own: $(CORPUS)",$(RUN) -m pipelines.stories --output=$(TEXT) --megabytes=3 --overwrite)
+	$(TOOK)
 	@echo "== 2. A byte-pair vocabulary of $(MERGES) merges"
 	$(RUN) -m pipelines.train_bpe --input='$(TEXT)' --output_dir=$(QUICKSTART)/bpe \
 	  --num_merges=$(MERGES) --overwrite
+	$(TOOK)
 	@echo "== 3. TFRecords"
 	$(RUN) -m pipelines.build_corpus --input='$(TEXT)' --tokenizer=$(QUICKSTART)/bpe \
 	  --output_dir=$(QUICKSTART)/data --sequence_length=256 --overwrite
+	$(TOOK)
 	@echo "== 4. Pre-training"
 	$(RUN) -m gpt_tf.pretrain --flagfile=gpt_tf/flagfiles/$(FLAGS) \
 	  --data_dir=$(QUICKSTART)/data --model_dir=$(QUICKSTART)/run
+	$(TOOK)
 	@echo "== 5. Held-out perplexity, beside a smoothed trigram's on the same tokens"
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/run --data_dir=$(QUICKSTART)/data --trigram \
 	  > $(QUICKSTART)/perplexity.txt
 	@cat $(QUICKSTART)/perplexity.txt
+	$(TOOK)
 	@echo "== 6. A text"
 	$(RUN) -m gpt_tf.generate --model_dir=$(QUICKSTART)/run --top_p=0.9 --max_new_tokens=100 \
 	  --prompt='$(PROMPT)'
+	$(TOOK)
 
 quickstart-finetune: quickstart-pretrain
 	@echo "== 7. A task: what the hero of a story feels, from 64 labelled rows"
@@ -119,6 +132,7 @@ quickstart-finetune: quickstart-pretrain
 	$(RUN) -m pipelines.build_task --task=$(QUICKSTART)/feeling-rows/spec.json \
 	  --input=$(QUICKSTART)/feeling-rows --tokenizer=$(QUICKSTART)/run --max_length=128 \
 	  --output_dir=$(QUICKSTART)/feeling-data --overwrite
+	$(TOOK)
 	@echo "== 8. Fine-tuning: from the run, and as many updates from scratch"
 	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
 	  --data_dir=$(QUICKSTART)/feeling-data --init_from=$(QUICKSTART)/run \
@@ -126,11 +140,13 @@ quickstart-finetune: quickstart-pretrain
 	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
 	  --data_dir=$(QUICKSTART)/feeling-data --init_from=none $(SHAPE) \
 	  --model_dir=$(QUICKSTART)/feeling-from-scratch
+	$(TOOK)
 	@echo "== 9. Accuracy on the test rows, beside from scratch and a bag of words"
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/feeling \
 	  --data_dir=$(QUICKSTART)/feeling-data --split=test \
 	  --beside=$(QUICKSTART)/feeling-from-scratch --bag_of_words
 	@$(RUN) -c "$$COMPARE" $(QUICKSTART)
+	$(TOOK)
 
 quickstart-export: quickstart-finetune
 	@echo "== 10. The classifier as a SavedModel: strings in, labels out, with TensorFlow alone"
@@ -144,6 +160,7 @@ quickstart-export: quickstart-finetune
 	@cmp $(QUICKSTART)/predicted.tsv $(QUICKSTART)/served.tsv
 	@echo "All $$(wc -l < $(QUICKSTART)/served.tsv) answers are those of gpt_tf.predict; the first:"
 	@head -n 3 $(QUICKSTART)/served.tsv
+	$(TOOK)
 
 # Two processes of up to 5 GiB each; a file's tests share what its fixtures made. Files are handed
 # out in tests/conftest.py's order, not by their number of tests, of which the slowest have few.

@@ -71,7 +71,7 @@ gpt_tf("export --model_dir=example/feeling --output_dir=example/exported --versi
 # %%
 from gpt_tf.common import cli
 
-cli.import_tensorflow()
+cli.import_tensorflow(whole=True)
 import tensorflow as tf
 
 texts = ["Leo was a clever hedgehog. Of all his things, Leo loved the white scarf best. There was "

@@ -101,7 +101,7 @@ gpt_tf("evaluate --model_dir=example/stories --data_dir=example/data --trigram")
 # %%
 from gpt_tf.common import cli
 
-cli.import_tensorflow()
+cli.import_tensorflow(whole=True)
 from gpt_tf import GPTCausalLM
 
 model = GPTCausalLM.from_preset("example/stories")

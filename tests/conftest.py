@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 import pytest
 
@@ -28,6 +29,16 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"development data not found at {folder}; CI has it")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory):
+    """What libraries leave in the folder for temporary files goes when pytest tidies its own."""
+    folder = str(tmp_path_factory.mktemp("left-by-libraries"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 def pytest_collection_modifyitems(items):

@@ -78,16 +78,14 @@ def test_same_bytes_whatever_the_number_of_workers(tokenizer_dir, tmp_path):
             stream.write(json.dumps({"text": make_text(number, 3, [])}) + "\n")
     (tmp_path / "c.txt").write_text(make_text(-1, 30), encoding="utf-8")
     folders = []
-    for workers in (1, 2, 3):
+    for workers in (1, 3):
         folders.append(tmp_path / str(workers))
         build_corpus.build(build_corpus.CorpusConfig(
             input=f"{tmp_path}/*.txt,{tmp_path}/*.jsonl", tokenizer=str(tokenizer_dir),
             output_dir=str(folders[-1]), num_workers=workers, shard_megabytes=0.5))
-    first, *others = map(contents, folders)
+    first, other = map(contents, folders)
     assert len([name for name in first if name.endswith(".tfrecord")]) >= 4
-    for other in others:
-        assert other.keys() == first.keys()
-        assert all(other[name] == content for name, content in first.items())
+    assert other == first
     # Cut up for several workers and put together again, the document is what it was.
     ids = Tokenizer.load(tokenizer_dir).encode((tmp_path / "a.txt").read_text(encoding="utf-8"))
     assert os.path.getsize(tmp_path / "a.txt") > 3 * splitting._CHUNK_SIZE

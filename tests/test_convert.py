@@ -9,13 +9,11 @@ import tensorflow as tf
 
 from gpt_tf import predict as predict_command
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import ModelConfig
 from gpt_tf.interop import conversion, huggingface, openai, targets
 from gpt_tf.model.gpt import GPT
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, task_data
 from tests.converted import (
     LAYOUTS,
@@ -90,23 +88,6 @@ def test_released_folder_there_and_back(tmp_path, tokenizer, shape, seed):
     published = ("encoder_bpe_5.json", "vocab_5.bpe")
     assert all((tmp_path / "model" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
                for name in published)
-
-
-def test_the_published_size(tmp_path):
-    """A folder of exactly the published shapes: 116,534,784 values, there and back."""
-    paper = ModelConfig()
-    tokens = ["<unk>", *(f"t{index}</w>" for index in range(paper.vocabulary_size - 2)), "\n</w>"]
-    tokenizer = Tokenizer({token: index for index, token in enumerate(tokens)}, [])
-    arrays = write_released(tmp_path / "model", tokenizer, (
-        paper.num_layers, paper.num_heads, paper.hidden_dim, paper.intermediate_dim,
-        paper.max_sequence_length))
-    told = to_run("openai", tmp_path / "model", tmp_path / "run")
-    assert "116,534,784 parameters, 12 layers, 12 heads, 40,478 tokens" in told[0]
-    assert run_folder.load_config(str(tmp_path / "run")) == paper
-    from_run("openai", tmp_path / "run", tmp_path / "out")
-    flat, shapes = read_released(tmp_path / "out")
-    assert shapes[:4] == [[512, 768], [40478, 768], [1, 768, 2304], [2304]] and len(shapes) == 146
-    np.testing.assert_array_equal(flat, np.concatenate([each.ravel() for each in arrays.values()]))
 
 
 def test_the_published_models_heads(tmp_path, tokenizer):

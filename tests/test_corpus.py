@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import sys
+import tempfile
 
 import pyarrow
 from pyarrow import parquet
@@ -378,10 +379,14 @@ def test_prepared_data_set_is_read_from_its_folder(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_data_set_that_is_not_prepared(tmp_path):
+def test_data_set_that_is_not_prepared(tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     command = r"tfds.builder\('lm1b', data_dir='.*'\).download_and_prepare\(\)"
     with pytest.raises(UserError, match=f"tfds:lm1b: no split 'train' in .*{command}"):
         read(["tfds:lm1b"], tfds_dir=str(tmp_path))
+    assert tempfile.gettempdir() == str(temporary) and not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize("name", ["no_such_set", "wiki40b/zz", "lm1b:9.9.9"])

@@ -20,7 +20,7 @@ from gpt_tf.runs import weights
 from gpt_tf.serving import saved_model
 from gpt_tf.tokenizer import Tokenizer
 from tests import corpora, rest, served
-from tests.test_commands import run, run_process
+from tests.test_commands import run
 from tests.test_evaluate_task import make_run as make_task_run
 from tests.test_finetuning import make_run
 from tests.test_predict import MAX_LENGTH, TASKS, make_texts, write_input
@@ -456,7 +456,7 @@ def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
 def test_the_command(folder, tmp_path):
     """As users type it, and their mistakes."""
     flags = [f"--model_dir={folder}/classification", f"--output_dir={tmp_path}/out"]
-    out, _ = run_process("gpt_tf.export", *flags)
+    out, _ = run("gpt_tf.export", *flags)
     assert f"{tmp_path}/out/1: {folder}/classification, update 9 (best validation)" in out
     assert "classify_text" in out and (tmp_path / "out" / "1" / "saved_model.pb").exists()
     (tmp_path / "empty").mkdir()

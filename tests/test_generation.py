@@ -132,9 +132,10 @@ def test_the_seed_and_the_row_decide_the_sample(model):
 
 
 def test_full_positions_stop_a_text(model):
-    new = make(model, max_new_tokens=30)(PROMPTS)
+    generator = make(model, max_new_tokens=30)
+    new = generator(PROMPTS)
     assert [len(tokens) for tokens in new] == [POSITIONS - len(prompt) for prompt in PROMPTS]
-    assert new == [make(model, max_new_tokens=30)([prompt])[0] for prompt in PROMPTS]
+    assert new == [generator([prompt])[0] for prompt in PROMPTS]
 
 
 def test_full_positions_slide_to_the_newest_half(model):

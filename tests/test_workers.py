@@ -18,6 +18,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.training import distribution
 from gpt_tf.training.cluster_environment import expand_hosts, find_workers
 from tests import corpora, task_data, workers
+from tests.commands import run_command
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
@@ -27,8 +28,8 @@ FLAGS = ["--num_layers=1", "--num_heads=2", "--hidden_dim=16", "--intermediate_d
          "--max_sequence_length=32", "--batch_size=9", "--micro_batch_size=1", "--init_from=none",
          "--num_epochs=3", "--learning_rate=1e-2", "--clip_norm=0.5", "--log_every=1",
          "--save_every=4", "--nojit_compile"]
-LONG = ["--num_steps=400", "--evaluations_per_epoch=0", "--batch_size=8", "--micro_batch_size=0",
-        "--save_every=50"]  # to be interrupted
+LONG = ["--num_steps=200", "--evaluations_per_epoch=0", "--batch_size=8", "--micro_batch_size=0",
+        "--save_every=25"]  # to be interrupted
 
 
 @pytest.fixture(name="data", scope="module")
@@ -60,9 +61,9 @@ def until(processes, condition):
 
 
 def run_one_device(data, model_dir, *flags):
-    done = subprocess.run(command(data, model_dir, *flags), capture_output=True, text=True,
-                          check=False)
-    assert done.returncode == 0, done.stderr
+    _, _, module, *own = command(data, model_dir, *flags)
+    done = run_command(module, *own)
+    assert done.code == 0, done.stderr
 
 
 def rows(model_dir):
@@ -95,7 +96,7 @@ def test_a_stopped_and_a_lost_worker(data, tmp_path):
     found = wait(stopped)
     assert [code for code, _ in found] == [128 + signal.SIGTERM] * 2, found
     saved = int(tf.train.latest_checkpoint(run / "checkpoints").rpartition("-")[2])
-    assert all(f"Saved at update {saved} of 400" in said for _, said in found)
+    assert all(f"Saved at update {saved} of 200" in said for _, said in found)
 
     shutil.copytree(run, tmp_path / "on one device")
     broken = start(data, run, 2, *LONG)
@@ -112,7 +113,7 @@ def test_a_stopped_and_a_lost_worker(data, tmp_path):
     run_one_device(data, tmp_path / "on one device", *LONG)
     ours, theirs = rows(run), rows(tmp_path / "on one device")
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
-    for our, their in list(zip(ours, theirs))[:saved + 50]:
+    for our, their in list(zip(ours, theirs))[:saved + 25]:
         assert our == pytest.approx(their, rel=1e-5)
 
 
@@ -126,19 +127,6 @@ def test_a_worker_that_never_starts(data, tmp_path, index):
         timeout=120, check=False)
     assert done.returncode == 1 and not (tmp_path / "run").exists()
     assert done.stderr.startswith("Waiting for at most 2 seconds (--worker_timeout) for all 2 wor")
-
-
-def test_a_worker_that_hangs(data, tmp_path):
-    newest = tmp_path / "run" / "checkpoints" / "checkpoint"
-    chief, hanging = running = start(data, tmp_path / "run", 2, *LONG)
-    until(running, newest.exists)
-    hanging.send_signal(signal.SIGSTOP)
-    try:
-        code = chief.wait(timeout=120)
-    finally:
-        hanging.kill()
-    [(_, said), _] = wait(running)
-    assert code == 1 and "Another worker of this run was lost" in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize("value", [

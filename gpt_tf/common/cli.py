@@ -16,7 +16,7 @@ from typing import TextIO, TypeVar
 
 from absl import flags
 
-from gpt_tf.common import flagfiles, memory
+from gpt_tf.common import flagfiles, imports, memory
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.names import nearest
 from gpt_tf.common.streams import ReaderLeft, standard_streams
@@ -29,6 +29,9 @@ _DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFI
 
 # Flags that decide how much memory a command takes; of an update, `TrainStep` names its own.
 _MEMORY_FLAGS = ("batch_size", "num_workers")
+
+# Of use to `keras.wrappers`, `keras.visualization` and `tf.lite` alone.
+_TAKEN_ALONG = ("sklearn", "matplotlib", "jax")
 
 # Flags made here belong to the command that asked for them, as its `--help` should say.
 flags.disclaim_key_flags()
@@ -184,13 +187,17 @@ def notices_held() -> Iterator[TextIO]:
             os.dup2(shown.fileno(), 2)
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(whole: bool = False) -> None:
     """Imports TensorFlow without its start-up notices; call before anything that needs it.
 
     It writes them straight to file descriptor 2, whatever the log level. Whoever asks for more than
     errors with TF_CPP_MIN_LOG_LEVEL sees them. Products of float32 are made of float32 on GPUs,
     too, and not of TF32 as TensorFlow would have it. Of Keras's backends this is TensorFlow's
     program, whatever the environment or ~/.keras/keras.json say.
+
+    Args:
+      whole: as anybody's `import tensorflow` does it, with all that it and Keras take along where
+        it is installed. A command needs none of that through them, and waits half as long.
 
     Raises:
       UserError: Keras is imported already, with another backend; or its keras.json keeps
@@ -203,7 +210,9 @@ def import_tensorflow() -> None:
         raise UserError(f"Keras runs on {keras.config.backend()} here and gpt_tf on TensorFlow: "
                         "set KERAS_BACKEND=tensorflow before Keras is imported.")
     is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
-    with notices_held() if is_quiet else contextlib.nullcontext():
+    is_lean = not whole and "tensorflow" not in sys.modules
+    with (notices_held() if is_quiet else contextlib.nullcontext(),
+          imports.lean(_TAKEN_ALONG) if is_lean else contextlib.nullcontext()):
         try:
             import tensorflow as tf
         except AssertionError as error:  # all that it says about a bfloat16 there

@@ -5,7 +5,7 @@ Importing this registers every class with Keras, so that whatever one of them sa
 
 from gpt_tf.common import cli
 
-cli.import_tensorflow()  # before whoever imports it with its start-up notices
+cli.import_tensorflow(whole=True)  # before whoever imports it with its start-up notices
 
 from gpt_tf.keras_models.backbone import GPTBackbone
 from gpt_tf.keras_models.causal_lm import GPTCausalLM

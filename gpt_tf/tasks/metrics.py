@@ -3,7 +3,8 @@
 Each of a task takes labels and predictions, both [N], and returns a Python float. Where a measure
 has no value, because only one class or one number occurs, it is 0 and a `MetricWarning` says so.
 
-They are scikit-learn's and scipy's, which load in seconds: each when it is first measured.
+What takes more than a line is scikit-learn's and scipy's, which load in seconds: each when it is
+first measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +39,8 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     Raises:
       ValueError: nothing to measure, or lists of different lengths; so do all measures here.
     """
-    from sklearn.metrics import accuracy_score
-    return float(accuracy_score(*_checked(labels, predictions)))
+    labels, predictions = _checked(labels, predictions)
+    return float(np.mean(labels == predictions))
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -93,8 +94,9 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     """int64 [C, C]: entry [i, j] counts the rows of class i that were taken for class j."""
-    from sklearn import metrics
-    return metrics.confusion_matrix(*_checked(labels, predictions), labels=range(num_classes))
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, _checked(labels, predictions), 1)
+    return matrix
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:

@@ -1,6 +1,9 @@
 """Data sets that tensorflow-datasets has prepared: opened, never downloaded."""
 
+from collections.abc import Iterator
+import contextlib
 import os
+import tempfile
 from typing import Any
 
 from gpt_tf.common import cli
@@ -19,10 +22,24 @@ def open_builder(name: str, folder: str) -> Any:
     cli.import_tensorflow()
     import tensorflow_datasets as tfds
     try:
-        return tfds.builder(name, **_data_dir(folder))
+        with _its_temporary_folders_removed():
+            return tfds.builder(name, **_data_dir(folder))
     except _UNKNOWN as error:
         raise UserError(f"--input: tensorflow-datasets cannot open {name!r}: "
                         f"{str(error).strip().splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _its_temporary_folders_removed() -> Iterator[None]:
+    """A builder makes a folder for what Google's storage has prepared, never asks that for any, and
+    leaves the folder."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def open_split(builder: Any, name: str, folder: str, split: str) -> Any:

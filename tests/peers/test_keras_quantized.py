@@ -1,4 +1,4 @@
-"""Models that Keras has quantized: it takes ten seconds to make one of the smallest."""
+"""Models that Keras has quantized."""
 
 import numpy as np
 import pytest
