@@ -14,10 +14,10 @@ from gpt_tf.training.run_config import RunConfig
 
 _SHARE = 0.8  # of the memory there is: other programs have some, and an estimate is one
 # Python with TensorFlow; XLA's programs of an update and of what else a run does; what they take
-# for each block, and in it for each block of attention's queries. On a GPU they are not in its
-# memory, and only make the estimate larger.
-_PROCESS, _PROGRAMS, _PROGRAMS_OF_BLOCK, _OF_QUERIES = 640 << 20, 250 << 20, 62 << 20, 19 << 20
-_STREAMS_WITHOUT_XLA = 2.5
+# for each block of attention's queries, and the graph for each block of the model. On a GPU they
+# are not in its memory, and only make the estimate larger.
+_PROCESS, _PROGRAMS, _OF_QUERIES, _OF_BLOCK = 725 << 20, 190 << 20, 19 << 20, 8 << 20
+_STREAMS_WITHOUT_XLA = 2.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +49,22 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     4 bytes (on a CPU XLA computes bfloat16 in float32, and takes no less):
 
     - P each for the parameters, Adam's two moments and the gradients, and where there are
-      micro-batches for the gradients' sum.
-    - For its backward pass a sequence keeps in each block 9 T D (query, key, value, the heads'
-      result, and what goes into and comes out of the two norms) and 2 T F (GELU's input and
-      result). Operation by operation, without XLA, what stands between is held, too: 2.5 times
-      as much.
-    - Of the block at hand, attention's weights twice, of A queries at a time (`attention.BLOCK`),
-      2 H A T; and the gradients of key and value from all blocks of queries before they are added
-      up, 6.5 T D for each after the first.
-    - The LM softmax: its gradient, V D, and a chunk of logits.
+      micro-batches half as much again for the gradients' sum.
+    - For its backward pass a sequence keeps in each block 7 T D (what goes in, query, key, value,
+      the heads' result and what the two halves add) and T F (GELU's input): what `keep` is called
+      with. Operation by operation, without XLA, what stands between is held, too: 2.7 times 9 T D
+      and 2 T F.
+    - Of the block at hand 8 T D, 4 T F and three times attention's weights, H T T: XLA computes
+      blocks of queries side by side. Without XLA the weights twice, of A queries at a time
+      (`attention.BLOCK`), 2 H A T, and the gradients of key and value from all blocks of queries
+      before they are added up, 6.5 T D for each after the first.
+    - Or, where it is more, the LM softmax: its gradient, V D, and a chunk of logits twice.
     - Validation has the whole share at once, but of one block: two of the larger of H A T and
       T F, and 2 T D.
-    - The process, its compiled programs, and those of each block.
+    - The process and its compiled programs.
 
-    The terms are XLA's own list of buffers of 13 shapes, of 0.3 to 8 GB, whose sums they give
-    within 6 %. Processes that took two updates (VmHWM, 1.9 to 5.7 GB) are within 12 %. On GPUs
-    nothing was measured.
+    Fitted to the peaks (VmHWM) of 13 processes of 1.4 to 4.9 GB that took three updates, which it
+    gives within 12 %. On GPUs nothing was measured.
 
     Args:
       model: its shape.
@@ -76,15 +76,17 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     width, heads, inner = model.hidden_dim, model.num_heads, model.intermediate_dim
     rows, blocks, parameters = model.num_token_rows, model.num_layers, model.num_parameters
     queries, cuts = min(length, BLOCK), -(-length // BLOCK)
-    streams = 1.0 if jit_compile else _STREAMS_WITHOUT_XLA
-    kept = length * (streams * blocks * (9 * width + 2 * inner) + 2 * heads * queries
-                     + 6.5 * width * (cuts - 1))
-    softmax = rows * (width + min(micro * length, chunk_length(rows, width)))
-    update = parameters * (2 if micro < share else 1) + micro * kept + softmax
-    validation = share * length * 2 * (width + max(heads * queries, inner))
-    programs = _PROGRAMS
+    softmax = rows * (width + 2 * min(micro * length, chunk_length(rows, width)))
     if jit_compile:
-        programs += blocks * (_PROGRAMS_OF_BLOCK + cuts * _OF_QUERIES)
+        programs = _PROGRAMS + cuts * _OF_QUERIES + blocks * _OF_BLOCK
+        kept = blocks * length * (7 * width + inner)
+        block = length * (8 * width + 4 * inner) + 3 * heads * length * length
+    else:
+        programs = _PROGRAMS
+        kept = _STREAMS_WITHOUT_XLA * blocks * length * (9 * width + 2 * inner)
+        block = 2 * heads * queries * length + 6.5 * length * width * (cuts - 1)
+    update = parameters * (2.5 if micro < share else 1) + micro * kept + max(softmax, micro * block)
+    validation = share * length * 2 * (width + max(heads * queries, inner))
     return _PROCESS + programs + int(4 * (3 * parameters + max(update, validation)))
 
 
