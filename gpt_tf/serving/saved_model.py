@@ -70,11 +70,11 @@ def build(model_dir: str, which: str = run_folder.BEST) -> Served:
     # The variables alone: whoever loads them needs no layers of ours.
     root.weights = weights.model_variables(model)
     root.text = text
-    traced = {name: _trace(signature) for name, signature in signatures.items()}
+    traced = {name: trace(signature) for name, signature in signatures.items()}
     return Served(root, traced | {DEFAULT: traced[default]}, step)
 
 
-def _trace(signature: Signature):
+def trace(signature: Signature):
     """A concrete function whose inputs have the signature's names."""
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
              for name, spec in signature.inputs.items()}
