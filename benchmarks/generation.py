@@ -3,14 +3,16 @@
   python -m benchmarks.generation --batch_size=1
   python -m benchmarks.generation --batch_size=8
 
-Each side continues the same number of random prompts with weights of its own, greedily, in
-float32, all cores, in a fresh process; the sides take turns. Both have the shape and vocabulary of
-our model. A run to warm up (and compile, on our side) comes first and is shown apart.
+`exported` is `generate` of a SavedModel of ours, which TensorFlow alone runs. Each side continues
+the same number of random prompts with weights of its own, greedily, in float32, all cores, in a
+fresh process; the sides take turns. All have the shape and vocabulary of our model. A run to warm
+up (and compile, on our sides) comes first and is shown apart.
 """
 
 from collections.abc import Callable
 import json
 import statistics
+import tempfile
 import time
 
 from absl import flags
@@ -19,7 +21,7 @@ from benchmarks import report
 from gpt_tf.common import cli
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
 
-_ALL_SIDES = ["ours", "transformers_gpt1", "transformers_gpt2"]
+_ALL_SIDES = ["ours", "exported", "transformers_gpt1", "transformers_gpt2"]
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Prompts at once.")
 _PROMPT = flags.DEFINE_integer("prompt_tokens", 64, "Tokens of each prompt.")
@@ -48,6 +50,31 @@ def _ours() -> Continue:
     return generate
 
 
+def _exported() -> Continue:
+    cli.import_tensorflow()
+    import tensorflow as tf
+
+    from gpt_tf.model.gpt import GPT
+    from gpt_tf.serving import saved_model
+    from gpt_tf.serving.language_model_signatures import LanguageModelServing
+    model = GPT(ModelConfig())
+    root = tf.Module()
+    root.weights = model.variables
+    serving = LanguageModelServing(model, text=None, jit_compile=True)
+    signature = saved_model.trace(serving.signatures()["generate_with_controls"])
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(root, folder, signatures=signature)
+        loaded = tf.saved_model.load(folder)
+
+    def generate(prompts, count):
+        rows = tf.ones([len(prompts)], tf.int64)
+        return loaded.signatures[saved_model.DEFAULT](
+            token_ids=tf.constant(prompts, tf.int64), lengths=rows * len(prompts[0]),
+            max_new_tokens=rows * count, temperature=tf.zeros([len(prompts)]), top_k=rows * 0,
+            top_p=tf.ones([len(prompts)]), seed=rows * 0)
+    return generate
+
+
 def _transformers(name: str) -> Continue:
     import torch
     import transformers
@@ -69,7 +96,8 @@ def _transformers(name: str) -> Continue:
 def measure(side: str) -> dict[str, float]:
     """New tokens a second, and seconds to the first one of a long prompt, of one side."""
     import numpy as np
-    generate = _ours() if side == "ours" else _transformers(side)
+    makers = {"ours": _ours, "exported": _exported}
+    generate = makers[side]() if side in makers else _transformers(side)
     rng = np.random.default_rng(0)
 
     def seconds(rows, length, count):

@@ -177,7 +177,16 @@ class OptimizerConfig(Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(Options):
+class CompilationConfig(Options):
+    """What is kept of the compiled programs."""
+
+    compile_cache: bool = option(
+        True, "Keep what XLA compiles for the CPU in ~/.cache/gpt_tf/compiled, at most 128 MiB, "
+        "where the next such command finds it.", resumable=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(CompilationConfig):
     """How long a run is, how its batches are cut, and when it speaks and saves."""
 
     batch_size: int = option(64, "Sequences per update, over all devices.", at_least=1)

@@ -23,7 +23,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.names import find_files, in_utf8, split_paths
-from gpt_tf.config import LoadingConfig, Options, option
+from gpt_tf.config import CompilationConfig, LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -41,7 +41,7 @@ class EvaluatedRun(Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig(LoadingConfig):
+class EvaluationConfig(LoadingConfig, CompilationConfig):
     """What is measured, and how."""
 
     text: str = option("", "UTF-8 files, globs or folders of .txt, separated by commas, to "

@@ -34,6 +34,8 @@ class ExportConfig(LoadingConfig):
                          choices=("saved_model", "preset"))
     version: int = option(0, "Number of the SavedModel's version; 0: the next free one.",
                           at_least=0)
+    jit_compile: bool = option(False, "Compile what generates with XLA where it is served: faster "
+                               "for small models and many prompts, but not every server can.")
     overwrite: bool = option(False, "Replace the version or preset that stands there.")
 
 
@@ -66,7 +68,7 @@ def main() -> None:
 
     version = config.version or saved_model.next_version(config.output_dir)
     saved_model.check_free(os.path.join(config.output_dir, str(version)), config.overwrite)
-    served = saved_model.build(model_dir, config.weights)
+    served = saved_model.build(model_dir, config.weights, config.jit_compile)
     target = saved_model.save(served, config.output_dir, version, config.overwrite)
     size = sum(os.path.getsize(os.path.join(folder, name))
                for folder, _, names in os.walk(target) for name in names)

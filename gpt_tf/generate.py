@@ -32,14 +32,20 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
 from gpt_tf.common.text_files import number_lines
-from gpt_tf.config import GenerationConfig, LoadingConfig, SamplingConfig, option
+from gpt_tf.config import (
+    CompilationConfig,
+    GenerationConfig,
+    LoadingConfig,
+    SamplingConfig,
+    option,
+)
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class WritingConfig(LoadingConfig):
+class WritingConfig(LoadingConfig, CompilationConfig):
     """Which run writes, and what is read and written."""
 
     model_dir: str = option(None, "Run folder, Keras preset or .keras file.",

@@ -23,7 +23,7 @@ import sys
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import split_paths
-from gpt_tf.config import LoadingConfig, option
+from gpt_tf.config import CompilationConfig, LoadingConfig, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.evaluation import report_page
 from gpt_tf.runs import metrics_log, run_folder
@@ -34,7 +34,7 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 
 
 @dataclasses.dataclass(frozen=True)
-class ReportConfig(LoadingConfig):
+class ReportConfig(LoadingConfig, CompilationConfig):
     """What is drawn, and where to."""
 
     model_dir: str = option("", "Run folder, Keras preset or .keras file, or several, "

@@ -18,7 +18,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.names import split_paths
 from gpt_tf.common.progress import Progress
-from gpt_tf.config import BEST, NEWEST, Options, option
+from gpt_tf.config import BEST, NEWEST, CompilationConfig, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -43,7 +43,7 @@ class MeasuredRun(Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class ZeroShotConfig(Options):
+class ZeroShotConfig(CompilationConfig):
     """What is measured, and how."""
 
     split: str = option("", "Split of the data folders; empty: the first of validation, test and "

@@ -16,7 +16,7 @@ from typing import TextIO, TypeVar
 
 from absl import flags
 
-from gpt_tf.common import flagfiles, imports, memory
+from gpt_tf.common import compile_cache, flagfiles, imports, memory
 from gpt_tf.common.errors import Interrupted, UserError
 from gpt_tf.common.names import nearest
 from gpt_tf.common.streams import ReaderLeft, standard_streams
@@ -193,7 +193,8 @@ def import_tensorflow(whole: bool = False) -> None:
     It writes them straight to file descriptor 2, whatever the log level. Whoever asks for more than
     errors with TF_CPP_MIN_LOG_LEVEL sees them. Products of float32 are made of float32 on GPUs,
     too, and not of TF32 as TensorFlow would have it. Of Keras's backends this is TensorFlow's
-    program, whatever the environment or ~/.keras/keras.json say.
+    program, whatever the environment or ~/.keras/keras.json say. With the flag --compile_cache
+    TensorFlow has what it compiled for earlier commands (`compile_cache`).
 
     Args:
       whole: as anybody's `import tensorflow` does it, with all that it and Keras take along where
@@ -210,6 +211,8 @@ def import_tensorflow(whole: bool = False) -> None:
         raise UserError(f"Keras runs on {keras.config.backend()} here and gpt_tf on TensorFlow: "
                         "set KERAS_BACKEND=tensorflow before Keras is imported.")
     is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
+    has_cache = ("compile_cache" in flags.FLAGS and flags.FLAGS.compile_cache
+                 and compile_cache.request())
     is_lean = not whole and "tensorflow" not in sys.modules
     with (notices_held() if is_quiet else contextlib.nullcontext(),
           imports.lean(_TAKEN_ALONG) if is_lean else contextlib.nullcontext()):
@@ -219,6 +222,8 @@ def import_tensorflow(whole: bool = False) -> None:
             raise UserError("TensorFlow cannot be imported: write \"floatx\": \"float32\" into "
                             "keras.json in $KERAS_HOME or ~/.keras.") from error
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    if has_cache:
+        compile_cache.fill(tf)
 
 
 def _parse_flags(passes_on: str) -> list[str]:

@@ -88,6 +88,17 @@ def extend(model: GPT, draft: Draft, count, sampling: Sampling, seed,
     return token_ids, log_probabilities, draft
 
 
+def widths(longest, count) -> tuple:
+    """Columns of prompts and of caches for which programs are compiled, so that they are few.
+
+    Args:
+      longest: tokens of the longest prompt, a number or a scalar tensor, as what is returned.
+      count: tokens to be added.
+    """
+    width = 1 + -(-(longest - 1) // _PROMPT_STEP) * _PROMPT_STEP
+    return width, -(-(width + count) // _CACHE_STEP) * _CACHE_STEP
+
+
 class Part(NamedTuple):
     """New tokens of some prompts.
 
@@ -185,9 +196,7 @@ class Generator:
 
     def _segment(self, texts, rows, drawn, count, part_length):
         """Yields (token ids, log-probabilities) of `count` tokens within the positions."""
-        longest = max(map(len, texts))
-        width = 1 + -(-(longest - 1) // _PROMPT_STEP) * _PROMPT_STEP
-        columns = -(-(width + count) // _CACHE_STEP) * _CACHE_STEP
+        width, columns = widths(max(map(len, texts)), count)
         token_ids = np.zeros([len(texts), width], np.int32)
         for row, text in enumerate(texts):
             token_ids[row, width - len(text):] = text

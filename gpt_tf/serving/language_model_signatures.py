@@ -8,7 +8,7 @@ import dataclasses
 import tensorflow as tf
 
 from gpt_tf.config import GenerationConfig, SamplingConfig, limits_of
-from gpt_tf.generation.generator import Draft, begin, extend
+from gpt_tf.generation.generator import Draft, begin, extend, widths
 from gpt_tf.generation.sampling import Sampling
 from gpt_tf.model.gpt import GPT
 from gpt_tf.serving.signatures import (
@@ -34,11 +34,14 @@ class LanguageModelServing:
     Args:
       model: the decoder; of a fine-tuned run, its own.
       text: for the signatures that take strings; None leaves them out.
+      jit_compile: whether those that generate are compiled with XLA where they run.
     """
 
-    def __init__(self, model: GPT, text: TextTables | None):
+    def __init__(self, model: GPT, text: TextTables | None, jit_compile: bool = False):
         self._model = model
         self._text = text
+        # As a part of them: strings and their tables are none of XLA's.
+        self._continue = tf.function(self._begin_and_extend, jit_compile=jit_compile)
 
     def signatures(self) -> dict[str, Signature]:
         """Name -> signature."""
@@ -130,19 +133,27 @@ class LanguageModelServing:
                     for name, values in controls.items()}
         new_lengths = tf.minimum(controls["max_new_tokens"], limit - lengths)
         count = tf.reduce_max(tf.concat([new_lengths, [0]], axis=0))
+        width, columns = widths(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), count)
         # `begin` needs every prompt at the end of its row.
-        width = tf.shape(token_ids)[1]
         starts = width - lengths
         places = tf.maximum(0, tf.range(width) - starts[:, None])
         prompts = tf.gather(token_ids, places, axis=1, batch_dims=1)
-        draft = Draft(prompts[:, -1], begin(self._model, prompts, starts, width + count),
-                      tf.constant(0), tf.zeros_like(lengths))
         sampling = Sampling(*(controls[name][:, None] for name in Sampling._fields))
-        new_ids, chances, _ = extend(self._model, draft, count, sampling, controls["seed"])
+        new_ids, chances = self._continue(prompts, starts, columns, count, sampling,
+                                          controls["seed"])
+        new_ids, chances = new_ids[:, :count], chances[:, :count]
         is_new = tf.range(count) < new_lengths[:, None]
         return {"token_ids": tf.cast(tf.where(is_new, new_ids, 0), tf.int64),
                 "log_probabilities": tf.where(is_new, chances, 0.0),
                 "lengths": tf.cast(new_lengths, tf.int64)}
+
+    def _begin_and_extend(self, prompts, starts, columns, count, sampling: Sampling,
+                          seed) -> tuple[tf.Tensor, tf.Tensor]:
+        """`begin` and `extend`, as one program for each shape of the prompts and their columns."""
+        draft = Draft(prompts[:, -1], begin(self._model, prompts, starts, columns),
+                      tf.constant(0), tf.zeros_like(starts))
+        return extend(self._model, draft, count, sampling, seed,
+                      room=columns - tf.shape(prompts)[1])[:2]
 
     def generate_text(self, prompt) -> Outputs:
         """As `generate_text_with_controls`, with the command's defaults."""

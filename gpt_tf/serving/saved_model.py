@@ -40,7 +40,7 @@ class Served(NamedTuple):
     step: int
 
 
-def build(model_dir: str, which: str = run_folder.BEST) -> Served:
+def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = False) -> Served:
     """Loads a run and traces its signatures.
 
     Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Without
@@ -49,6 +49,7 @@ def build(model_dir: str, which: str = run_folder.BEST) -> Served:
     Args:
       model_dir: the run folder.
       which: weights, `config.BEST` or `config.NEWEST`.
+      jit_compile: whether signatures that generate are compiled with XLA where they run.
 
     Raises:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
@@ -60,7 +61,8 @@ def build(model_dir: str, which: str = run_folder.BEST) -> Served:
     tokenizer = Tokenizer.load(model_dir)
     text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
     # Both stay here until all is traced: a method's tf.function does not keep its object.
-    language_model, task = LanguageModelServing(getattr(model, "gpt", model), text), None
+    language_model, task = LanguageModelServing(
+        getattr(model, "gpt", model), text, jit_compile), None
     signatures, default = language_model.signatures(), "logits"
     if isinstance(model, TaskModel):
         _, max_length = run_folder.load_task(model_dir)
@@ -70,11 +72,11 @@ def build(model_dir: str, which: str = run_folder.BEST) -> Served:
     # The variables alone: whoever loads them needs no layers of ours.
     root.weights = weights.model_variables(model)
     root.text = text
-    traced = {name: _trace(signature) for name, signature in signatures.items()}
+    traced = {name: trace(signature) for name, signature in signatures.items()}
     return Served(root, traced | {DEFAULT: traced[default]}, step)
 
 
-def _trace(signature: Signature):
+def trace(signature: Signature):
     """A concrete function whose inputs have the signature's names."""
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
              for name, spec in signature.inputs.items()}
