@@ -13,7 +13,6 @@ at each, weighted by the products' FLOPs, is the peak whose share each side's ra
 """
 
 from collections.abc import Callable
-import dataclasses
 import json
 import os
 import statistics
@@ -23,8 +22,9 @@ import time
 from absl import flags
 
 from benchmarks import products, report
+from benchmarks.our_step import TOTAL_UPDATES, Shape, build_ours, products_of, random_tokens
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig
 
 _PEERS = ["torch", "torch_compiled", "transformers", "transformers_compiled"]
 _ALL_SIDES = ["ours", "ours_bfloat16", *_PEERS]
@@ -44,20 +44,6 @@ _OLD = report.define_old()
 _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print JSON.")
 
 _WARMUP_UPDATES = 3
-_TOTAL_UPDATES = 1000  # of the learning-rate schedule; the speed does not depend on it
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """What is trained: a model and its global batch of `batch_size` rows of full length."""
-
-    model: ModelConfig
-    batch_size: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one update."""
-        return self.batch_size * self.model.max_sequence_length
 
 
 def make_shape(name: str, vocabulary: int) -> Shape:
@@ -66,59 +52,6 @@ def make_shape(name: str, vocabulary: int) -> Shape:
         return Shape(ModelConfig(), batch_size=2)
     return Shape(ModelConfig(vocabulary_size=vocabulary, num_layers=4, num_heads=4, hidden_dim=256,
                              intermediate_dim=1024, max_sequence_length=256), batch_size=16)
-
-
-def products_of(shape: Shape) -> list[products.Product]:
-    """The matrix products of an update."""
-    from gpt_tf.model.losses import chunk_length
-    return products.of_step(shape.model, shape.batch_size,
-                            chunk_length(shape.model.num_token_rows))
-
-
-def random_tokens(shape: Shape):
-    """int64 [B, T], the same for every side."""
-    import numpy as np
-    return np.random.default_rng(0).integers(
-        shape.model.vocabulary_size, size=(shape.batch_size, shape.model.max_sequence_length))
-
-
-def make_update(model, config: OptimizerConfig, total_updates: int) -> Callable:
-    """`gpt_tf`'s own compiled training step over `model`, without data folder and checkpoints.
-
-    Returns:
-      (token_ids int [B, T], lengths int [B]) -> the loss, having trained on the batch.
-    """
-    import itertools
-
-    import tensorflow as tf
-
-    from gpt_tf.model.objectives import language_model_loss
-    from gpt_tf.model.optimizer import Adam
-    from gpt_tf.training.replicas import one_device
-    from gpt_tf.training.train_step import TrainStep
-    variables = model.trainable_variables
-    optimizer = Adam(variables, config, total_updates)
-    step_function = TrainStep(
-        one_device(), variables, language_model_loss(model, seed=0), optimizer,
-        TrainingConfig())
-    steps = itertools.count(1)
-
-    def update(token_ids, lengths) -> float:
-        step = next(steps)
-        batch = {"token_ids": tf.constant(token_ids, tf.int32), "step": tf.constant(step, tf.int64),
-                 "lengths": tf.constant(lengths, tf.int32), "batch_rows": tf.range(len(lengths))}
-        return float(step_function(batch, step)["loss"])
-
-    return update
-
-
-def build_ours(shape: Shape, dtype: str) -> Callable[[], float]:
-    """An update of ours on the random tokens; returns the loss."""
-    from gpt_tf.model.gpt import GPT
-    update = make_update(GPT(shape.model, dtype=dtype), OptimizerConfig(), _TOTAL_UPDATES)
-    token_ids = random_tokens(shape)
-    lengths = [shape.model.max_sequence_length] * shape.batch_size
-    return lambda: update(token_ids, lengths)
 
 
 def build_peer(name: str, shape: Shape) -> Callable[[], float]:
@@ -130,7 +63,7 @@ def build_peer(name: str, shape: Shape) -> Callable[[], float]:
     torch.manual_seed(0)
     kind = name.removesuffix("_compiled")
     model = {"torch": peers.TorchGPT, "transformers": peers.transformers_gpt}[kind](shape.model)
-    trainer = peers.PeerTrainer(model, OptimizerConfig(), _TOTAL_UPDATES,
+    trainer = peers.PeerTrainer(model, OptimizerConfig(), TOTAL_UPDATES,
                                 compiled=kind != name)
     token_ids = torch.from_numpy(random_tokens(shape))
     return lambda: trainer.update(token_ids, token_ids).item()
