@@ -4,13 +4,12 @@
 
 Around a small shape one of layers, tokens of a sequence and vocabulary takes other values; tokens
 of an update stay the same. Each shape trains in a fresh process. Time is shown over FLOPs, relative
-to the small shape: above 1 the cost has grown faster than the work. Memory is what an update takes
-while it runs, beside what is there between updates: activations, and the gradients. Writes
-growth.md, growth.csv and growth.svg.
+to the small shape: above 1 the cost has grown faster than the work. Memory is what updates add to a
+process with the weights and moments in it: activations, gradients, and the compiled programs, but
+not what compiling them took at its peak. Writes growth.md, growth.csv and growth.svg.
 """
 
 import csv
-import ctypes
 import dataclasses
 import json
 import os
@@ -63,15 +62,14 @@ def measure_here(shape: Shape) -> dict[str, float]:
     """Trains in this process.
 
     Returns:
-      tokens_per_second; update_memory_mib, the peak during updates after the first less what is
-      resident between them; peak_memory_mib of the process.
+      tokens_per_second; update_memory_mib, the peak during updates that are compiled less what was
+      resident before the first; peak_memory_mib of the process.
     """
     update = build_ours(shape)
+    before = resident_mib("VmRSS")
     update()
     update()
     peak = report.peak_memory_mib()
-    ctypes.CDLL(None).malloc_trim(0)  # the C library keeps what is free
-    between = resident_mib("VmRSS")
     with open("/proc/self/clear_refs", "w", encoding="utf-8") as stream:
         stream.write("5")  # the peak begins anew
     seconds = []
@@ -80,7 +78,7 @@ def measure_here(shape: Shape) -> dict[str, float]:
         update()
         seconds.append(time.perf_counter() - start)
     return {"tokens_per_second": shape.tokens / statistics.median(seconds),
-            "update_memory_mib": resident_mib("VmHWM") - between, "peak_memory_mib": peak}
+            "update_memory_mib": resident_mib("VmHWM") - before, "peak_memory_mib": peak}
 
 
 def summary(results: dict[str, list[dict]]) -> list[dict[str, float]]:
@@ -113,7 +111,7 @@ def draw(rows: list[dict[str, float]], path: str) -> None:
             for axes, (name, label) in zip(grid[:, column], (
                     ("tokens_per_second", "tokens/s"),
                     ("time_over_flops", "time over FLOPs"),
-                    ("update_memory_mib", "memory of an update, MiB"))):
+                    ("update_memory_mib", "memory of updates, MiB"))):
                 axes.plot(values, [row[name] for row in mine], marker="o", color=pictures.COLORS[0])
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(values, [f"{value:,}" for value in values])
@@ -144,7 +142,7 @@ def main() -> None:
         "benchmarks.growth", [f"--seconds={_SECONDS.value}"], side))
     rows = summary({side: results[distinct[shape]] for side, shape in made.items()})
     table = report.markdown_table(
-        ["grown", "to", "tokens/s", "MFLOP a token", "time over FLOPs", "memory of an update, MiB",
+        ["grown", "to", "tokens/s", "MFLOP a token", "time over FLOPs", "memory of updates, MiB",
          "peak of the process, MiB"],
         [[row["grown"], f"{row['value']:,}", *(
             f"{row[name]:.2f}" if name == "time_over_flops" else f"{row[name]:,.0f}"
