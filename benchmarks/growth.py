@@ -105,7 +105,7 @@ def draw(rows: list[dict[str, float]], path: str) -> None:
 
     @pictures.styled
     def figure():
-        made, grid = pictures.make(10, 7.5, 3, ncols=len(_GROWN), sharex="col", sharey="row")
+        made, grid = pictures.make(11, 7.5, 3, ncols=len(_GROWN), sharex="col", sharey="row")
         for column, (what, values) in enumerate(_GROWN.values()):
             mine = [row for row in rows if row["grown"] == what]
             for axes, (name, label) in zip(grid[:, column], (
@@ -116,13 +116,14 @@ def draw(rows: list[dict[str, float]], path: str) -> None:
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(values, [f"{value:,}" for value in values])
                 axes.minorticks_off()
-                axes.set_ylim(bottom=0)
-                axes.yaxis.set_major_formatter("{x:,.1f}" if name == "time_over_flops"
+                axes.yaxis.set_major_formatter("{x:,.2f}" if name == "time_over_flops"
                                                else "{x:,.0f}")
                 if column == 0:
                     axes.set_ylabel(label)
             grid[1, column].axhline(1, color="0.5", linewidth=1, linestyle=":")
             grid[2, column].set_xlabel(what)
+        for axes in grid[:, 0]:  # now that all of a row is drawn, which has one axis
+            axes.set_ylim(bottom=0)
         return made
 
     figure().savefig(path, metadata={"Date": None})
