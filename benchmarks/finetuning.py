@@ -37,6 +37,7 @@ _STEPS = flags.DEFINE_integer("steps", 64, "Timed updates of each side and round
                               "32 meets every length as often as the set does.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
 _SIDES = flags.DEFINE_list("sides", _ALL_SIDES, "Which sides take part.")
+_OLD = report.define_old()
 _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print JSON.")
 
 _TOTAL_UPDATES = 1000  # of the learning-rate schedule; the speed does not depend on it
@@ -187,10 +188,11 @@ def main() -> None:
         raise UserError(f"{_DATA.value} is not a task with classes and one sequence a row, which "
                         "all sides can learn; name another with --data_dir.")
     report.check_sides(_SIDES.value, _ALL_SIDES)
-    arguments = [f"--data_dir={_DATA.value}", f"--shape={_SHAPE.value}",
+    sides = report.with_old(_SIDES.value, _OLD.value)
+    arguments = [f"--data_dir={os.path.abspath(_DATA.value)}", f"--shape={_SHAPE.value}",
                  f"--batch_size={_BATCH.value}", f"--steps={_STEPS.value}"]
-    results = report.alternate(_SIDES.value, _ROUNDS.value, lambda side: report.run_side(
-        "benchmarks.finetuning", [*arguments, f"--side={side}"]))
+    results = report.alternate(sides, _ROUNDS.value, lambda side: report.run_side(
+        "benchmarks.finetuning", arguments, side, _OLD.value))
     print(report.describe_machine(["tensorflow", "torch", "transformers"]))
     print(f"\n{manifest.task.name}, {_SHAPE.value}, batches of {_BATCH.value}, "
           f"{_ROUNDS.value} rounds of {_STEPS.value} updates\n")

@@ -7,6 +7,10 @@
 the same number of random prompts with weights of its own, greedily, in float32, all cores, in a
 fresh process; the sides take turns. All have the shape and vocabulary of our model. A run to warm
 up (and compile, on our sides) comes first and is shown apart.
+
+A new token needs every weight of a product once, and what the cache holds: the bound is how often a
+second memory gives these bytes, at the best bandwidth with which PyTorch or XLA reads a large array
+in the same round. Reading the prompts takes part in the rate alone.
 """
 
 from collections.abc import Callable
@@ -22,6 +26,7 @@ from gpt_tf.common import cli
 from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
 
 _ALL_SIDES = ["ours", "exported", "transformers_gpt1", "transformers_gpt2"]
+_READING = ["reading_torch", "reading_xla"]  # sides that read memory and do nothing else
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Prompts at once.")
 _PROMPT = flags.DEFINE_integer("prompt_tokens", 64, "Tokens of each prompt.")
@@ -30,6 +35,7 @@ _LONG_PROMPT = flags.DEFINE_integer("long_prompt_tokens", 400,
                                     "Prompt whose first token is timed.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
 _SIDES = flags.DEFINE_list("sides", _ALL_SIDES, "Which sides take part.")
+_OLD = report.define_old()
 _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print JSON.")
 
 Continue = Callable[[list[list[int]], int], object]
@@ -114,22 +120,67 @@ def measure(side: str) -> dict[str, float]:
     return result | {"peak_memory_mib": report.peak_memory_mib()}
 
 
+def read_bandwidth(side: str) -> float:
+    """Bytes per second of summing 1 GiB of float32 row by row on all cores, the fastest of 10."""
+    shape = [2**18, 2**10]
+    if side == "reading_torch":
+        import torch
+        array = torch.ones(shape)
+
+        def read():
+            return array.sum(1)
+    else:
+        cli.import_tensorflow()
+        import tensorflow as tf
+        array = tf.ones(shape)
+        total = tf.function(lambda x: tf.reduce_sum(x, axis=1), jit_compile=True)
+
+        def read():
+            return total(array).numpy()
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        read()
+        seconds.append(time.perf_counter() - start)
+    return 2**30 / min(seconds)
+
+
+def bytes_per_step(model: ModelConfig, rows: int, cached: float) -> float:
+    """What a step that adds a token to each of `rows` sequences must read, in float32.
+
+    The parameters but the position table, and the keys and values of `cached` tokens a row.
+    """
+    weights = model.num_parameters - model.max_sequence_length * model.hidden_dim
+    return 4 * (weights + rows * cached * 2 * model.num_layers * model.hidden_dim)
+
+
 def main() -> None:
     """Lets the sides take turns and prints the table."""
+    if _SIDE.value in _READING:
+        print(json.dumps({"bytes_per_s": read_bandwidth(_SIDE.value)}))
+        return
     if _SIDE.value:
         print(json.dumps(measure(_SIDE.value)))
         return
     report.check_sides(_SIDES.value, _ALL_SIDES)
+    sides = report.with_old(_SIDES.value, _OLD.value)
     arguments = [f"--{flag.name}={flag.value}"
                  for flag in (_BATCH_SIZE, _PROMPT, _NEW, _LONG_PROMPT)]
-    results = report.alternate(_SIDES.value, _ROUNDS.value, lambda side: report.run_side(
-        "benchmarks.generation", [f"--side={side}", *arguments]))
+    results = report.alternate([*sides, *_READING], _ROUNDS.value, lambda side: report.run_side(
+        "benchmarks.generation", arguments, side, _OLD.value))
+    bandwidths = [max(run["bytes_per_s"] for run in runs)
+                  for runs in zip(*(results[side] for side in _READING))]
+    needed = bytes_per_step(ModelConfig(), _BATCH_SIZE.value, _PROMPT.value + _NEW.value / 2)
+    bounds = [_BATCH_SIZE.value * bandwidth / needed for bandwidth in bandwidths]
     rows = []
-    for side in _SIDES.value:
+    for side in sides:
         columns = {name: [result[name] for result in results[side]] for name in results[side][0]}
         against = report.ratio([result["tokens_per_s"] for result in results[_SIDES.value[0]]],
                                columns["tokens_per_s"])
-        rows.append([side, f"{statistics.median(columns['tokens_per_s']):.1f}", against,
+        share = statistics.median(rate / bound for rate, bound in zip(columns["tokens_per_s"],
+                                                                      bounds))
+        rows.append([side, f"{statistics.median(columns['tokens_per_s']):.1f}", f"{share:.1%}",
+                     against,
                      f"{statistics.median(columns['first_token_s']):.2f}",
                      f"{statistics.median(columns['warm_up_s']):.1f}",
                      f"{statistics.median(columns['peak_memory_mib']):.0f}"])
@@ -137,8 +188,13 @@ def main() -> None:
     print(f"\nPaper's size, batch {_BATCH_SIZE.value}, {_PROMPT.value} prompt tokens and "
           f"{_NEW.value} new ones, {_ROUNDS.value} rounds\n")
     print(report.markdown_table(
-        ["side", "tokens/s", f"{_SIDES.value[0]} / side (range)",
+        ["side", "tokens/s", "of the bound", f"{_SIDES.value[0]} / side (range)",
          f"first token of {_LONG_PROMPT.value}, s", "first call, s", "peak memory, MiB"], rows))
+    print(f"\nThe bound: a step of {_BATCH_SIZE.value} tokens reads {needed / 1e6:.0f} MB, the "
+          "weights once and the caches at their mean length; at "
+          f"{statistics.median(bandwidths) / 1e9:.1f} GB/s (median of the rounds, "
+          f"{min(bandwidths) / 1e9:.1f}-{max(bandwidths) / 1e9:.1f}) these are "
+          f"{statistics.median(bounds):.1f} tokens/s.")
 
 
 if __name__ == "__main__":

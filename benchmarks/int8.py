@@ -79,7 +79,7 @@ def main() -> None:
     arguments = [f"--{flag.name}={flag.value}" for flag in given]
     arguments.append(f"--paper_size={_PAPER_SIZE.value}")
     results = report.alternate(_SIDES, _ROUNDS.value, lambda side: report.run_side(
-        "benchmarks.int8", [f"--side={side}", *arguments]))
+        "benchmarks.int8", arguments, side))
     names = list(results["int8"][0])
     print(report.describe_machine(["tensorflow", "keras"]) + "\n")
     print(report.markdown_table(["side", *names], [

@@ -11,23 +11,43 @@ import statistics
 import subprocess
 import sys
 
+from absl import flags
+
 from gpt_tf.common.errors import UserError
 
+OLD = "ours_old"
+
 _MIB = 2**20
+# Linux's name of an instruction set -> its own.
+_VECTORS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX512-BF16",
+            "amx_bf16": "AMX-BF16"}
+_SETTINGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA",
+             "OMP_NUM_THREADS")
 
 
 def describe_machine(packages: Iterable[str]) -> str:
-    """One line: date, processor, cores, memory, Python and the versions of `packages`."""
-    processor = platform.processor()
-    with open("/proc/cpuinfo", encoding="utf-8") as stream:
-        for line in stream:
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
+    """One line: date, processor, cores, memory, Python, the versions of `packages`, and settings.
+
+    With the processor stand those of its instructions that products are made of, with the packages
+    the environment's settings of TensorFlow, XLA and oneDNN.
+    """
+    processor, has = processor_and_flags()
+    vectors = ", ".join(name for flag, name in _VECTORS.items() if flag in has)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    return (f"{datetime.date.today()}, {processor}, {len(os.sched_getaffinity(0))} cores, "
-            f"{memory:.0f} GiB, Python {platform.python_version()}, {versions}")
+    settings = ", ".join(f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ)
+    return (f"{datetime.date.today()}, {processor} ({vectors or 'no AVX2'}), "
+            f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, "
+            f"Python {platform.python_version()}, {versions}; "
+            f"{settings or 'XLA and oneDNN as they come'}")
+
+
+def processor_and_flags() -> tuple[str, set[str]]:
+    """The processor's name and the instructions it has, by Linux's names."""
+    with open("/proc/cpuinfo", encoding="utf-8") as stream:
+        lines = dict(map(str.strip, line.split(":", 1)) for line in stream if ":" in line)
+    return (lines.get("model name", platform.processor()),
+            set(lines.get("flags", lines.get("Features", "")).split()))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -42,6 +62,23 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _MIB
 
 
+def define_old() -> flags.FlagHolder:
+    """The flag by which an older revision takes part."""
+    return flags.DEFINE_string(
+        "old", None, "Root of a checkout of another revision (git worktree add), whose `ours` "
+        f"takes part as {OLD}.")
+
+
+def with_old(sides: Sequence[str], old: str | None) -> list[str]:
+    """The sides, and `OLD` if `--old` names a checkout; UserError if it names something else."""
+    if old is None:
+        return list(sides)
+    if not os.path.exists(os.path.join(old, "benchmarks", "report.py")):
+        raise UserError(f"--old={old} is no checkout of this project: there is no "
+                        "benchmarks/report.py in it.")
+    return [*sides, OLD]
+
+
 def check_sides(given: Sequence[str], known: Sequence[str]) -> None:
     """Raises UserError if `--sides` names one that there is not, or none."""
     unknown = [side for side in given if side not in known]
@@ -49,18 +86,27 @@ def check_sides(given: Sequence[str], known: Sequence[str]) -> None:
         raise UserError(f"--sides={','.join(given)} must name some of {', '.join(known)}.")
 
 
-def run_side(module: str, arguments: Sequence[str], environment: dict[str, str] | None = None
-             ) -> dict:
+def run_side(module: str, arguments: Sequence[str], side: str, old: str | None = None,
+             environment: dict[str, str] | None = None) -> dict:
     """Runs one side in a fresh process and returns what it printed last, a JSON object.
 
     A process of its own gives each side its own peak memory and nobody else's warm caches. This
     process must stay small: Linux lets a child's peak start at its parent's size.
 
+    Args:
+      module: the benchmark.
+      arguments: its arguments, but for `--side`.
+      side: the side's name; `OLD` is `ours` of the checkout `old`.
+      old: what `--old` names.
+      environment: variables of the process, beside this one's.
+
     Raises:
       RuntimeError: the side failed; the message ends with what it said.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True,
+    name, root = ("ours", old) if side == OLD else (side, None)
+    command = [sys.executable, "-m", module, *arguments, f"--side={name}"]
+    # Python looks for the module in the folder it starts in first of all.
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root,
                           env=os.environ | (environment or {}), check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")

@@ -14,6 +14,7 @@ import time
 from absl import flags
 
 from benchmarks import report, training
+from benchmarks.our_step import Shape, build_ours
 from gpt_tf.common import cli
 
 _FOLDER = flags.DEFINE_string("folder", None, "Where to save; by default a temporary folder.")
@@ -22,7 +23,7 @@ _UPDATES = flags.DEFINE_integer("updates", 0, "Updates that are timed; 0: none."
 _SAVE_EVERY = flags.DEFINE_integer("save_every", 200, "Updates between saves.", lower_bound=1)
 
 
-def time_saves(shape: training.Shape, folder: str) -> tuple[list[float], float]:
+def time_saves(shape: Shape, folder: str) -> tuple[list[float], float]:
     """Seconds of each save, and megabytes of one."""
     from gpt_tf.config import OptimizerConfig
     from gpt_tf.model.gpt import GPT
@@ -44,9 +45,9 @@ def time_saves(shape: training.Shape, folder: str) -> tuple[list[float], float]:
     return seconds[1:], size / 1e6  # the first traces
 
 
-def time_updates(shape: training.Shape) -> float:
+def time_updates(shape: Shape) -> float:
     """Median seconds of an update."""
-    update = training.build_ours(shape)
+    update = build_ours(shape)
     seconds = []
     for _ in range(_UPDATES.value + 2):
         start = time.perf_counter()

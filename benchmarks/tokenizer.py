@@ -97,7 +97,7 @@ def main() -> None:
     arguments = [f"--input={_INPUT.value}", f"--tokenizer={_TOKENIZER.value}",
                  f"--cold_megabytes={_COLD.value}", f"--warm_megabytes={_WARM.value}"]
     results = report.alternate(_SIDES.value, _ROUNDS.value, lambda side: report.run_side(
-        "benchmarks.tokenizer", [*arguments, f"--side={side}"], {"RAYON_NUM_THREADS": "1"}))
+        "benchmarks.tokenizer", arguments, side, environment={"RAYON_NUM_THREADS": "1"}))
     print(report.describe_machine(["ftfy", "spacy", "tokenizers"]))
     print(f"\nOne core, {_COLD.value:g} MB cold, then {_WARM.value:g} MB, {_ROUNDS.value} rounds\n")
     print(make_table(results))

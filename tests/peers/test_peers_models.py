@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="needs requirements-peers.txt")
 
 import tensorflow as tf
 
-from benchmarks import peers, training
+from benchmarks import our_step, peers
 from gpt_tf.config import ModelConfig, OptimizerConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
@@ -86,7 +86,7 @@ def test_training_equals_pytorch_update_for_update():
     ours = _randomised_gpt()
     config = OptimizerConfig(learning_rate=1e-3, warmup_steps=4, clip_norm=0.5, l2=0.1)
     trainer = peers.PeerTrainer(peers.torch_copy(ours), config, total_updates=20, compiled=False)
-    update = training.make_update(ours, config, total_updates=20)
+    update = our_step.make_update(ours, config, total_updates=20)
     rng = np.random.default_rng(1)
     for _ in range(12):
         token_ids, lengths = _batch(rng)
