@@ -13,6 +13,7 @@ import tensorflow as tf
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.attention import MASKED, causal_attention, recomputed
 from gpt_tf.model.dropout import dropout
+from gpt_tf.model.linear import project
 from gpt_tf.model.recomputation import keep
 
 
@@ -101,14 +102,15 @@ class CausalSelfAttention(keras.layers.Layer):
     def call(self, x, dropout_keys=None, cache: Cache | None = None):
         """[B, T, D] -> [B, T, D]; with a cache, also the cache grown by these T tokens."""
         b, t, width = tf.shape(x)[0], tf.shape(x)[1], x.shape[-1]
-        query = self._split_heads(self.query(x), b, t) * (width // self._num_heads) ** -0.5
-        key, value = (self._split_heads(project(x), b, t) for project in (self.key, self.value))
+        query, key, value = (self._split_heads(project(layer, x), b, t)
+                             for layer in (self.query, self.key, self.value))
+        query *= (width // self._num_heads) ** -0.5
         if cache is None:
             x = causal_attention(keep(query), keep(key), keep(value), self._rate, dropout_keys)
         else:
             x, cache = _attend_to_cache(query, key, value, cache)
         x = tf.transpose(x, [0, 2, 1, 3])  # [B, T, H, C]
-        x = keep(self.output_projection(tf.reshape(x, [b, t, width])))
+        x = keep(project(self.output_projection, tf.reshape(x, [b, t, width])))
         return x if cache is None else (x, cache)
 
 
@@ -148,7 +150,8 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x):
         """[B, T, D] -> [B, T, D]."""
-        return keep(self.output_projection(gelu(keep(self.intermediate(x)))))
+        inner = gelu(keep(project(self.intermediate, x)))
+        return keep(project(self.output_projection, inner))
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:

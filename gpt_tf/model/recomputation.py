@@ -35,6 +35,11 @@ def keep(x: tf.Tensor) -> tf.Tensor:
     return x
 
 
+def is_compiled() -> bool:
+    """Whether this is a `Recomputed`, which XLA compiles, being traced."""
+    return _keeping.kept is not None or _keeping.known is not None
+
+
 @tf.custom_gradient
 def _in_place_of(computed, known):
     """`known`, with the gradient of `computed`, whose value nobody needs: it is not computed."""
