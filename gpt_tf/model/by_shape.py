@@ -17,7 +17,8 @@ class FunctionByShape:
     """
 
     def __init__(self, function: Callable, jit_compile: bool = False):
-        self._function = tf.function(function, jit_compile=jit_compile)
+        # No Python of ours branches on tensors, so none has to be rewritten before it is traced.
+        self._function = tf.function(function, jit_compile=jit_compile, autograph=False)
         self._programs: dict[tuple[tuple[tf.TensorShape, tf.DType], ...], Any] = {}
 
     @property

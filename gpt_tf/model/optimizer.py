@@ -62,7 +62,8 @@ class Adam(tf.Module):
         # Blocks are equal: they share one program, which also holds less at once than one of all.
         self._layers = [list(places) for _, places in itertools.groupby(
             range(len(variables)), lambda place: self._names[place].split("/")[:2])]
-        self._update = tf.function(self._update_replica, jit_compile=jit_compile)
+        self._update = tf.function(self._update_replica, jit_compile=jit_compile,
+                                   autograph=False)
 
     def moments(self) -> dict[str, dict[str, tf.Variable]]:
         """Both moments by the name of their variable, for checkpoints."""
