@@ -48,12 +48,12 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure():
-    """TensorFlow as the commands import it, with two logical CPU devices, so that `mirrored` can be
+    """TensorFlow as whoever uses the package imports it, with two logical CPU devices, so that `mirrored` can be
     tried without GPUs; those of the machine are hidden, here and from processes. Nor do these
     touch the compiled programs in the user's cache."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TF_XLA_FLAGS"] = "--tf_xla_persistent_cache_directory="
-    cli.import_tensorflow()
+    cli.import_tensorflow(whole=True)
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
