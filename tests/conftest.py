@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure():
-    """TensorFlow as whoever uses the package imports it, with two logical CPU devices, so that `mirrored` can be
-    tried without GPUs; those of the machine are hidden, here and from processes. Nor do these
-    touch the compiled programs in the user's cache."""
+    """TensorFlow as whoever uses the package imports it, with two logical CPU devices, so that
+    `mirrored` can be tried without GPUs; those of the machine are hidden, here and from processes.
+    Nor do these touch the compiled programs in the user's cache."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TF_XLA_FLAGS"] = "--tf_xla_persistent_cache_directory="
     cli.import_tensorflow(whole=True)

@@ -426,6 +426,20 @@ def test_lowered_once(failing, capsys):
         lowered.losses(1)
 
 
+def test_an_update_that_was_begun_is_not_taken_again(monkeypatch):
+    run = Run()
+    take = run.step._global_step
+
+    def take_and_fail(*inputs):
+        take(*inputs)
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "Out of memory while trying to allocate 45.47GiB.")
+
+    monkeypatch.setattr(run.step, "_global_step", take_and_fail)
+    with pytest.raises(UserError, match="^Out of memory: .* --micro_batch_size below 8"):
+        run.losses(1)
+
+
 @pytest.mark.parametrize("count, flags, size", [
     (2, {}, 4), (1, {"micro_batch_size": 4}, 4), (1, {"jit_compile": False}, 8),
     (1, {"strategy": "mirrored"}, 4)], ids=str)

@@ -59,7 +59,7 @@ def fill(tf: ModuleType) -> None:
     """
     memory = tf.io.gfile
     memory.makedirs(_MEMORY)
-    with contextlib.suppress(OSError, UserError):
+    with contextlib.suppress(OSError, UserError, tf.errors.OpError):
         folder = os.path.join(cache.root(), "compiled")
         make_folder(folder)
         machine = _machine(tf)
@@ -68,7 +68,7 @@ def fill(tf: ModuleType) -> None:
             if program:
                 with memory.GFile(f"{_MEMORY}/{name.removeprefix(machine)}", "wb") as stream:
                     stream.write(program)
-        atexit.register(_keep, memory, folder, machine, memory.listdir(_MEMORY))
+        atexit.register(_keep, tf, folder, machine, memory.listdir(_MEMORY))
 
 
 def _machine(tf: ModuleType) -> str:
@@ -97,9 +97,10 @@ def _read(path: str) -> bytes:
     return program if hashlib.sha256(program).digest() == digest else b""
 
 
-def _keep(memory: ModuleType, folder: str, machine: str, known: Collection[str]) -> None:
+def _keep(tf: ModuleType, folder: str, machine: str, known: Collection[str]) -> None:
     """Writes the programs that are not `known`; then the oldest files go, as the limit has it."""
-    with contextlib.suppress(OSError, UserError):
+    memory = tf.io.gfile
+    with contextlib.suppress(OSError, UserError, tf.errors.OpError):
         for name in set(memory.listdir(_MEMORY)) - set(known):
             with memory.GFile(f"{_MEMORY}/{name}", "rb") as stream:
                 program = stream.read()

@@ -12,7 +12,7 @@ _SUMMANDS = 8  # rows of ones: of one row alone XLA makes a loop of its own, whi
 
 def project(layer: keras.layers.Dense, x: tf.Tensor) -> tf.Tensor:
     """`layer(x)`, [B, T, D] -> [B, T, F]; in a compiled part that is trained, by `_linear`."""
-    if not is_compiled() or on_gpu() or layer.quantization_mode or layer.lora_enabled:
+    if not is_compiled() or on_gpu():
         return layer(x)
     return _linear(x, tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
 

@@ -7,6 +7,7 @@ time, and square sparse gradients before merging duplicate rows.
 import itertools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.config import OptimizerConfig
@@ -69,6 +70,13 @@ class Adam(tf.Module):
         """Both moments by the name of their variable, for checkpoints."""
         return {group: dict(zip(self._names, variables)) for group, variables in
                 (("mean", self._means), ("square", self._squares))}
+
+    def witness(self) -> list[np.ndarray]:
+        """Numbers that tell whether any layer's update was taken since: of each a second moment,
+        the smallest there is."""
+        return [min((self._squares[place] for place in places),
+                    key=lambda square: square.shape.num_elements()).numpy()
+                for places in self._layers]
 
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of update `step`, counted from 1, without Adam's correction."""

@@ -25,11 +25,11 @@ def whole_trunk(gpt: GPT) -> Trunk:
 
 
 def compiled_trunk(gpt: GPT) -> Trunk:
-    """The decoder in compiled parts, to be trained."""
+    """The decoder in compiled parts, to be trained; its blocks are alike, as a run's are."""
     embedding = gpt.embedding
     embed = Recomputed(lambda tensors, *keys: embedding.with_positions(*tensors, *keys))
     run_block = Recomputed(lambda tensors, *keys: _stateless_block(
-        gpt.blocks[0], tensors[0], tensors[1:], [], *keys))
+        gpt.blocks[0], tensors[0], tensors[1:], *keys))
 
     def run(token_ids, dropout_keys):
         keys = [] if dropout_keys is None else [dropout_keys]
@@ -47,29 +47,26 @@ def hidden_states(gpt: GPT, jit_compile: bool) -> Callable[[tf.Tensor], tf.Tenso
     """token ids int32 [B, T] -> hidden states [B, T, D] without dropout and without a gradient.
 
     Args:
-      gpt: the decoder.
+      gpt: the decoder, with blocks that are alike, as a run's are.
       jit_compile: whether the program of a block is compiled; without it there is none.
     """
     if not jit_compile:
         return gpt
     run_block = FunctionByShape(
-        lambda x, variables, others: _stateless_block(gpt.blocks[0], x, variables, others),
-        jit_compile=True)
+        lambda x, variables: _stateless_block(gpt.blocks[0], x, variables), jit_compile=True)
 
     def run(token_ids):
         x = gpt.embedding(token_ids)
         for block in gpt.blocks:
-            x = run_block(x, *([tf.convert_to_tensor(variable) for variable in variables] for
-                               variables in (block.trainable_variables,
-                                             block.non_trainable_variables)))
+            x = run_block(x, list(map(tf.convert_to_tensor, block.trainable_variables)))
         return x
 
     return run
 
 
-def _stateless_block(block, x, variables, others, dropout_keys=None):
-    """What `block` makes of [B, T, D] with the values `variables` and `others` for its own."""
-    return block.stateless_call(variables, others, x, dropout_keys=dropout_keys)[0]
+def _stateless_block(block, x, variables, dropout_keys=None):
+    """What `block` makes of [B, T, D] with the values `variables` for its own."""
+    return block.stateless_call(variables, [], x, dropout_keys=dropout_keys)[0]
 
 
 @tf.custom_gradient

@@ -93,9 +93,12 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """int64 [C, C]: entry [i, j] counts the rows of class i that were taken for class j."""
+    """int64 [C, C]: entry [i, j] counts the rows of class i that were taken for class j; rows
+    without a label, -1, are in none."""
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(matrix, _checked(labels, predictions), 1)
+    labels, predictions = _checked(labels, predictions)
+    labelled = labels >= 0
+    np.add.at(matrix, (labels[labelled], predictions[labelled]), 1)
     return matrix
 
 

@@ -1,6 +1,7 @@
 """One update: forward and backward by micro-batches, reduction, clipping, Adam."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
@@ -40,8 +41,8 @@ class TrainStep:
         self._loss = loss
         self._part_names = part_names
         self._optimizer = optimizer
-        # Without XLA an update is many operations, some of which may have run when one fails; and
-        # replicas wait for each other.
+        # Without XLA an update is too many operations, some of which may have run when one fails;
+        # and replicas wait for each other.
         self._may_lower = (config.micro_batch_size == 0 and config.jit_compile
                            and strategy.num_replicas_in_sync == 1)
         self._cut(config.micro_batch_size or micro_batch_size)
@@ -71,18 +72,21 @@ class TrainStep:
           UserError: there is too little memory.
         """
         rate = tf.constant(self._optimizer.corrected_rate(step), tf.float32)
+        before = self._optimizer.witness() if self._may_lower else []
         try:
             values = self._global_step(batch, rate, tf.constant(float(flag)))
         except tf.errors.OpError as error:
             if not is_out_of_memory(error):
                 raise
+            # Of a layer that was updated already, the same update would be a second one.
+            self._may_lower &= all(map(np.array_equal, before, self._optimizer.witness()))
             self._lower(batch["batch_rows"].shape[0], error)
             return self(batch, step, flag)
         self._may_lower = False
         return replicas.first_replica(self._strategy, values)
 
     def _lower(self, rows: int, error: tf.errors.OpError) -> None:
-        """Halves the micro-batch after `error`, before which no variable has changed.
+        """Halves the micro-batch after `error`, if no variable has changed before.
 
         Args:
           rows: of this worker's share of a batch.
