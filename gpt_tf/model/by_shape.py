@@ -12,7 +12,7 @@ class FunctionByShape:
     Called directly, TensorFlow warns of the fifth trace: it takes them for a mistake.
 
     Args:
-      function: of nested structures of tensors.
+      function: of nested structures of tensors; None may stand in place of one.
       jit_compile: whether to compile with XLA.
     """
 
@@ -28,7 +28,8 @@ class FunctionByShape:
 
     def __call__(self, *inputs: Any) -> Any:
         """What the function returns."""
-        kinds = tuple((tensor.shape, tensor.dtype) for tensor in tf.nest.flatten(inputs))
+        kinds = tuple((tensor.shape, tensor.dtype) for tensor in tf.nest.flatten(inputs)
+                      if tensor is not None)
         if kinds not in self._programs:
             self._programs[kinds] = self._function.get_concrete_function(*inputs)
         return self._programs[kinds](*inputs)

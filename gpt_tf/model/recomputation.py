@@ -61,8 +61,8 @@ class Recomputed:
     Each is compiled once for each shape of the inputs, however often it is called in a graph.
 
     Args:
-      function: (list of float tensors, *other tensors) -> a tensor; the first are what gradients
-        are of. Its parts may `keep` what they compute.
+      function: (list of float tensors, *other tensors or None) -> a tensor; the first are what
+        gradients are of. Its parts may `keep` what they compute.
     """
 
     def __init__(self, function: Callable[..., tf.Tensor]):

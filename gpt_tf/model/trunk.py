@@ -27,17 +27,16 @@ def whole_trunk(gpt: GPT) -> Trunk:
 def compiled_trunk(gpt: GPT) -> Trunk:
     """The decoder in compiled parts, to be trained; its blocks are alike, as a run's are."""
     embedding = gpt.embedding
-    embed = Recomputed(lambda tensors, *keys: embedding.with_positions(*tensors, *keys))
-    run_block = Recomputed(lambda tensors, *keys: _stateless_block(
-        gpt.blocks[0], tensors[0], tensors[1:], *keys))
+    embed = Recomputed(lambda tensors, keys: embedding.with_positions(*tensors, keys))
+    run_block = Recomputed(lambda tensors, keys: _stateless_block(
+        gpt.blocks[0], tensors[0], tensors[1:], keys))
 
     def run(token_ids, dropout_keys):
-        keys = [] if dropout_keys is None else [dropout_keys]
         rows, table = _tied(tf.convert_to_tensor(embedding.token.embeddings), token_ids)
-        x = embed([rows, tf.convert_to_tensor(embedding.position.embeddings)], *keys)
+        x = embed([rows, tf.convert_to_tensor(embedding.position.embeddings)], dropout_keys)
         for index, block in enumerate(gpt.blocks):
-            keys = [] if dropout_keys is None else [gpt.block_keys(dropout_keys, index)]
-            x = run_block([x, *map(tf.convert_to_tensor, block.trainable_variables)], *keys)
+            x = run_block([x, *map(tf.convert_to_tensor, block.trainable_variables)],
+                          gpt.block_keys(dropout_keys, index))
         return x, gpt.softmax_rows(table)
 
     return run
