@@ -13,6 +13,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FILES = {"openai": (SHAPES, *PIECES), "huggingface": (CONFIG, WEIGHTS)}
 KEPT = "gpt_tf.safetensors"  # beside them: what the layout has no place for
 
+# What reading a repository in Hugging Face's layout can use, as patterns of file names. The second
+# are pickles: of use only where no file of the first is a `.safetensors`.
+READABLE = ("*.json", "*.txt", "*.safetensors")
+PICKLES = ("*.bin",)
+
 # What a folder of converted weights may hold to be replaced; commands leave the lock.
 _RUN_FILES = run_folder.RUN_FILES | {".lock"}
 
