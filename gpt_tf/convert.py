@@ -2,6 +2,8 @@
 
   python -m gpt_tf.convert --from=openai --input=model --output_dir=runs/gpt1
   python -m gpt_tf.convert --from=huggingface --input=openai-gpt --output_dir=runs/gpt1
+  python -m gpt_tf.convert --from=huggingface --input=hf://openai-community/openai-gpt \\
+      --output_dir=runs/gpt1
   python -m gpt_tf.convert --from=keras --input=preset --output_dir=runs/preset
   python -m gpt_tf.convert --to=huggingface --input=runs/sst2 --output_dir=sst2-huggingface
 
@@ -9,8 +11,9 @@ openai is the folder released with the paper: params_shapes.json, params_0.npy .
 the vocabulary. huggingface is config.json, model.safetensors, vocab.json and merges.txt of
 openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of the run the layout has
 no place for, so that --from gives the run back. keras is a folder that a model of gpt_tf's Keras
-classes wrote by save_to_preset, or its .keras file; where a command takes a run folder, it takes
-these, too, and makes the run folder itself.
+classes wrote by save_to_preset, or its .keras file. A handle, hf://owner/name or
+hf://owner/name@revision, is fetched. Where a command takes a run folder, it takes a preset, a .keras
+file and a handle, too, and makes the run folder itself.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import Options, option
+from gpt_tf.hub import handles, models
 from gpt_tf.interop import targets
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -33,7 +37,8 @@ _KERAS = "keras"
 class ConversionConfig(Options):
     """What is read, and what is made of it; --from and --to say which way."""
 
-    input: str = option(None, "Folder to read, or a .keras file.", required=True, path=True)
+    input: str = option(None, "Folder to read, .keras file or hf:// handle.", required=True,
+                        path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
     num_heads: int | None = option(
         None, "With --from=openai: attention heads, which the released files do not say; 12 "
@@ -80,10 +85,12 @@ def main() -> None:
         raise UserError("--num_heads goes with --from=openai: a run and a Keras model say their "
                         "own; leave it out.")
     source, target = config.input, config.output_dir
+    if handles.is_handle(source):
+        source = models.fetch(source).folder
     check_folder(source)
     targets.check(target, source, goal, config.overwrite)
     if goal:
-        print("\n".join(_export_run(goal, source, target)))
+        print("\n".join(_export_run(goal, config.input, target)))
         return
     print("\n".join(_make_run(origin, source, target, config.num_heads)))
     print("Next: " + cli.command_line("gpt_tf.generate", model_dir=target, prompt="It was a dark")

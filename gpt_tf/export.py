@@ -26,7 +26,7 @@ from gpt_tf.tokenizer import Tokenizer
 class ExportConfig(LoadingConfig):
     """Which run, and what is made of it where."""
 
-    model_dir: str = option(None, "Run folder, Keras preset or .keras file.",
+    model_dir: str = option(None, "Run folder, Keras preset, .keras file or hf:// handle.",
                             required=True, path=True)
     output_dir: str = option(None, "Folder of the versions, or of the preset.",
                              required=True, path=True)

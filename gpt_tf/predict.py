@@ -49,8 +49,8 @@ _STOP, _SKIP, _EMPTY = "stop", "skip", "empty"  # what to do about a blank line
 class PredictionConfig(Options):
     """Which run answers, what is read and written, and how."""
 
-    model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset or .keras file of a "
-                                 "Keras classifier.", required=True, path=True)
+    model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset, .keras file or "
+                                 "hf:// handle of a classifier.", required=True, path=True)
     input: str = option(STANDARD, "File of texts; - is standard input.", path=True)
     format: str = option(_AUTO, "Kind of input; auto goes by the file's ending.",
                          choices=(_AUTO, *FORMATS))

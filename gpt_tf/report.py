@@ -37,8 +37,8 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 class ReportConfig(LoadingConfig, CompilationConfig):
     """What is drawn, and where to."""
 
-    model_dir: str = option("", "Run folder, Keras preset or .keras file, or several, "
-                                "separated by commas.", path=True)
+    model_dir: str = option("", "Run folder, Keras preset, .keras file or hf:// handle, or "
+                                "several, separated by commas.", path=True)
     data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.",
                            path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
@@ -164,7 +164,7 @@ def main() -> None:
     if config.prompt and not config.runs:
         raise UserError("--prompt is drawn for a run: name one with --model_dir.")
     report_page.check_target(config.output_dir, config.overwrite)
-    runs = ",".join(map(resolve.run_folder, config.runs))
+    runs = ",".join(map(resolve.run_folder, split_paths(config.model_dir)))
     config = dataclasses.replace(config, model_dir=runs)
     courses = load_courses(config)
     manifest = check_data(config) if config.data_dir else None

@@ -26,6 +26,7 @@ import time
 from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
+from gpt_tf.sources import resolve
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
@@ -65,6 +66,7 @@ def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:
       UserError: anything wrong with input, tokenizer, flags or folder.
     """
     start = time.monotonic()
+    config = dataclasses.replace(config, tokenizer=resolve.tokenizer_folder(config.tokenizer))
     folder = DataFolder(config, command="pipelines.build_corpus")
     corpus = config.open_corpus()
     plan = functools.partial(plan_corpus, config, corpus, config.sequence_length,

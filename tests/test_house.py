@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "training": _TRAINED, "evaluation": _TRAINED | {"training"},
     "serving": {"common", "config", "tokenizer", "tasks", "model", "generation", "runs"},
     "interop": _LEARNT - {"data"} | {"runs"},
-    "keras_models": _LEARNT | {"runs", "interop"},
-    "sources": {"common", "keras_models"},
+    "hub": {"common", "tokenizer", "interop"},
+    "keras_models": _LEARNT | {"runs", "interop", "hub"},
+    "sources": {"common", "hub", "keras_models"},
 }
 # Of the wings of pipelines: wings of pipelines, and of gpt_tf.
 PIPELINES_MAY_IMPORT = {
@@ -36,7 +37,8 @@ PIPELINES_MAY_IMPORT = {
     "corpus": ({"building", "reading"}, {"common", "config", "tokenizer", "data"}),
     "tasks": ({"building", "reading"}, {"common", "tokenizer", "tasks", "data"}),
 }
-WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", "sources", *COMMANDS)
+WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", "hub", "sources",
+                      *COMMANDS)
 KNOWS_TENSORFLOW = {"gpt_tf.data.batches"}
 # Of the wings that need TensorFlow: what commands check with before they import it.
 CHECKS = {"gpt_tf.evaluation.report_page", "gpt_tf.interop.targets", "gpt_tf.runs.metrics_log",

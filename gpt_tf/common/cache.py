@@ -1,11 +1,13 @@
 """The user's cache: folders that can be made again, each made once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import hashlib
 import os
 import re
 
+import gpt_tf
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import lock_file, make_folder, tidy_folder
+from gpt_tf.common.files import lock_file, make_folder, open_to_read, tidy_folder
 
 
 def root() -> str:
@@ -21,6 +23,23 @@ def root() -> str:
         raise UserError("This user has no home folder to keep a cache in: set XDG_CACHE_HOME to a "
                         "folder.")
     return os.path.join(home, "gpt_tf")
+
+
+def digest(paths: Mapping[str, str]) -> str:
+    """32 digits that name the content of files, under this release.
+
+    Args:
+      paths: name -> path; the names count, and not where the files are.
+
+    Raises:
+      UserError: one cannot be read.
+    """
+    found = hashlib.sha256(gpt_tf.__version__.encode())
+    for name in sorted(paths):
+        with open_to_read(paths[name]) as stream:
+            content = hashlib.file_digest(stream, "sha256").digest()
+        found.update(os.fsencode(name) + b"\0" + content)
+    return found.hexdigest()[:32]
 
 
 def folder(name: str, make: Callable[[str], object]) -> str:

@@ -4,7 +4,7 @@ A command declares its flags from frozen dataclasses, so that a default stands i
 library never reads a flag. A field made by `config.option` is a flag.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 import contextlib
 import dataclasses
 import os
@@ -149,6 +149,11 @@ def flagfile_text(**values) -> str:
         for flag in sorted(_own_flags(), key=lambda f: f.name)
         if flag.value is not None and flag.name not in (
             "flagfile", "undefok", "overwrite", "change_length"))
+
+
+def flags_text(values: Mapping[str, object]) -> str:
+    """A flagfile with these flags, by their names."""
+    return "".join(f"--{name}={value}\n" for name, value in values.items())
 
 
 def command_line(module: str, **values: object) -> str:

@@ -8,6 +8,7 @@ import keras_nlp
 
 from gpt_tf.common.small_files import json_bytes, read_json, write_recorded
 from gpt_tf.config import BEST, ModelConfig
+from gpt_tf.hub import models
 from gpt_tf.keras_models.decoder import GPT, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain, quantized_dtype
 from gpt_tf.model import gpt
@@ -115,7 +116,8 @@ class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
         """A backbone from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
 
         Args:
-          preset: folder, or a name as `keras_nlp` has them.
+          preset: folder, or a handle of what is published: "hf://owner/name",
+            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class that stand for the preset's, such as `dtype`, `seed` or
             `dropout`; of a run folder also `weights`: "best" or "newest".
@@ -124,6 +126,7 @@ class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
           UserError: a run folder that has no whole checkpoint, or a damaged preset.
           ValueError: an argument is not the class's, or contradicts the preset's weights.
         """
+        preset = models.local(preset)
         which = kwargs.pop("weights", BEST) if is_run_folder(preset) else None
         for name in kwargs.keys() - (ARGUMENTS | {"name", "trainable"}):
             raise ValueError(f"GPTBackbone.from_preset has no argument {name!r}.")

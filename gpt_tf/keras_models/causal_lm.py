@@ -6,6 +6,7 @@ import keras_nlp
 import tensorflow as tf
 
 from gpt_tf.common.files import atomic_folder
+from gpt_tf.hub import models
 from gpt_tf.interop import conversion
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.loading import HeadOfTask, check_arguments, give_parts
@@ -52,16 +53,19 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """A language model from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
+        """A language model from a preset of `save_to_preset`, from a run folder of `gpt_tf`, or from
+        what is published, the released GPT-1 among it.
 
         Args:
-          preset: folder, or a name as `keras_nlp` has them.
+          preset: folder, or a handle of what is published: "hf://owner/name",
+            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `dropout`; of a run
             folder also `weights`, "best" or "newest") or the preprocessor (`sequence_length`).
 
         Raises:
-          UserError: a run folder that has no whole checkpoint, or a damaged preset.
+          UserError: a run folder that has no whole checkpoint, or a damaged preset; or what a
+            handle names cannot be had.
           ValueError: an argument is nobody's, or contradicts the weights.
 
         Example:
@@ -69,6 +73,7 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
 
           model = GPTCausalLM.from_preset("runs/books", dtype="mixed_bfloat16", sequence_length=64)
         """
+        preset = models.local(preset)
         kwargs = give_parts(cls, preset, load_weights, kwargs)
         if is_run_folder(preset):
             return cls(**kwargs)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.data.padding import batch_width, pad
+from gpt_tf.hub import models
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.keras_models.tokenizer import GPTTokenizer, to_strings
@@ -38,13 +39,14 @@ class _FromPreset(RecordedPreset):
         """The preprocessor of a preset, with the preset's tokenizer.
 
         Args:
-          preset: folder that `save_to_preset` wrote, or a run folder of `gpt_tf`.
+          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, or a handle.
           **kwargs: arguments of the constructor that differ from the preset's. Where neither says
             it, `sequence_length` is the model's number of positions.
 
         Raises:
           UserError: the preset is damaged, or is none of ours.
         """
+        preset = models.local(preset)
         if is_run_folder(preset):
             return cls(GPTTokenizer.from_preset(preset), **cls._of_run(preset) | kwargs)
         with explain(preset):

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import BEST
+from gpt_tf.hub import models
 from gpt_tf.keras_models import labels
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.classifier_head import HiddenTaskModel
@@ -114,7 +115,8 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
         Else it is the saved one; `class_names` alone give its classes other names.
 
         Args:
-          preset: folder, or a name as `keras_nlp` has them.
+          preset: folder, or a handle of what is published: "hf://owner/name",
+            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `attention_dropout`; of
             a run folder also `weights`, "best" or "newest") or the preprocessor
@@ -131,6 +133,7 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
           classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2,
                                                      sequence_length=64)
         """
+        preset = models.local(preset)
         is_run, which = is_run_folder(preset), kwargs.get("weights", BEST)
         saved = _arguments_of_run(preset) if is_run else saved_arguments(cls, preset)
         if saved is None and not {"num_classes", "class_names"} & kwargs.keys():

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.hub import models
+from gpt_tf.hub.handles import is_handle
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.tokenizer import Tokenizer
@@ -76,13 +78,19 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         """The tokenizer of a preset.
 
         Args:
-          preset: folder that `save_to_preset` wrote, or a run folder of `gpt_tf`.
+          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, or a handle,
+            "hf://owner/name" or "kaggle://owner/model/keras/variation".
           **kwargs: those of the constructor but for the vocabulary's.
 
         Raises:
-          UserError: the preset is damaged, or holds no tokenizer of ours.
+          UserError: the preset is damaged, or holds no tokenizer of ours; or what a handle names
+            cannot be had.
         """
-        if is_run_folder(preset):
+        has_assets = is_run_folder(preset)
+        if is_handle(preset):
+            found = models.fetch(preset, tokenizer_only=True)
+            preset, has_assets = found.folder, not found.is_keras
+        if has_assets:
             tokenizer = cls(**kwargs)
             tokenizer.load_assets(preset)
             return tokenizer

@@ -1,0 +1,1 @@
+"""Models that others have published: a handle -> a folder on this machine."""
