@@ -11,9 +11,9 @@ openai is the folder released with the paper: params_shapes.json, params_0.npy .
 the vocabulary. huggingface is config.json, model.safetensors, vocab.json and merges.txt of
 openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of the run the layout has
 no place for, so that --from gives the run back. keras is a folder that a model of gpt_tf's Keras
-classes wrote by save_to_preset, or its .keras file. A handle, hf://owner/name or
-hf://owner/name@revision, is fetched. Where a command takes a run folder, it takes a preset, a .keras
-file and a handle, too, and makes the run folder itself.
+classes wrote by save_to_preset, or its .keras file. What a handle names is fetched: hf://owner/name,
+hf://owner/name@revision or, of a preset, kaggle://owner/model/keras/variation. Where a command
+takes a run folder, it takes a preset, a .keras file and a handle, too, and makes the run folder.
 """
 
 import dataclasses

@@ -33,7 +33,10 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, option
 from gpt_tf.data.manifest import Manifest
+from gpt_tf.hub import models
+from gpt_tf.hub.handles import is_handle
 from gpt_tf.runs import run_folder
+from gpt_tf.sources import resolve
 from gpt_tf.tasks.table_files import UTF8, check_encoding
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training.run_config import validation_splits
@@ -96,9 +99,10 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
       UserError: anything wrong with task, input, tokenizer, flags or folder.
     """
     start = time.monotonic()
-    model = _model_of(config.tokenizer) or ModelConfig()
-    settled = dataclasses.replace(
-        config, max_length=config.max_length or model.max_sequence_length)
+    tokenizer = resolve.tokenizer_folder(config.tokenizer)
+    model = _model_of(tokenizer) or ModelConfig()
+    settled = dataclasses.replace(config, tokenizer=tokenizer,
+                                  max_length=config.max_length or model.max_sequence_length)
     folder = DataFolder(settled, command="pipelines.build_task")
     maker = _make_maker(settled)
     if config.input.startswith("tfds:"):
@@ -107,6 +111,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     built = build_folder(folder, functools.partial(plan_task, maker, config.shared_fraction),
                          beam_options)
     _print_summary(config, built, time.monotonic() - start)
+    print(_next_step(config, built.manifest, tokenizer))
     return built.manifest
 
 
@@ -145,11 +150,16 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
     for name in splits:
         for caution in cautions(task, name, totals[name].labels):
             print(f"Warning: {caution}", file=sys.stderr)
-    print(_next_step(config, built.manifest))
 
 
-def _next_step(config: TaskConfig, manifest: Manifest) -> str:
-    """What to type next, of a run with this tokenizer where there is one."""
+def _next_step(config: TaskConfig, manifest: Manifest, tokenizer: str) -> str:
+    """What to type next, of a model with this tokenizer where there is one.
+
+    Args:
+      config: as it was given.
+      manifest: of the data.
+      tokenizer: the folder that `config.tokenizer` means.
+    """
     if not config.zero_shot and not (TRAIN in manifest.splits and validation_splits(manifest)):
         missing = VALIDATION if TRAIN in manifest.splits else TRAIN
         return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
@@ -158,6 +168,9 @@ def _next_step(config: TaskConfig, manifest: Manifest) -> str:
     runs = [config.tokenizer, *sorted(found, key=os.path.getmtime, reverse=True)]
     run = next((each for each in runs if _is_pretrained(each, manifest)), None)
     again = config.given | {"overwrite": True}
+    model = run and run_folder.load_config(run)
+    if is_handle(config.tokenizer) and models.is_gpt1(tokenizer):
+        run, model = config.tokenizer, ModelConfig()  # of the paper's size, as what is published is
     if run is None:
         corpus = cli.command_line("pipelines.build_corpus", input="*.txt",
                                   tokenizer=config.tokenizer, output_dir="data/text")
@@ -165,7 +178,7 @@ def _next_step(config: TaskConfig, manifest: Manifest) -> str:
         return (f"Next, text to pre-train a run on: {corpus}\n"
                 f"and what the following commands print, until there is runs/text; then\n"
                 f"      {again}")
-    positions = run_folder.load_config(run).max_sequence_length
+    positions = model.max_sequence_length
     if positions < manifest.sequence_length:
         again |= {"tokenizer": run, "max_length": positions}
         return (f"{run} takes {positions} tokens. Next: "
@@ -175,7 +188,7 @@ def _next_step(config: TaskConfig, manifest: Manifest) -> str:
                                            model_dir=run)
     name = os.path.basename(os.path.normpath(config.output_dir))
     return "Next: " + cli.command_line(
-        "gpt_tf.finetune", flagfile=_flagfile(run_folder.load_config(run), manifest),
+        "gpt_tf.finetune", flagfile=_flagfile(model, manifest),
         data_dir=config.output_dir, init_from=run, model_dir=f"runs/{name}")
 
 

@@ -4,9 +4,8 @@
       GPTCausalLM.from_preset("hf://owner/name")
 
 `root` holds a folder `owner/name` for each repository, and `owner/name@revision` for its other
-revisions; what a file is decides its checksum, and all of a folder's the commit. It is read anew for
-each request, so that a test changes it as it goes. A process of its own finds the hub by
-`hub.environment(cache)`.
+revisions; a commit is what the files of a folder are. It is read anew for each request, so that a
+test changes it as it goes. A process of its own finds the hub by `hub.environment(cache)`.
 
 Left out: Xet, datasets, redirects to another host, pull requests, and files in several parts.
 """
@@ -24,7 +23,6 @@ import re
 import shutil
 import threading
 import urllib.parse
-
 
 from huggingface_hub import constants, hf_api
 import pytest

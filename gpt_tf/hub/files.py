@@ -57,11 +57,11 @@ def gather(handle: str, names: Collection[str], take: Callable[[str], str],
     config = read_json(take(CONFIG), f"of {handle}") if CONFIG in names else None
     is_preset = is_keras(config)
     wanted = set(_of_keras(names) if is_preset else
-                 filter(_TOKENIZER.fullmatch, names) if tokenizer_only else _of_transformers(names))
+                 {CONFIG, *filter(_TOKENIZER.fullmatch, names)} & set(names) if tokenizer_only else
+                 _of_transformers(names))
     if tokenizer_only:
         wanted = {name for name in wanted if not _is_of_weights(name)}
-    elif not is_preset and (not isinstance(config, dict)
-                            or config.get("model_type") != _MODEL_TYPE):
+    elif not (is_preset or is_gpt1(config)):
         kind = config.get("model_type") if isinstance(config, dict) else None
         raise UserError(f"{handle} is a model of type {kind!r:.80}, and only one of type "
                         f"{_MODEL_TYPE!r}, or a preset of gpt_tf's Keras classes, can be taken: "
@@ -80,6 +80,11 @@ def gather(handle: str, names: Collection[str], take: Callable[[str], str],
 def is_keras(config: Any) -> bool:
     """Whether a `config.json` is of a Keras model's preset: KerasHub tells its own by this key."""
     return isinstance(config, dict) and "registered_name" in config
+
+
+def is_gpt1(config: Any) -> bool:
+    """Whether a `config.json` is of GPT-1 in transformers' layout."""
+    return isinstance(config, dict) and config.get("model_type") == _MODEL_TYPE
 
 
 def is_shard(name: str) -> bool:

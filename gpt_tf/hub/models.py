@@ -1,14 +1,16 @@
 """The one door: a handle -> a folder of this machine.
 
-A Keras model's preset stays where its hub's client keeps it, and goes through the same checks as any
-other. Of a model in transformers' layout a run folder is made in the user's cache, under a name that
-the content of its files decides.
+A Keras model's preset stays where its hub's client keeps it, and goes through the same checks as
+any other. Of a model in transformers' layout a run folder is made in the user's cache, under a name
+that the content of its files decides.
 """
 
 import os
 import sys
 
 from gpt_tf.common import cache, cli
+from gpt_tf.common.small_files import read_json
+from gpt_tf.hub import files
 from gpt_tf.hub.files import Fetched
 from gpt_tf.hub.handles import HUGGINGFACE, Handle, is_handle
 
@@ -51,6 +53,16 @@ def local(name: str) -> str:
     paths = {each: os.path.join(found.folder, each) for each in found.names}
     return cache.folder(f"huggingface-{cache.digest(paths)}",
                         lambda path: _convert(name, found.folder, path))
+
+
+def is_gpt1(folder: str) -> bool:
+    """Whether a folder of `fetch` is of GPT-1 in transformers' layout, with its weights or without.
+
+    Raises:
+      UserError: the description of the model is damaged.
+    """
+    path = os.path.join(folder, files.CONFIG)
+    return os.path.exists(path) and files.is_gpt1(read_json(path, "the model's configuration"))
 
 
 def _convert(name: str, folder: str, path: str) -> None:

@@ -53,8 +53,8 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """A language model from a preset of `save_to_preset`, from a run folder of `gpt_tf`, or from
-        what is published, the released GPT-1 among it.
+        """A language model from a preset of `save_to_preset`, from a run folder of `gpt_tf`, or
+        from what is published, the released GPT-1 among it.
 
         Args:
           preset: folder, or a handle of what is published: "hf://owner/name",

@@ -1,8 +1,8 @@
 """What names a model -> the run folder that a command takes. No TensorFlow until it is needed.
 
-A run folder names itself, and a handle is fetched (`hub.models`). Of a Keras preset and of a `.keras`
-file a run folder is made in the user's cache, under a name that their content decides, and found
-there the next time.
+A run folder names itself, and a handle is fetched (`hub.models`). Of a Keras preset and of a
+`.keras` file a run folder is made in the user's cache, under a name that their content decides, and
+found there the next time.
 """
 
 import os
