@@ -190,6 +190,14 @@ def remove(*names):
     return act
 
 
+def preset_of_another_class(folder, hub):
+    shutil.rmtree(folder)
+    shutil.copytree(hub.root / "tests" / "preset", folder)
+    (folder / "SHA256SUMS").unlink()
+    edit("config.json", lambda value: value.update(
+        registered_name="keras_hub>GPT2Backbone"))(folder, hub)
+
+
 REFUSED = {
     "private": (lambda folder, hub: hub.private.add("ours/copy"),
                 "no such repository at {hub}, or it is private.*set HF_TOKEN"),
@@ -204,8 +212,7 @@ REFUSED = {
               "is a model of type 'gpt2', and only one of type 'openai-gpt'"),
     "no model": (remove("config.json"), "is a model of type None"),
     "no weights": (remove("model.safetensors", "pytorch_model.bin"), "holds no weights in a form"),
-    "another's preset": (edit("config.json", lambda value: value.update(
-        registered_name="evil>Backbone")), "holds no weights|describes no config of a model"),
+    "another's preset": (preset_of_another_class, "describes no config of a model of gpt_tf"),
     "not JSON": (lambda folder, hub: (folder / "config.json").write_text("{"), "not valid JSON"),
     "damaged": (lambda folder, hub: hub.damage.update({"vocab.json": lambda data: data[::-1]}),
                 "vocab.json of hf://ours/copy came damaged: its checksum is not [0-9a-f]{{40}},"),
