@@ -14,7 +14,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.files import read_merges, read_vocabulary
 
 _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
@@ -216,7 +216,7 @@ def _make(vocabulary, merges, language: str) -> Tokenizer:
                 and all(isinstance(index, int) for index in vocabulary.values())):
             raise ValueError("vocabulary is a dict of tokens and their ids, or the path of a JSON "
                              "file of one.")
-        return Tokenizer(vocabulary, merges, language)
+        return WordTokenizer(vocabulary, merges, language)
     except UserError as error:
         raise ValueError(str(error)) from error
 
