@@ -71,7 +71,7 @@ def _of_words(tokenizer: WordTokenizer) -> tokenizers.Tokenizer:
         *(normalizers.Replace(Regex(pattern), text)
           for pattern, text in word_patterns.steps(tokenizer.word_rules)),
         normalizers.Lowercase()])
-    ends = f"[ {word_patterns.WHOLE}{word_patterns.BETWEEN}]+"
+    ends = f"[ {''.join(word_patterns.MARKS)}]+"
     backend.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(ends), "removed"), pre_tokenizers.Split("\n", "isolated")])
     backend.decoder = decoders.BPEDecoder(END_OF_WORD)

@@ -18,9 +18,10 @@ import re
 from gpt_tf.tokenizer import cleaning
 from gpt_tf.tokenizer.words import WordRules
 
-# Marks: a chunk that is split no further, and a place between two words of a chunk. The first steps
-# take such characters out of a text, as ftfy does.
-WHOLE, BETWEEN = "\1", "\2"
+# Marks: before a special case and before a prefix, which are split no further; and between two words
+# of a chunk. The first steps take such characters out of a text, as ftfy does.
+_SPECIAL, _PREFIX, _BETWEEN = MARKS = "\1", "\2", "\3"
+_MARKED = f"[{_SPECIAL}{_PREFIX}]"
 
 # What characters may become, of all changes of single ones: the rest are letters and signs of other
 # widths and compositions, of which each becomes something else.
@@ -37,7 +38,7 @@ _ROUNDS = 3
 def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
     """(pattern, what replaces it), in the order in which they are applied to a text.
 
-    Afterwards words end at spaces, `WHOLE` and `BETWEEN`, and "\\n" is a word of its own.
+    Afterwards words end at spaces and `MARKS`, and "\\n" is a word of its own.
 
     Args:
       rules: how words of the language are split.
@@ -48,15 +49,16 @@ def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
     prefix, suffix = _any(rules.prefixes), _any(rules.suffixes)
     known = _tree(special)
     opened = _tree(chunk for chunk in special if re.match(prefix, chunk))
-    mark = f"{_START}(?={known}{_END}|{prefix}{_END})", WHOLE
+    mark = f"{_START}(?={known}{_END})", _SPECIAL
     yield mark
     for _ in range(_ROUNDS):
         # A special case that begins as a prefix does, such as 'em, with a suffix behind it.
         yield f"{_START}{opened}\\K(?={suffix}{_END})", " "
         yield mark
-        yield f"{_START}(?!{WHOLE}){prefix}\\K(?=[^ \\n])", " "
+        yield f"{_START}(?!{_MARKED})(?={prefix})", _PREFIX
+        yield f"{_PREFIX}(?>{prefix})\\K(?=[^ \\n])", " "
         yield mark
-        yield f"{_START}(?!{WHOLE}|{_PLAIN})[^ \\n]+?\\K(?={suffix}{_END})", " "
+        yield f"{_START}(?!{_MARKED}|{_PLAIN})[^ \\n]+?\\K(?={suffix}{_END})", " "
         yield mark
     yield from _special_steps(special)
     yield from _infix_steps(rules.infixes)
@@ -77,20 +79,20 @@ def _standard_steps() -> Iterator[tuple[str, str]]:
 def _special_steps(special: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
     """The words of special cases, one cut of each at a time."""
     for place in range(1, max(map(len, special.values()), default=0)):
-        cuts = ((BETWEEN.join(words[:place]), "".join(words[place:]))
+        cuts = ((_BETWEEN.join(words[:place]), "".join(words[place:]))
                 for words in special.values() if len(words) > place)
         either = "|".join(f"{re.escape(head)}\\K(?={re.escape(tail)}{_END})" for head, tail in cuts)
-        yield f"(?<={WHOLE})(?:{either})", BETWEEN
+        yield f"(?<={_SPECIAL})(?:{either})", _BETWEEN
 
 
 def _infix_steps(infixes: Iterable[str]) -> Iterator[tuple[str, str]]:
     """A mark behind each infix, and then one before it; the places of the first tell it again."""
     infixes = list(map(_translate, infixes))
     either = "|".join(infixes)
-    yield f"{WHOLE}[^ \\n]*\\K|(?<=[^ \\n])(?:{either})\\K", BETWEEN
-    either = "|".join(infix.replace("(?=", f"(?={BETWEEN}") for infix in infixes)
-    yield (f"(?:{_START}(?!{WHOLE})|{BETWEEN})[^ \\n{WHOLE}{BETWEEN}]+?\\K(?=(?:{either}){BETWEEN})",
-           BETWEEN)
+    yield f"{_MARKED}[^ \\n]*\\K|(?<=[^ \\n])(?:{either})\\K", _BETWEEN
+    either = "|".join(infix.replace("(?=", f"(?={_BETWEEN}") for infix in infixes)
+    yield (f"(?:{_START}(?!{_MARKED})|{_BETWEEN})[^ \\n{''.join(MARKS)}]+?"
+           f"\\K(?=(?:{either}){_BETWEEN})", _BETWEEN)
 
 
 def _translate(pattern: str) -> str:
