@@ -25,7 +25,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import Options, option
 from gpt_tf.hub import handles, models
-from gpt_tf.interop import targets
+from gpt_tf.interop import targets, vocabularies
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
@@ -56,7 +56,7 @@ def _make_run(origin: str, source: str, target: str, num_heads: int | None) -> l
         from gpt_tf.keras_models import conversion as keras_conversion
 
         return keras_conversion.import_run(source, target, cli.flagfile_text())
-    Tokenizer.load(source)
+    vocabularies.load(origin, targets.model_folder(origin, source))
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.interop import conversion
 

@@ -111,7 +111,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     built = build_folder(folder, functools.partial(plan_task, maker, config.shared_fraction),
                          beam_options)
     _print_summary(config, built, time.monotonic() - start)
-    print(_next_step(config, built.manifest, tokenizer))
+    print(_next_step(config, built.manifest))
     return built.manifest
 
 
@@ -152,14 +152,8 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
             print(f"Warning: {caution}", file=sys.stderr)
 
 
-def _next_step(config: TaskConfig, manifest: Manifest, tokenizer: str) -> str:
-    """What to type next, of a model with this tokenizer where there is one.
-
-    Args:
-      config: as it was given.
-      manifest: of the data.
-      tokenizer: the folder that `config.tokenizer` means.
-    """
+def _next_step(config: TaskConfig, manifest: Manifest) -> str:
+    """What to type next, of a model with this tokenizer where there is one."""
     if not config.zero_shot and not (TRAIN in manifest.splits and validation_splits(manifest)):
         missing = VALIDATION if TRAIN in manifest.splits else TRAIN
         return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
@@ -169,7 +163,7 @@ def _next_step(config: TaskConfig, manifest: Manifest, tokenizer: str) -> str:
     run = next((each for each in runs if _is_pretrained(each, manifest)), None)
     again = config.given | {"overwrite": True}
     model = run and run_folder.load_config(run)
-    if is_handle(config.tokenizer) and models.is_gpt1(tokenizer):
+    if is_handle(config.tokenizer) and models.fetch(config.tokenizer, tokenizer_only=True).is_gpt1:
         run, model = config.tokenizer, ModelConfig()  # of the paper's size, as what is published is
     if run is None:
         corpus = cli.command_line("pipelines.build_corpus", input="*.txt",

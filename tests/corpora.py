@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from pipelines import build_corpus
 from pipelines.building import frame
 from pipelines.corpus.corpus import InputConfig
@@ -27,7 +27,7 @@ def make_tokenizer() -> Tokenizer:
     merges = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("i", "n</w>")]
     tokens = ["<unk>", *symbols, *(symbol + "</w>" for symbol in symbols),
               *("".join(pair) for pair in merges), "\n</w>"]
-    return Tokenizer({token: index for index, token in enumerate(tokens)}, merges)
+    return WordTokenizer({token: index for index, token in enumerate(tokens)}, merges)
 
 
 def keras_arguments(tokenizer: Tokenizer) -> dict[str, Any]:

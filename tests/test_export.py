@@ -18,7 +18,7 @@ from gpt_tf.generation.generator import Generator
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import weights
 from gpt_tf.serving import saved_model
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import WordTokenizer
 from tests import corpora, rest, served
 from tests.test_commands import run
 from tests.test_evaluate_task import make_run as make_task_run
@@ -445,7 +445,7 @@ def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
     for path in tmp_path.glob("run/*"):
         if path.suffix == ".bpe" or "encoder" in path.name or "tokenizer" in path.name:
             path.unlink()
-    german = Tokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
+    german = WordTokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
                        tokenizer.merges, "de")
     german.save(tmp_path / "run")
     built = saved_model.build(str(tmp_path / "run"))

@@ -16,7 +16,7 @@ from gpt_tf.serving.graph_decoder import GraphDecoder
 from gpt_tf.serving.graph_tokenizer import GraphTokenizer
 from gpt_tf.serving.graph_words import GraphWordSplitter
 from gpt_tf.tasks import forms
-from gpt_tf.tokenizer import Tokenizer, cleaning
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer, cleaning
 from gpt_tf.tokenizer.words import WordSplitter
 from tests import awkward_text, corpora
 
@@ -260,7 +260,7 @@ def test_entities_stop_at_tags(tokenizer, graph):
 
 
 def test_other_languages_are_refused(tokenizer):
-    german = Tokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
+    german = WordTokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
                        tokenizer.merges, "de")
     with pytest.raises(UserError, match="of language 'de'"):
         GraphTokenizer(german)
@@ -269,7 +269,7 @@ def test_other_languages_are_refused(tokenizer):
 def test_decoding():
     symbols = [*"abc.,;!?()[]$'\"", "s", "in", "n't", "'s", "'ll", "the"]
     tokens = ["<unk>", *(f"{each}</w>" for each in symbols), "\n</w>", "a", "th"]
-    tokenizer = Tokenizer({token: index for index, token in enumerate(tokens)}, [])
+    tokenizer = WordTokenizer({token: index for index, token in enumerate(tokens)}, [])
     dice = random.Random(0)
     rows = [dice.choices(range(tokenizer.extract_id + 1), k=dice.randint(0, 25))
             for _ in range(5000)]

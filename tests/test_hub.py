@@ -97,7 +97,8 @@ def fetched(hub):
 def test_a_published_model_is_a_run_folder_made_once(hub, model, tokenizer, monkeypatch, capsys):
     hub.requests.clear()
     found = resolve.run_folder(GPT1)
-    assert fetched(hub) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+    assert fetched(hub) == ["config.json", "merges.txt", "model.safetensors", "tokenizer.json",
+                            "tokenizer_config.json", "vocab.json"]
     loaded, step = weights.load_model(found)
     for ours, theirs in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=theirs.path)
@@ -134,6 +135,15 @@ def test_a_tokenizer_comes_without_weights(hub, ours, tokenizer, tmp_path):
             folder = resolve.tokenizer_folder(f"hf://{name}")
         assert Tokenizer.load(folder).fingerprint == tokenizer.fingerprint
         assert fetched(hub) and not [each for each in fetched(hub) if "model." in each]
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (ours / name).unlink()
+    tables = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokenizer.tokens)},
+              "merges": list(map(list, tokenizer.merges))}
+    (ours / "tokenizer.json").write_text(json.dumps({"model": tables}))
+    assert GPTTokenizer.from_preset("hf://ours/copy").get_vocabulary() == list(tokenizer.tokens)
+    (ours / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match="hf://ours/copy holds no tokenizer that can be read"):
+        GPTTokenizer.from_preset("hf://ours/copy")
 
 
 def test_a_new_revision_is_a_new_folder_and_the_old_one_stays(hub, ours, model):

@@ -73,7 +73,7 @@ class Writer:
         return texts
 
     def stream(self, prompt: list[int], show: Callable[[str], None]) -> Text:
-        """One continuation; `show` is given its words, prompt included, as they are certain."""
+        """One continuation; `show` is given its text, prompt included, as it is certain."""
         text, shown = Text(prompt, 0), self._tokenizer.decode(prompt)
         show(shown)
         for _ in self._parts([text], _STREAM_TOKENS):
@@ -123,12 +123,10 @@ class Writer:
         return min((place for place in places if place >= 0), default=None)
 
     def _certain(self, text: Text) -> str:
-        """What no further token changes: whole words, and nothing that a stop string may take."""
+        """What no further token changes, and no stop string may take."""
         if text.finish:
             return text.text
         token_ids = text.prompt_ids + text.token_ids
-        while token_ids and not self._tokenizer.ends_word(token_ids[-1]):
-            token_ids.pop()
         held = max((len(stop) - 1 for stop in self._stop), default=0)
-        certain = self._tokenizer.decode(token_ids)
+        certain = self._tokenizer.decode(token_ids[:self._tokenizer.settled(token_ids)])
         return certain[:len(certain) - held]

@@ -23,6 +23,7 @@ _ASSET = re.compile(rf"{ASSETS}/\w[\w.-]*", re.ASCII)
 # The tokenizers of transformers and of GPT-2's program.
 _TOKENIZER = re.compile(r"vocab\.(json|bpe)|encoder\.json|merges\.txt|added_tokens\.json|"
                         r"special_tokens_map\.json|tokenizer(_config|_info)?\.json")
+_TABLES = {"vocab.json", "encoder.json", "tokenizer.json"}  # one of which holds the vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Fetched:
       names: of the files in it that were asked for, sorted.
       is_keras: whether they are a preset of a Keras model; else they are as transformers and
         GPT-2's program have them.
+      is_gpt1: whether they are, in transformers' layout, of GPT-1.
     """
 
     folder: str
     names: list[str]
     is_keras: bool
+    is_gpt1: bool
 
 
 def gather(handle: str, names: Collection[str], take: Callable[[str], str],
@@ -56,35 +59,31 @@ def gather(handle: str, names: Collection[str], take: Callable[[str], str],
     """
     config = read_json(take(CONFIG), f"of {handle}") if CONFIG in names else None
     is_preset = is_keras(config)
+    kind = config.get("model_type") if isinstance(config, dict) else None
     wanted = set(_of_keras(names) if is_preset else
                  {CONFIG, *filter(_TOKENIZER.fullmatch, names)} & set(names) if tokenizer_only else
                  _of_transformers(names))
     if tokenizer_only:
         wanted = {name for name in wanted if not _is_of_weights(name)}
-    elif not (is_preset or is_gpt1(config)):
-        kind = config.get("model_type") if isinstance(config, dict) else None
+    elif not (is_preset or kind == _MODEL_TYPE):
         raise UserError(f"{handle} is a model of type {kind!r:.80}, and only one of type "
                         f"{_MODEL_TYPE!r}, or a preset of gpt_tf's Keras classes, can be taken: "
                         "name another.")
     elif not any(map(_is_of_weights, wanted)):
         raise UserError(f"{handle} holds no weights in a form that can be read: model.safetensors, "
                         f"pytorch_model.bin or, of a Keras model, {WEIGHTS}; name another.")
-    if not wanted - {CONFIG, *PARTS}:
+    if not (is_preset or wanted & _TABLES):
         raise UserError(f"{handle} holds no tokenizer that can be read: vocab.json and merges.txt, "
                         "or tokenizer.json; name another.")
     wanted = sorted(wanted)
     paths = [take(name) for name in wanted]
-    return Fetched(paths[0][:-len(wanted[0])].rstrip(os.sep), wanted, is_preset)
+    return Fetched(paths[0][:-len(wanted[0])].rstrip(os.sep), wanted, is_preset,
+                   kind == _MODEL_TYPE)
 
 
 def is_keras(config: Any) -> bool:
     """Whether a `config.json` is of a Keras model's preset: KerasHub tells its own by this key."""
     return isinstance(config, dict) and "registered_name" in config
-
-
-def is_gpt1(config: Any) -> bool:
-    """Whether a `config.json` is of GPT-1 in transformers' layout."""
-    return isinstance(config, dict) and config.get("model_type") == _MODEL_TYPE
 
 
 def is_shard(name: str) -> bool:

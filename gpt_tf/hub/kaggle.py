@@ -22,9 +22,9 @@ from gpt_tf.hub.files import (
     is_shard,
 )
 from gpt_tf.hub.handles import Handle
-from gpt_tf.tokenizer.files import INFO_FILE, LAYOUTS
+from gpt_tf.tokenizer.files import HUGGING_FACE, INFO_FILE
 
-_ASSETS = tuple(f"{ASSETS}/{name}" for name in (*LAYOUTS["huggingface"], INFO_FILE, SUMS))
+_ASSETS = tuple(f"{ASSETS}/{name}" for name in (*HUGGING_FACE, INFO_FILE, SUMS))
 
 
 def fetch(handle: Handle, tokenizer_only: bool) -> Fetched:

@@ -1,18 +1,20 @@
 """The one door: a handle -> a folder of this machine.
 
 A Keras model's preset stays where its hub's client keeps it, and goes through the same checks as
-any other. Of a model in transformers' layout a run folder is made in the user's cache, under a name
-that the content of its files decides.
+any other. Of a model in transformers' layout a run folder is made in the user's cache, and of its
+tokenizer alone a tokenizer's folder, under a name that the content of the files decides.
 """
 
+from collections.abc import Callable
 import os
 import sys
 
 from gpt_tf.common import cache, cli
-from gpt_tf.common.small_files import read_json
-from gpt_tf.hub import files
+from gpt_tf.common.files import atomic_folder
 from gpt_tf.hub.files import Fetched
 from gpt_tf.hub.handles import HUGGINGFACE, Handle, is_handle
+from gpt_tf.interop import vocabularies
+from gpt_tf.interop.targets import HUGGING_FACE
 
 
 def fetch(name: str, tokenizer_only: bool = False) -> Fetched:
@@ -48,27 +50,43 @@ def local(name: str) -> str:
     if not is_handle(name):
         return name
     found = fetch(name)
-    if found.is_keras:
-        return found.folder
-    paths = {each: os.path.join(found.folder, each) for each in found.names}
-    return cache.folder(f"huggingface-{cache.digest(paths)}",
-                        lambda path: _convert(name, found.folder, path))
+    return found.folder if found.is_keras else _ours(
+        "huggingface", found, lambda path: _convert(name, found.folder, path))
 
 
-def is_gpt1(folder: str) -> bool:
-    """Whether a folder of `fetch` is of GPT-1 in transformers' layout, with its weights or without.
+def local_tokenizer(name: str) -> str:
+    """A folder with the tokenizer of what `name` names, or the preset of a Keras model, whose
+    weights may be elsewhere.
+
+    Args:
+      name: see `local`.
 
     Raises:
-      UserError: the description of the model is damaged.
+      UserError: see `fetch`; or the tokenizer is of no kind that is known, or the cache cannot be
+        written.
     """
-    path = os.path.join(folder, files.CONFIG)
-    return os.path.exists(path) and files.is_gpt1(read_json(path, "the model's configuration"))
+    if not is_handle(name):
+        return name
+    found = fetch(name, tokenizer_only=True)
+    return found.folder if found.is_keras else _ours(
+        "tokenizer", found, lambda path: _save_tokenizer(found.folder, path))
+
+
+def _ours(kind: str, found: Fetched, make: Callable[[str], object]) -> str:
+    """The folder of our cache that is made of what was fetched."""
+    paths = {name: os.path.join(found.folder, name) for name in found.names}
+    return cache.folder(f"{kind}-{cache.digest(paths)}", make)
+
+
+def _save_tokenizer(folder: str, path: str) -> None:
+    with atomic_folder(path) as target:
+        vocabularies.load(HUGGING_FACE, folder).tokenizer.save(target)
 
 
 def _convert(name: str, folder: str, path: str) -> None:
     cli.import_tensorflow()
     from gpt_tf.interop import conversion
 
-    flags = cli.flags_text({"from": "huggingface", "input": name, "output_dir": path})
-    _, *notes = conversion.import_run("huggingface", folder, path, None, flags)
+    flags = cli.flags_text({"from": HUGGING_FACE, "input": name, "output_dir": path})
+    _, *notes = conversion.import_run(HUGGING_FACE, folder, path, None, flags)
     print("".join(f"{note}\n" for note in notes), end="", file=sys.stderr)

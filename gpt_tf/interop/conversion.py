@@ -1,6 +1,5 @@
 """Run folders <-> other programs' folders, whole or absent, with nothing lost on the way."""
 
-from collections.abc import Sequence
 import os
 from types import ModuleType
 
@@ -11,16 +10,15 @@ from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import check_folder
 from gpt_tf.common.small_files import record
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop import huggingface, openai, targets
+from gpt_tf.interop import huggingface, openai, targets, tokenizer_json, vocabularies
 from gpt_tf.interop.kept import Kept
-from gpt_tf.interop.mapping import Entry, Found, Leftover, fill
+from gpt_tf.interop.mapping import Found, Leftover, Tuned, collect, fill
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
 
-LAYOUTS: dict[str, ModuleType] = {"openai": openai, "huggingface": huggingface}
+LAYOUTS: dict[str, ModuleType] = {targets.OPENAI: openai, targets.HUGGING_FACE: huggingface}
 
 
 def import_run(layout: str, source: str, target: str, num_heads: int | None,
@@ -41,28 +39,28 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
       UserError: a file is missing, damaged, of another model or one that cannot be held.
     """
     check_folder(source)
+    source = targets.model_folder(layout, source)
     beside = Kept.load(source, layout)
-    tokenizer = Tokenizer.load(source)
-    found = LAYOUTS[layout].read(source, beside, num_heads, tokenizer.vocabulary_size)
+    vocabulary = vocabularies.load(layout, source)
+    tokenizer = vocabulary.tokenizer
+    found = LAYOUTS[layout].read(source, beside, num_heads, vocabulary)
     _check_vocabulary(found.config, tokenizer, found.where, source)
-    task, max_length, step = None, 0, 0
-    if beside:
-        task, max_length, step = beside.task, beside.max_length, beside.step
-    if task and not found.config.num_special_tokens:
+    tuned, step = found.tuned, beside.step if beside else 0
+    if tuned and not found.config.num_special_tokens:
         raise UserError(f"{found.where} has no rows of special tokens, and {targets.KEPT} beside "
                         "it is of a fine-tuned run: take all files from one conversion.")
     _check_size(found)
-    model = TaskModel(found.config, task) if task else GPT(found.config)
-    fill(LAYOUTS[layout].folder_entries(model.gpt if task else model), found.arrays, found.where)
-    if task:
-        head = {name: array for name, array in beside.arrays.items()
-                if name != openai.SPECIAL_ROWS}
-        fill(openai.head_entries(model.head), head, os.path.join(source, targets.KEPT))
+    model = TaskModel(found.config, tuned.task) if tuned else GPT(found.config)
+    fill(LAYOUTS[layout].folder_entries(model.gpt if tuned else model), found.arrays, found.where)
+    if tuned:
+        fill(openai.head_entries(model.head), tuned.head,
+             os.path.join(source, targets.KEPT) if beside else found.where)
     with atomic_folder(target) as folder:
-        weights.write_converted(folder, flags_text, model, max_length, tokenizer, step)
+        weights.write_converted(folder, flags_text, model, tuned.max_length if tuned else 0,
+                                tokenizer, step)
     size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
             f"{found.config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
-    return [f"{target}: a model of {size}" + (f", fine-tuned on {task.name}" if task else "")
+    return [f"{target}: a model of {size}" + (f", fine-tuned on {tuned.task.name}" if tuned else "")
             + (f"; update {step:,}." if step else "."),
             *found.notes, *_not_finite(found.arrays, found.where)]
 
@@ -83,28 +81,27 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
     Raises:
       UserError: the folder is not a run's, or the layout cannot hold its model.
     """
-    task, max_length, head = None, 0, []
+    tuned = None
     if run_folder.is_fine_tuned(source):
         model, task, step = weights.load_task_model(source)
         _, max_length = run_folder.load_task(source)
-        gpt, head = model.gpt, openai.head_entries(model.head)
+        gpt, tuned = model.gpt, Tuned(task, max_length, collect(openai.head_entries(model.head)))
     else:
         gpt, step = weights.load_model(source)
     tokenizer = Tokenizer.load(source)
     _check_vocabulary(gpt.config, tokenizer, source, source)
     with atomic_folder(target) as folder:
-        left = write_files(layout, folder, gpt, tokenizer, step, task, max_length, head)
+        left = write_files(layout, folder, gpt, tokenizer, step, tuned)
     beside = [*(f"rows of {len(left.arrays[name])} special tokens" for name in left.arrays),
-              *([f"the head of {task.name} and its task.json"] if task else ()),
+              *([f"the head of {tuned.task.name} and its task.json"] if tuned else ()),
               *(name for name in left.settings), f"the update, {step:,}"]
-    return [f"{target}: the weights of {source} in {layout}'s layout.",
+    return [f"{target}: the weights of {source} in {layout}'s layout.", *left.notes,
             f"What it has no place for is kept in {targets.KEPT} there: {', '.join(beside)}.",
             f"The moments of Adam, the metrics and the flagfile stay in {source} alone."]
 
 
 def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: int = 0,
-                task: Task | None = None, max_length: int = 0,
-                head: Sequence[Entry] = ()) -> Leftover:
+                tuned: Tuned | None = None) -> Leftover:
     """Writes a model in another program's layout, and `targets.KEPT` beside it.
 
     Args:
@@ -113,7 +110,7 @@ def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: 
       gpt: the decoder, in float32.
       tokenizer: the model's.
       step: the update that the weights are of, as far as it is known.
-      task, max_length, head: of a fine-tuned run, see `Kept`; the variables of its head.
+      tuned: of a fine-tuned model.
 
     Returns:
       What the layout has no place for.
@@ -121,11 +118,12 @@ def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: 
     Raises:
       UserError: the layout cannot hold the model, or the place cannot be written.
     """
-    left = LAYOUTS[layout].write(folder, gpt)
-    arrays = left.arrays | {entry.name: entry.join([v.numpy() for v in entry.variables])
-                            for entry in head}
-    Kept(layout, left.settings, step, task, max_length, arrays).save(folder)
+    left = LAYOUTS[layout].write(folder, gpt, tuned)
+    task, max_length, head = tuned or Tuned(None, 0, {})
+    Kept(layout, left.settings, step, task, max_length, left.arrays | head).save(folder)
     tokenizer.save(folder, layout)
+    if layout == targets.HUGGING_FACE:
+        tokenizer_json.write(folder, tokenizer, gpt.config, tuned)
     record(folder, [name for name in targets.FILES[layout] if name.endswith(".json")])
     return left
 

@@ -1,8 +1,9 @@
-"""Names and files of Hugging Face's `openai-gpt` (`transformers.OpenAIGPTLMHeadModel`).
+"""Names and files of Hugging Face's `openai-gpt` (the classes `OpenAIGPT...` of transformers).
 
 `config.json` says the shape and the settings, `model.safetensors` holds the arrays, with the
 prefix "transformer." where a head stands on the trunk. Its names are the released ones, spelt
-otherwise; its kernels are [in, out], as ours. The output head is the token table itself.
+otherwise; its kernels are [in, out], as ours. The output head is the token table itself, of which
+some files have the one and some the other.
 """
 
 import dataclasses
@@ -15,11 +16,13 @@ import numpy as np
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop import openai, tensors
+from gpt_tf.interop import class_heads, openai, tensors, weight_files
 from gpt_tf.interop.kept import Kept
-from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
+from gpt_tf.interop.mapping import Entry, Found, Leftover, Tuned, collect
 from gpt_tf.interop.targets import CONFIG, WEIGHTS
+from gpt_tf.interop.vocabularies import Vocabulary
 from gpt_tf.model.gpt import GPT
+from gpt_tf.tokenizer import SPECIAL_TOKENS
 
 _PREFIX = "transformer."
 _TOKENS, _POSITIONS, _HEAD = "tokens_embed.weight", "positions_embed.weight", "lm_head.weight"
@@ -55,8 +58,13 @@ def folder_entries(model: GPT) -> list[Entry]:
     return result
 
 
-def write(folder: str, model: GPT) -> Leftover:
-    """Writes a model's files; returns what they have no place for.
+def write(folder: str, model: GPT, tuned: Tuned | None) -> Leftover:
+    """Writes a model's files but its tokenizer's; returns what they have no place for.
+
+    Args:
+      folder: to write into.
+      model: the decoder.
+      tuned: of a fine-tuned model.
 
     Raises:
       UserError: the model is none that their program can be, or the place cannot be written.
@@ -69,66 +77,95 @@ def write(folder: str, model: GPT) -> Leftover:
     if config.softmax_over_positions:
         raise UserError("Hugging Face's openai-gpt has no softmax over positions, as this model "
                         "has: only --to=openai can hold it.")
-    arrays = {_PREFIX + name: array for name, array in collect(folder_entries(model)).items()}
+    arrays = collect(folder_entries(model))
+    described, notes = {"architectures": [class_heads.LANGUAGE_MODEL]}, []
+    head: dict[str, np.ndarray] = {}
+    if tuned:
+        head, notes = class_heads.write(tuned, *_last_norm(arrays, config))
+        described = class_heads.describe(tuned) | {"pad_token_id": config.vocabulary_size}
+    arrays = {_PREFIX + name: array for name, array in arrays.items()} | head
     tensors.write(os.path.join(folder, WEIGHTS), arrays, {"format": "pt"})
     write_json(os.path.join(folder, CONFIG), {
-        "architectures": ["OpenAIGPTLMHeadModel"], **_REQUIRED, "dtype": "float32",
+        **described, **_REQUIRED, "dtype": "float32",
         "vocab_size": config.num_token_rows, "n_special": config.num_special_tokens,
         **{theirs: getattr(config, ours) for ours, theirs in _SETTINGS.items()}})
-    return Leftover({}, {})
+    return Leftover({}, {}, notes)
 
 
-def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary_size: int) -> Found:
+def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary: Vocabulary) -> Found:
     """Reads a folder's configuration and arrays.
 
-    Rows of the token table that no token has, behind those of the vocabulary and of the special
-    tokens, are left out: `resize_token_embeddings` makes them for a pad token, for others that are
+    Rows of the token table that are of no token of the vocabulary and of none of the three special
+    ones are left out: `resize_token_embeddings` makes them for a pad token, for others that are
     added, and to fill the table up.
 
     Args:
-      folder: with `config.json` and `model.safetensors`.
-      kept: what we once wrote beside them; nothing of it is needed.
+      folder: with `config.json` and weights (see `weight_files`).
+      kept: what we once wrote beside them; of a fine-tuned model it is taken for what it adds.
       num_heads: must be None: `config.json` says it.
-      vocabulary_size: of the tokenizer.
+      vocabulary: the folder's.
 
     Raises:
       UserError: a file is missing, cut short, of another model or one that we are not.
     """
-    del kept
     path = os.path.join(folder, CONFIG)
     if num_heads is not None:
         raise UserError(f"--num_heads={num_heads}: {path} says how many heads there are; leave the "
                         "flag out.")
-    config = _read_config(path)
-    weights = os.path.join(folder, WEIGHTS)
-    _check_weights_file(folder)
-    raw, _ = tensors.read(weights)
+    values, config = _read_config(path)
+    raw, weights = weight_files.read(folder)
     arrays, notes = tensors.to_float32(_without_buffers(_without_prefix(raw, weights)), weights)
-    head = arrays.pop(_HEAD, None)
-    if head is not None and not np.array_equal(head, arrays.get(_TOKENS), equal_nan=True):
+    output = arrays.pop(_HEAD, None)
+    if output is not None and not np.array_equal(output, arrays.setdefault(_TOKENS, output),
+                                                 equal_nan=True):
         raise UserError(f"{weights}: {_HEAD} is not the token table, to which GPT-1's output is "
                         "tied: such a model cannot be held here.")
+    head = {name: arrays.pop(name) for name in class_heads.NAMES & arrays.keys()}
     _check_sizes(config, arrays, path, weights)
-    return _without_added_rows(Found(config, arrays, weights, notes), vocabulary_size)
+    found = _with_our_rows(Found(config, arrays, weights, notes), vocabulary)
+    if kept:
+        norm = _last_norm(arrays, config)
+        if kept.tuned and head and all(each is not None for each in norm):
+            class_heads.check_same(kept.tuned, head, *norm, weights)
+        return found._replace(tuned=kept.tuned)
+    tuned, left_out = class_heads.read(values, head, bool(found.config.num_special_tokens), weights)
+    return found._replace(tuned=tuned, notes=[*found.notes, *left_out])
 
 
-def _without_added_rows(found: Found, vocabulary_size: int) -> Found:
-    """What was found without the rows behind the vocabulary and the special tokens.
+def _last_norm(arrays: dict[str, np.ndarray], config: ModelConfig) -> list[np.ndarray | None]:
+    """Gains and biases of the normalisation whose outputs are the decoder's."""
+    return [arrays.get(f"h.{config.num_layers - 1}.ln_2.{kind}") for kind in ("weight", "bias")]
 
-    More than a resized table has are left for whoever compares it with the vocabulary.
+
+def _with_our_rows(found: Found, vocabulary: Vocabulary) -> Found:
+    """What was found with the rows of the vocabulary and of the three special tokens alone.
+
+    More others than a resized table has are left for whoever compares it with the vocabulary.
     """
-    config, table = found.config, found.arrays[_TOKENS]
-    added = config.vocabulary_size - vocabulary_size
-    if not 0 < added <= _MOST_ADDED:
-        return found
-    note = (f"{found.where}: the last {added} of {len(table)} rows of the token table are behind "
-            f"the vocabulary of {vocabulary_size:,} tokens, as in a table that was resized; they "
-            "are left out, of the softmax, too.")
-    return Found(dataclasses.replace(config, vocabulary_size=vocabulary_size),
-                 found.arrays | {_TOKENS: table[:-added]}, found.where, [*found.notes, note])
+    config, table, notes = found.config, found.arrays[_TOKENS], found.notes
+    size = vocabulary.tokenizer.vocabulary_size
+    special = [size + index for index in range(config.num_special_tokens)]
+    if not special and (named := vocabulary.special_ids) and max(named) < len(table):
+        names = [name for name, index in vocabulary.added.items() if index in named]
+        special, notes = named, [*notes, f"{found.where}: {', '.join(names)} are the three tokens "
+                                 f"{', '.join(SPECIAL_TOKENS)}."]
+    config = dataclasses.replace(config, vocabulary_size=len(table) - len(special),
+                                 num_special_tokens=len(special))
+    added = config.vocabulary_size - size
+    if 0 < added <= _MOST_ADDED:
+        other = [name for name, index in vocabulary.added.items() if index not in special]
+        named = f" ({', '.join(other):.200})" if other else ""
+        notes = [*notes, f"{found.where}: {added} of {len(table)} rows of the token table{named} "
+                 f"are behind the vocabulary of {size:,} tokens, as in a table that was resized; "
+                 "they are left out, of the softmax, too."]
+        config = dataclasses.replace(config, vocabulary_size=size)
+    if config.vocabulary_size == size:
+        table = table[[*range(size), *special]]
+    return found._replace(config=config, arrays=found.arrays | {_TOKENS: table}, notes=notes)
 
 
-def _read_config(path: str) -> ModelConfig:
+def _read_config(path: str) -> tuple[dict[str, Any], ModelConfig]:
+    """A configuration as it is, and the shape and settings in it."""
     values = read_json(path, "the model's configuration")
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object: take the folder from its source "
@@ -146,8 +183,9 @@ def _read_config(path: str) -> ModelConfig:
         raise UserError(f"{path} says n_ctx {values['n_ctx']} and n_positions {length}, which are "
                         "one number: take the folder from its source again.")
     try:
-        return ModelConfig(vocabulary_size=rows - special, num_special_tokens=special,
-                           intermediate_dim=_INNER * settings["hidden_dim"], **settings)
+        return values, ModelConfig(
+            vocabulary_size=rows - special, num_special_tokens=special,
+            intermediate_dim=_INNER * settings["hidden_dim"], **settings)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -160,17 +198,6 @@ def _number(values: dict[str, Any], name: str, default: int | float, path: str) 
         raise UserError(f"{path} says {name} {value!r:.40} and not {kind}: take the folder "
                         "from its source again.")
     return type(default)(value)
-
-
-def _check_weights_file(folder: str) -> None:
-    names = set(os.listdir(folder))
-    if WEIGHTS in names:
-        return
-    other = sorted(name for name in names
-                   if name.endswith((".bin", ".h5", ".msgpack", ".safetensors.index.json")))
-    way = (f"; what is there, {other[0]}, is not read here: load it with transformers, and its "
-           f"save_pretrained(folder, max_shard_size='10GB') writes {WEIGHTS}" if other else "")
-    raise UserError(f"No {WEIGHTS} in {folder}{way}.")
 
 
 def _without_prefix(arrays: dict[str, np.ndarray], path: str) -> dict[str, np.ndarray]:

@@ -11,9 +11,11 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import parse_json
 from gpt_tf.config import ModelConfig
 from gpt_tf.interop import tensors
+from gpt_tf.interop.mapping import Tuned
 from gpt_tf.interop.targets import KEPT
 from gpt_tf.tasks.task import Task
 
+SPECIAL_ROWS = "special_tokens"  # among the arrays: rows of the token table that have no place
 _KEY = "gpt_tf"
 
 
@@ -36,6 +38,12 @@ class Kept:
     task: Task | None
     max_length: int
     arrays: dict[str, np.ndarray]
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """What fine-tuning added; None in a language model."""
+        head = {name: array for name, array in self.arrays.items() if name != SPECIAL_ROWS}
+        return Tuned(self.task, self.max_length, head) if self.task else None
 
     def save(self, folder: str) -> None:
         """Writes `KEPT`: the arrays, and the rest as JSON in its metadata.

@@ -8,28 +8,50 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig
+from gpt_tf.tasks.task import Task
+
+
+class Tuned(NamedTuple):
+    """What fine-tuning adds to a decoder.
+
+    task: what it answers.
+    max_length: the longest sequence that it was trained for, in tokens.
+    head: float32 arrays of the linear layer, by their released names.
+    """
+
+    task: Task
+    max_length: int
+    head: dict[str, np.ndarray]
 
 
 class Found(NamedTuple):
-    """A language model in another program's folder.
+    """A model in another program's folder.
 
     config: its shape and settings.
-    arrays: float32, by the foreign names.
+    arrays: of the decoder, float32, by the foreign names.
     where: names the folder or file of the arrays in errors.
     notes: what the user should know of them.
+    tuned: of a fine-tuned one.
     """
 
     config: ModelConfig
     arrays: dict[str, np.ndarray]
     where: str
     notes: list[str]
+    tuned: Tuned | None = None
 
 
 class Leftover(NamedTuple):
-    """What a layout has no place for: fields of `ModelConfig`, and arrays by name."""
+    """What of a model does not stand in a layout's files as it is.
+
+    settings: fields of `ModelConfig` that have no place.
+    arrays: by name, float32, that have none.
+    notes: what the user should know of the others.
+    """
 
     settings: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True)

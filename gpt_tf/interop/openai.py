@@ -18,9 +18,10 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write
 from gpt_tf.common.small_files import read_json
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop.kept import Kept
-from gpt_tf.interop.mapping import Entry, Found, Leftover, collect
-from gpt_tf.interop.targets import FILES, PIECES, SHAPES
+from gpt_tf.interop.kept import SPECIAL_ROWS, Kept
+from gpt_tf.interop.mapping import Entry, Found, Leftover, Tuned, collect
+from gpt_tf.interop.targets import FILES, OPENAI, PIECES, SHAPES
+from gpt_tf.interop.vocabularies import Vocabulary
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.layers import DecoderBlock
 from gpt_tf.model.task_model import TaskHead
@@ -31,7 +32,10 @@ _DENSE, _NORM = {"w": "kernel", "b": "bias"}, {"g": "gamma", "b": "beta"}
 _LAYERS = {"attn/c_attn": _DENSE, "attn/c_proj": _DENSE, "ln_1": _NORM,
            "mlp/c_fc": _DENSE, "mlp/c_proj": _DENSE, "ln_2": _NORM}
 # The two parts of the released table `we` stand apart in the files; these names are ours.
-_POSITIONS, _TOKENS, SPECIAL_ROWS = "positions", "tokens", "special_tokens"
+_POSITIONS, _TOKENS = "positions", "tokens"
+
+# Of a task's head: [D, C] and [C].
+HEAD_KERNEL, HEAD_BIAS = "model/clf/w", "model/clf/b"
 
 # What of a configuration the arrays show; the rest is kept beside them.
 _SHOWN = {"vocabulary_size", "num_special_tokens", "num_layers", "hidden_dim", "intermediate_dim",
@@ -56,8 +60,8 @@ def _block_entries(index: int, block: DecoderBlock) -> list[Entry]:
 
 def head_entries(head: TaskHead) -> list[Entry]:
     """The variables of a task's head under their released names."""
-    return [Entry("model/clf/w", (head.projection.kernel,)),
-            Entry("model/clf/b", (head.projection.bias,))]
+    return [Entry(HEAD_KERNEL, (head.projection.kernel,)),
+            Entry(HEAD_BIAS, (head.projection.bias,))]
 
 
 def entries(model: GPT, head: TaskHead | None = None) -> list[Entry]:
@@ -82,12 +86,13 @@ def folder_entries(model: GPT) -> list[Entry]:
     return [Entry(_POSITIONS, (positions,)), Entry(_TOKENS, (tokens,)), *blocks]
 
 
-def write(folder: str, model: GPT) -> Leftover:
-    """Writes a model's files; returns what they have no place for.
+def write(folder: str, model: GPT, tuned: Tuned | None) -> Leftover:
+    """Writes a model's files; returns what they have no place for beside what fine-tuning added.
 
     Raises:
       UserError: the disk is full or the place cannot be written.
     """
+    del tuned
     arrays = collect(folder_entries(model))
     tokens = arrays[_TOKENS]
     arrays[_TOKENS] = tokens[:model.config.vocabulary_size]
@@ -100,23 +105,23 @@ def write(folder: str, model: GPT) -> Leftover:
     special = tokens[model.config.vocabulary_size:]
     settings = {name: value for name, value in dataclasses.asdict(model.config).items()
                 if name not in _SHOWN}
-    return Leftover(settings, {SPECIAL_ROWS: special} if len(special) else {})
+    return Leftover(settings, {SPECIAL_ROWS: special} if len(special) else {}, [])
 
 
-def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary_size: int) -> Found:
+def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary: Vocabulary) -> Found:
     """Reads a folder's arrays, and what they and `kept` say of the model.
 
     Args:
       folder: with `params_shapes.json` and ten pieces.
       kept: what we once wrote beside them.
       num_heads: the user's word; None takes what was kept, or the published model's.
-      vocabulary_size: of the tokenizer; nothing is read by it.
+      vocabulary: the folder's; nothing is read by it.
 
     Raises:
       UserError: a file is missing, too much, cut short or of another model, or the heads do not
         divide the width.
     """
-    del vocabulary_size
+    del vocabulary
     shapes = _read_shapes(os.path.join(folder, SHAPES))
     arrays = _cut(folder, shapes)
     tokens = arrays[_TOKENS]
@@ -137,7 +142,7 @@ def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary_size:
     notes = [] if kept else [
         f"{folder} does not say heads, rates and epsilon: {config.num_heads} heads and the paper's "
         "values are taken."]
-    return Found(config, arrays, folder, notes)
+    return Found(config, arrays, folder, notes, kept and kept.tuned)
 
 
 def _settings(folder: str, kept: Kept | None, num_heads: int | None) -> dict:
@@ -173,7 +178,7 @@ def _cut(folder: str, shapes: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     names = [_POSITIONS, _TOKENS, *(name for index in range(num_blocks)
                                     for name in _block_names(index))]
     extra = sorted(name for name in os.listdir(folder)
-                   if name.startswith("params_") and name not in FILES["openai"])
+                   if name.startswith("params_") and name not in FILES[OPENAI])
     if extra:
         raise UserError(f"{folder} holds {extra[0]}, which is none of the pieces {PIECES[0]} .. "
                         f"{PIECES[-1]}: take the folder from its source again.")

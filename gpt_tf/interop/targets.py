@@ -8,9 +8,12 @@ from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer.files import is_tokenizer_file
 
 # The layout released with the paper, and Hugging Face's.
+OPENAI, HUGGING_FACE = "openai", "huggingface"
 SHAPES, PIECES = "params_shapes.json", tuple(f"params_{index}.npy" for index in range(10))
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FILES = {"openai": (SHAPES, *PIECES), "huggingface": (CONFIG, WEIGHTS)}
+CONFIG, WEIGHTS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+FILES = {OPENAI: (SHAPES, *PIECES),
+         HUGGING_FACE: (CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG)}
 KEPT = "gpt_tf.safetensors"  # beside them: what the layout has no place for
 
 # What reading a repository in Hugging Face's layout can use, as patterns of file names. The second
@@ -20,6 +23,14 @@ PICKLES = ("*.bin",)
 
 # What a folder of converted weights may hold to be replaced; commands leave the lock.
 _RUN_FILES = run_folder.RUN_FILES | {".lock"}
+
+
+def model_folder(layout: str, source: str) -> str:
+    """The folder of the model in what a user names: of the released repository `model/`."""
+    inner = os.path.join(source, "model")
+    is_cloned = (layout == OPENAI and os.path.exists(os.path.join(inner, SHAPES))
+                 and not os.path.exists(os.path.join(source, SHAPES)))
+    return inner if is_cloned else source
 
 
 def check(target: str, source: str, layout: str | None, overwrite: bool) -> None:

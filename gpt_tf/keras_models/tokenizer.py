@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.hub import models
-from gpt_tf.hub.handles import is_handle
-from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
+from gpt_tf.keras_models.backbone import GPTBackbone, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
-from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer.files import read_merges, read_vocabulary
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer.files import INFO_FILE, read_merges, read_vocabulary
 
 _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
 
@@ -86,11 +85,8 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
           UserError: the preset is damaged, or holds no tokenizer of ours; or what a handle names
             cannot be had.
         """
-        has_assets = is_run_folder(preset)
-        if is_handle(preset):
-            found = models.fetch(preset, tokenizer_only=True)
-            preset, has_assets = found.folder, not found.is_keras
-        if has_assets:
+        preset = models.local_tokenizer(preset)
+        if os.path.exists(os.path.join(preset, INFO_FILE)):
             tokenizer = cls(**kwargs)
             tokenizer.load_assets(preset)
             return tokenizer
@@ -224,7 +220,7 @@ def _make(vocabulary, merges, language: str) -> Tokenizer:
                 and all(isinstance(index, int) for index in vocabulary.values())):
             raise ValueError("vocabulary is a dict of tokens and their ids, or the path of a JSON "
                              "file of one.")
-        return Tokenizer(vocabulary, merges, language)
+        return WordTokenizer(vocabulary, merges, language)
     except UserError as error:
         raise ValueError(str(error)) from error
 

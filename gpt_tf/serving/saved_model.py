@@ -21,7 +21,7 @@ from gpt_tf.serving.language_model_signatures import LanguageModelServing
 from gpt_tf.serving.signatures import Signature, TextTables
 from gpt_tf.serving.task_signatures import TaskServing
 from gpt_tf.tasks.forms import SpecialTokens
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 
 _VERSION = r"\d+"  # a folder's name
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
@@ -59,7 +59,8 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     else:
         model, step = weights.load_model(model_dir, weights=which)
     tokenizer = Tokenizer.load(model_dir)
-    text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
+    is_served = isinstance(tokenizer, WordTokenizer) and tokenizer.language == LANGUAGE
+    text = TextTables(tokenizer) if is_served else None
     # Both stay here until all is traced: a method's tf.function does not keep its object.
     language_model, task = LanguageModelServing(
         getattr(model, "gpt", model), text, jit_compile), None

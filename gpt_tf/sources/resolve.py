@@ -46,9 +46,8 @@ def tokenizer_folder(source: str) -> str:
     Raises:
       UserError: what a handle names cannot be had, or the description of a preset is damaged.
     """
-    if handles.is_handle(source):
-        source = models.fetch(source, tokenizer_only=True).folder
-    return os.path.join(source, files.ASSETS) if is_keras(source) else source
+    path = models.local_tokenizer(source)
+    return os.path.join(path, files.ASSETS) if is_keras(path) else path
 
 
 def is_keras(source: str) -> bool:

@@ -11,8 +11,8 @@ import itertools
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
-from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer.tokenizer import END_OF_WORD, NEWLINE, UNKNOWN
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer.word_level import END_OF_WORD, NEWLINE, UNKNOWN
 
 Pair = tuple[str, str]
 
@@ -124,4 +124,4 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
     if not merges:
         raise UserError("The text is too small to learn from: no two characters stand side by side "
                         f"{'twice ' if num_merges is None else ''}in its words. Give more.")
-    return Tokenizer(make_vocabulary(words, merges), merges, language)
+    return WordTokenizer(make_vocabulary(words, merges), merges, language)

@@ -52,7 +52,7 @@ class WindowMaker(ShardMaker):
     def unit(self, name: str, digest: str, tokenizer: Tokenizer) -> notes.Unit:
         """See `ShardMaker.unit`."""
         return notes.Unit.of(
-            name, kind=LANGUAGE_MODEL, text=digest, tokenizer=tokenizer.fingerprint,
+            name, tokenizer, kind=LANGUAGE_MODEL, text=digest,
             sequence_length=self.sequence_length, rule=dataclasses.asdict(self.rule))
 
     def cut(self, parcels: list[SliceParcel]) -> Iterator[TextChunk]:
