@@ -29,6 +29,7 @@ from gpt_tf.interop import conversion, targets
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
+from pipelines.building import frame
 from tests import corpora, runs
 from tests.commands import run_command
 from tests.hub import TOKEN, Hub
@@ -298,7 +299,8 @@ def test_handles_taken_apart():
         assert (handle.name, handle.revision) == (name, revision)
 
 
-def test_commands_take_handles(hub, tokenizer, tmp_path):
+def test_commands_take_handles(hub, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
     done = run_command("gpt_tf.generate", f"--model_dir={GPT1}", "--prompt=the cat",
                        "--max_new_tokens=3")
     assert done.code == 0 and done.stdout.startswith("the cat"), done.stderr
