@@ -22,7 +22,7 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
 from pipelines.corpus.corpus import InputConfig
 from pipelines.corpus.merges import learn_tokenizer
-from pipelines.corpus.word_counts import count_corpus
+from pipelines.corpus.word_counts import LONGEST_WORD, count_corpus
 
 _MAX = "max"
 
@@ -38,7 +38,8 @@ class TrainBpeConfig(InputConfig):
     output_dir: str = option("", "Folder to make.", required=True, path=True)
     num_merges: str = option("40000", "Merges to learn at the most; with the characters they are "
                              "the vocabulary. max: as many as the text has pairs that occur twice.")
-    language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
+    language: str = option("en", "spaCy code of the language whose rules split words; zh, "
+                          "ja, ko, th, vi: by characters; xx: none.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
@@ -59,7 +60,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     start = time.monotonic()
     _check_folder(config)
     corpus = config.open_corpus()
-    words = count_corpus(corpus, config.language, config.num_workers)
+    words, too_long, letters = count_corpus(corpus, config.language, config.num_workers)
+    letters.warn(config.language)
     most = None if config.num_merges == _MAX else int(config.num_merges)
     tokenizer = learn_tokenizer(words, most, config.language)
     with atomic_folder(config.output_dir) as folder:
@@ -71,6 +73,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
         print(f"The text gives no more merges than these, and --num_merges asks for {most:,}: each "
               "of its words is one token now, also those that occur once. --num_merges=max learns "
               "what occurs twice; more text is better.")
+    if too_long:
+        print(f"Left out as longer than {LONGEST_WORD} characters: {too_long:,} words.")
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")

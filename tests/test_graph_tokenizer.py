@@ -266,13 +266,16 @@ def test_other_languages_are_refused(tokenizer):
         GraphTokenizer(german)
 
 
-def test_decoding():
+@pytest.mark.parametrize("language", ["en", "de", "fr", "zh"])
+def test_decoding(language):
     symbols = [*"abc.,;!?()[]$'\"", "s", "in", "n't", "'s", "'ll", "the"]
+    if language != "en":
+        symbols += [*"«»¿-中。น", "l'", "น้ำ"]
     tokens = ["<unk>", *(f"{each}</w>" for each in symbols), "\n</w>", "a", "th"]
-    tokenizer = WordTokenizer({token: index for index, token in enumerate(tokens)}, [])
+    tokenizer = WordTokenizer({token: index for index, token in enumerate(tokens)}, [], language)
     dice = random.Random(0)
     rows = [dice.choices(range(tokenizer.extract_id + 1), k=dice.randint(0, 25))
-            for _ in range(5000)]
+            for _ in range(2000)]
     decoder = GraphDecoder(tokenizer)
     decoded = decoder.decode(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
     assert strings(decoded) == [tokenizer.decode(row) for row in rows]
