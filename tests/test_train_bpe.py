@@ -1,6 +1,7 @@
 """Learning a vocabulary: the algorithm, the same bytes every time, clear refusals."""
 
 import collections
+import functools
 import gzip
 import itertools
 import json
@@ -14,11 +15,11 @@ import tokenizers
 
 from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.common.errors import UserError
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
 from pipelines.corpus import word_counts
-from pipelines.corpus.merges import learn_merges, learn_tokenizer, make_vocabulary
+from pipelines.corpus.merges import learn_merges, learn_words, make_vocabulary
 from pipelines.corpus.word_counts import count_corpus, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
@@ -137,11 +138,11 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
 def test_text_too_small():
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
-    asked_for_more = learn_tokenizer(counts, 40_000, "en")
-    assert asked_for_more.fingerprint == learn_tokenizer(counts, 3, "en").fingerprint
+    asked_for_more = learn_words(counts, 40_000, "en")
+    assert asked_for_more.fingerprint == learn_words(counts, 3, "en").fingerprint
     for most in (1, None):
         with pytest.raises(UserError, match="too small to learn from: no two characters stand"):
-            learn_tokenizer(collections.Counter("a"), most, "en")
+            learn_words(collections.Counter("a"), most, "en")
 
 
 def test_a_text_that_gives_fewer_merges_than_asked(books, capsys):
@@ -159,7 +160,7 @@ def test_as_many_merges_as_pairs_occur_twice(books, capsys):
     counts = collections.Counter({"abc": 1, "abd": 3, "ab": 2})
     merges = [("a", "b"), ("ab", "d</w>"), ("a", "b</w>")]
     assert list(learn_merges(counts, least=2)) == merges
-    assert list(learn_tokenizer(counts, None, "en").merges) == merges
+    assert list(learn_words(counts, None, "en").merges) == merges
     made = train_bpe.train(_config(books, num_merges="max"))
     assert f"Learned {len(made.merges)} merges" in capsys.readouterr().out
 
@@ -184,7 +185,7 @@ def test_what_does_not_suit_the_language_is_told(books, capsys):
 def test_folders_are_kept(books):
     folder = books / "bpe"
     words = collections.Counter({"abc": 2})
-    learn_tokenizer(words, 2, "en").save(folder)
+    learn_words(words, 2, "en").save(folder)
     before = _read_folder(folder)
     with pytest.raises(UserError, match="--overwrite"):
         train_bpe.train(_config(books))
@@ -214,5 +215,6 @@ def test_wrong_flags(books, values, message):
 def test_only_the_most_frequent_words_are_kept(books, monkeypatch):
     monkeypatch.setattr(word_counts, "_MOST_WORDS", 5)
     corpus = open_corpus(str(books / "*.txt.gz"))
-    counts = count_corpus(corpus, "en", 1).words
+    counts = count_corpus(corpus, WordTokenizer, functools.partial(count_words, language="en"),
+                          1).words
     assert len(counts) == 5 and {",", "."} < set(counts)

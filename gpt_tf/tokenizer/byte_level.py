@@ -64,10 +64,12 @@ class ByteLevelTokenizer(Tokenizer):
     kind = "byte_level"
     layouts = {"huggingface": files.HUGGING_FACE, "openai": files.GPT2}
     libraries = ("tokenizers",)
+    needed = frozenset(BYTE_OF_SYMBOL)
+    words = "words, with the punctuation on them,"
     unknown_id = None
 
     def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]):
-        if not vocabulary.keys() >= BYTE_OF_SYMBOL.keys():
+        if not vocabulary.keys() >= self.needed:
             raise UserError("The tokenizer's vocabulary lacks some of the 256 symbols of bytes "
                             "that GPT-2's has; take a vocabulary of that kind.")
         super().__init__(vocabulary, merges)
@@ -77,10 +79,6 @@ class ByteLevelTokenizer(Tokenizer):
         self._encoder = tokenizers.Tokenizer(self._bpe)
         self._encoder.pre_tokenizer = splitter()
         self._chunks = Remembering(self._encode_chunk)
-
-    @classmethod
-    def _is_of_kind(cls, vocabulary: Mapping[str, int]) -> bool:
-        return vocabulary.keys() >= BYTE_OF_SYMBOL.keys() and vocabulary.get("<unk>") != 0
 
     @property
     def _rules(self) -> str:
@@ -122,6 +120,13 @@ class ByteLevelTokenizer(Tokenizer):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         decoder.decode(end[-_LONGEST_CHARACTER:])
         return bool(decoder.getstate()[0])
+
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """The texts with one space at each joint, which goes with what follows it, and without
+        white space at their ends; an empty one stays so."""
+        texts = [text.strip() for text in texts]
+        return [" " + text if text and any(texts[:place]) else text
+                for place, text in enumerate(texts)]
 
     def label(self, token_id: int) -> str:
         """The token's text, a space as "\u2423", half a character as its bytes."""
