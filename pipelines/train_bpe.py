@@ -86,8 +86,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     with atomic_folder(config.output_dir) as folder:
         tokenizer.save(folder)
     print(f"Learned {len(tokenizer.merges):,} merges from {found.words.total():,} words, "
-          f"{len(found.words):,} different, in {time.monotonic() - start:.1f} s: {config.output_dir} is a tokenizer of "
-          f"{tokenizer.vocabulary_size:,} tokens.")
+          f"{len(found.words):,} different, in {time.monotonic() - start:.1f} s: "
+          f"{config.output_dir} is a tokenizer of {tokenizer.vocabulary_size:,} tokens.")
     if most and len(tokenizer.merges) < most:
         print(f"The text gives no more merges than these, and --num_merges asks for {most:,}: each "
               "of its words is one token now, also those that occur once. --num_merges=max learns "

@@ -2,10 +2,9 @@
 
 import tensorflow as tf
 
-from gpt_tf.serving.graph_bpe import END_OF_WORD
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
 from gpt_tf.tokenizer.spacing import spacing_of
-from gpt_tf.tokenizer.word_level import UNKNOWN
+from gpt_tf.tokenizer.word_level import END_OF_WORD, UNKNOWN
 
 
 class GraphDecoder(tf.Module):
