@@ -13,8 +13,10 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import cleaning, files
+from gpt_tf.tokenizer.characters import CharacterRules, CharacterSplitter
+from gpt_tf.tokenizer.spacing import join_words
 from gpt_tf.tokenizer.tokenizer import SPECIAL_TOKENS, Remembering, Tokenizer, WordBounds
-from gpt_tf.tokenizer.words import WordRules, WordSplitter, join_words
+from gpt_tf.tokenizer.words import WordRules, WordSplitter, splitter_of
 
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
@@ -43,6 +45,8 @@ class WordTokenizer(Tokenizer):
     layouts = {"openai": files.GPT1, "huggingface": files.HUGGING_FACE}
     settings = ("language",)
     libraries = ("ftfy", "spacy")
+    needed = frozenset({UNKNOWN})
+    words = "words and punctuation marks"
     unknown_id = 0
 
     split_text = staticmethod(cleaning.split_text)
@@ -50,7 +54,7 @@ class WordTokenizer(Tokenizer):
 
     def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]],
                  language: str = "en"):
-        if not self._is_of_kind(vocabulary):
+        if vocabulary.get(UNKNOWN) != self.unknown_id:
             raise UserError(f"The tokenizer's vocabulary does not give {UNKNOWN} the id 0, as "
                             "GPT-1's does; take a vocabulary of that kind.")
         super().__init__(vocabulary, merges, unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
@@ -59,16 +63,12 @@ class WordTokenizer(Tokenizer):
         self._newline = self._to_bytes([self.newline_id])
         self._forget()
 
-    @classmethod
-    def _is_of_kind(cls, vocabulary: Mapping[str, int]) -> bool:
-        return vocabulary.get(UNKNOWN) == cls.unknown_id
-
     @property
     def _rules(self) -> str:
         return self.language
 
     @property
-    def word_rules(self) -> WordRules:
+    def word_rules(self) -> WordRules | CharacterRules:
         """The rules of the language."""
         return self._splitter.rules
 
@@ -82,6 +82,10 @@ class WordTokenizer(Tokenizer):
     def _ends_word(self, token_id: int) -> bool:
         return (token_id == self.unknown_id or token_id >= self.vocabulary_size
                 or self._tokens[token_id].endswith(END_OF_WORD))
+
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """The texts as they are: a word ends with each."""
+        return list(texts)
 
     def label(self, token_id: int) -> str:
         """The token, and a hyphen where its word goes on."""
@@ -100,7 +104,8 @@ class WordTokenizer(Tokenizer):
             self.unknown_id: UNKNOWN}
         text = "".join(whole_words[index] + END_OF_WORD if index in whole_words
                        else self._tokens[index] for index in ids)
-        return join_words(text.removesuffix(END_OF_WORD).split(END_OF_WORD) if text else [])
+        return join_words(text.removesuffix(END_OF_WORD).split(END_OF_WORD) if text else [],
+                          self.language)
 
     def _forget(self) -> None:
         """Starts with an empty memory; ids are kept as bytes, which join fast."""
@@ -110,8 +115,8 @@ class WordTokenizer(Tokenizer):
         self._words = Remembering(self._encode_word)
 
     @functools.cached_property
-    def _splitter(self) -> WordSplitter:
-        return WordSplitter(self.language)  # loads spaCy
+    def _splitter(self) -> WordSplitter | CharacterSplitter:
+        return splitter_of(self.language)  # may load spaCy
 
     def _encode_block(self, piece: cleaning.Piece) -> bytes:
         if self._chunks.is_full:
