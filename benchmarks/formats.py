@@ -43,14 +43,15 @@ def _make_run(folder: str) -> None:
     from gpt_tf.model.task_model import TaskModel
     from gpt_tf.runs import weights
     from gpt_tf.tasks.task import Task
-    from gpt_tf.tokenizer import Tokenizer
+    from gpt_tf.tokenizer import WordTokenizer
     config = ModelConfig(num_special_tokens=3)
     task = Task("random", "classification", 1, ("0", "1"), (), ("accuracy",))
-    words = [f"{number}</w>" for number in range(config.vocabulary_size - 2)]
-    vocabulary = {token: index for index, token in enumerate(["<unk>", *words, "\n</w>"])}
+    words = [f"{number}</w>" for number in range(config.vocabulary_size - 4)]
+    tokens = ["<unk>", "0", *words, "00</w>", "\n</w>"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     os.makedirs(folder)
     weights.write_converted(folder, "", TaskModel(config, task), config.max_sequence_length,
-                            Tokenizer(vocabulary, []), 0)
+                            WordTokenizer(vocabulary, [("0", "0</w>")]), 0)
 
 
 def export(side: str, folder: str) -> dict[str, float]:

@@ -21,7 +21,7 @@ from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks.task import ZeroShotTask
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from pipelines import story_tasks
 from pipelines.building import shard_writer
 from pipelines.corpus.merges import learn_merges, make_vocabulary
@@ -38,7 +38,7 @@ def tokenizer() -> Tokenizer:
     counts = {word: 1 + place for place, word in enumerate(
         [*string.ascii_lowercase, *string.digits, *".,'<>", "the", "then", "there", "and", "an"])}
     merges = list(learn_merges(counts))
-    return Tokenizer(make_vocabulary(counts, merges), merges)
+    return WordTokenizer(make_vocabulary(counts, merges), merges)
 
 
 def trained_tokenizer(folder: pathlib.Path) -> None:

@@ -20,7 +20,7 @@ from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.tasks import metrics
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import WordTokenizer
 from gpt_tf.training import distribution, finetuning
 from gpt_tf.training import run as training_run
 from gpt_tf.training.predictor import Predictor
@@ -295,7 +295,7 @@ def test_what_does_not_fit(tmp_path, data, tokenizer):
     error("up to 24 tokens and the model takes 16: .*--max_length=16",
           model=shape(tokenizer, 3, max_sequence_length=16))
     error("--batch_size=16 .* 3|--micro_batch_size=3", training={"micro_batch_size": 3})
-    Tokenizer({"<unk>": 0, "a": 1, "a</w>": 2, "\n</w>": 3}, []).save(tmp_path / "other")
+    WordTokenizer({"<unk>": 0, "a": 1, "a</w>": 2, "\n</w>": 3}, []).save(tmp_path / "other")
     error("classification was made with another tokenizer than .*other",
           init_from=str(tmp_path / "other"))
     no_validation = task_data.write(str(tmp_path / "data"), tokenizer,

@@ -18,7 +18,7 @@ from gpt_tf.data.manifest import Manifest
 from gpt_tf.evaluation import report_courses, report_data, report_model, report_page
 from gpt_tf.evaluation.pictures import courses_figure
 from gpt_tf.runs import metrics_log, weights
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import WordTokenizer
 from gpt_tf.training import finetuning
 from gpt_tf.training.predictor import Predictions
 from tests import fuzz_seeds, runs, task_data
@@ -229,7 +229,8 @@ def odd_fixture(folder):
     (folder / "zero-shot").mkdir()
     fuzz_seeds.zero_shot_folder(folder / "zero-shot")
     tokenizer = fuzz_seeds.tokenizer()
-    other = Tokenizer({token: i for i, token in enumerate(tokenizer.tokens)}, tokenizer.merges[:2])
+    other = WordTokenizer({token: i for i, token in enumerate(tokenizer.tokens)},
+                          tokenizer.merges[:2])
     for name, its in (("foreign", other), ("wide", tokenizer)):
         runs.make_run(folder / name, its, {1: runs.make_model(tokenizer.vocabulary_size)})
         write_metrics(folder / name, [(1, {"train/loss": 1.0})])

@@ -203,8 +203,8 @@ def test_other_rows_make_the_shards_again(task, stopped, written, source, tmp_pa
 @pytest.mark.parametrize("release", ["ftfy", "spacy"])
 def test_other_releases_make_everything_again(corpus, stopped, written, monkeypatch, release):
     stopped(corpus, after=2)
-    versions = notes.library_versions() | {release: "0.1"}
-    monkeypatch.setattr(notes, "library_versions", lambda: versions)
+    versions = notes.library_versions(["ftfy", "spacy"]) | {release: "0.1"}
+    monkeypatch.setattr(notes, "library_versions", lambda libraries: versions)
     corpus()
     assert len(written) == 3
 

@@ -73,17 +73,16 @@ def test_tokens_a_word(tmp_path, tokenizer):
         shard = writer.finish()
     Manifest(TASK, 24, tokenizer.vocabulary_size, tokenizer.fingerprint,
              {"train": TaskSplit((shard,), 2, 2, 15, 13, 0, True, 0, {})}, {}, task).save(tmp_path)
-    ends = np.array([tokenizer.ends_word(i) for i in range(tokenizer.vocabulary_size)])
-    is_text = np.array([token != "\n</w>" for token in tokenizer.tokens])
+    bounds = tokenizer.word_bounds()
     reader = SplitReader(tmp_path, "train")
     # the, in, in, "." of one token; an of two (a, n); then of three (th, e, n).
-    assert statistics.word_sizes(reader, [0, 1], ends, is_text).tolist() == [0, 4, 1, 1]
+    assert statistics.word_sizes(reader, [0, 1], *bounds).tolist() == [0, 4, 1, 1]
 
 
 def test_a_record_of_another_kind_is_named(tmp_path):
     reader = SplitReader(make_task_folder(tmp_path), "train")
     reader.read = lambda positions: [example(int64_feature("other", b"\1"))] * len(positions)
     for count in (lambda: statistics.read_labels(reader, [0]),
-                  lambda: statistics.word_sizes(reader, [0], np.ones(9, bool), np.ones(9, bool))):
+                  lambda: statistics.word_sizes(reader, [0], *[np.ones(9, bool)] * 3)):
         with pytest.raises(UserError, match="not of the kind that its manifest says"):
             count()

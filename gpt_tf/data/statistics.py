@@ -28,8 +28,8 @@ def read_labels(reader: SplitReader, positions: Sequence[int] | np.ndarray) -> n
                                for record in reader.read(positions)])
 
 
-def word_sizes(reader: SplitReader, positions: Sequence[int] | np.ndarray, ends_word: np.ndarray,
-               is_text: np.ndarray) -> np.ndarray:
+def word_sizes(reader: SplitReader, positions: Sequence[int] | np.ndarray, begins: np.ndarray,
+               ends: np.ndarray, is_text: np.ndarray) -> np.ndarray:
     """How many tokens words are made of.
 
     A word whose beginning or end is in another record is not counted.
@@ -37,7 +37,7 @@ def word_sizes(reader: SplitReader, positions: Sequence[int] | np.ndarray, ends_
     Args:
       reader: of the split.
       positions: of the records to count in.
-      ends_word: bool [V], whether a word ends with the token.
+      begins, ends: bool [V], whether a word begins or ends with the token, whatever is beside it.
       is_text: bool [V], False for what is no part of a word, as line breaks. Tokens from V on are
         special ones, which end words and are not of them.
 
@@ -47,11 +47,11 @@ def word_sizes(reader: SplitReader, positions: Sequence[int] | np.ndarray, ends_
     Raises:
       UserError: see `read_labels`.
 
-    Example: where token 1 begins words and 2 and 3 end them, the record 3 1 1 2 2 1 has a word of
-      three tokens and one of one: [0, 1, 0, 1].
+    Example: where tokens 2 and 3 end words, the record 3 1 1 2 2 1 has a word of three tokens and
+      one of one: [0, 1, 0, 1].
     """
-    beyond = max(reader.manifest.vocabulary_size + 3 - len(ends_word), 0)
-    ends_word = np.append(ends_word, np.ones(beyond, bool))
+    beyond = max(reader.manifest.vocabulary_size + 3 - len(ends), 0)
+    begins, ends = (np.append(each, np.ones(beyond, bool)) for each in (begins, ends))
     is_text = np.append(is_text, np.zeros(beyond, bool))
     counts = np.zeros(reader.manifest.sequence_length + 1, np.int64)
     with _explained(reader):
@@ -59,8 +59,10 @@ def word_sizes(reader: SplitReader, positions: Sequence[int] | np.ndarray, ends_
             features = read_example(record)
             length = features[records.LENGTHS if reader.manifest.task else records.LENGTH].sum()
             token_ids = features[records.TOKEN_IDS][:length]
-            ends = np.flatnonzero(ends_word[token_ids])
-            sizes = np.diff(ends)[is_text[token_ids[ends[1:]]]]
+            is_last = ends[token_ids]
+            is_last[:-1] |= begins[token_ids[1:]]
+            last = np.flatnonzero(is_last)
+            sizes = np.diff(last)[is_text[token_ids[last[1:]]]]
             counts += np.bincount(sizes, minlength=len(counts))
     return counts[:counts.nonzero()[0].max(initial=0) + 1]
 

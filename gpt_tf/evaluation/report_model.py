@@ -117,19 +117,14 @@ def attention_pictures(models: Models, prompts: Mapping[str, list[int]],
         model, step = weights.load_model(run, weights=models.weights)
         tokenizer = Tokenizer.load(run)
         figure = pictures.attention_figure(attention_weights(model, token_ids),
-                                           [_shown(tokenizer, each) for each in token_ids])
+                                           list(map(tokenizer.label, token_ids)))
         found.append(Picture(
             f"attention{models.suffix(run)}",
             f"Attention of {name_weights(run, step, models.weights)}, over {text!r}",
             "A map for each layer and head: how the attention of the token on the left is spread "
             "over itself and those before it. A row sums to 1. A hyphen at the end of a token: its "
-            "word goes on.", figure))
+            "word goes on; where tokens hold their spaces, \u2423 is one.", figure))
     return found
-
-
-def _shown(tokenizer: Tokenizer, token_id: int) -> str:
-    token = tokenizer.tokens[token_id].removesuffix("</w>").replace("\n", "\\n")
-    return token if tokenizer.ends_word(token_id) else f"{token}-"
 
 
 def _watched(batches: Batches, description: str, limit: int = 0) -> Iterator[dict]:

@@ -15,10 +15,8 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import explain_disk_errors, lock_folder, tidy_folder
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.serving import frame
-from gpt_tf.serving.graph_tokenizer import LANGUAGE
+from gpt_tf.serving import frame, graph_tokenizer
 from gpt_tf.serving.language_model_signatures import LanguageModelServing
-from gpt_tf.serving.signatures import TextTables
 from gpt_tf.serving.task_signatures import TaskServing
 from gpt_tf.tasks.forms import SpecialTokens
 from gpt_tf.tokenizer import Tokenizer
@@ -33,18 +31,20 @@ class Served(NamedTuple):
     root: what holds the variables and tables.
     signatures: name -> concrete function.
     step: of the checkpoint.
+    no_text: why no signature takes strings; "" where some do.
     """
 
     root: tf.Module
     signatures: dict[str, tf.types.experimental.ConcreteFunction]
     step: int
+    no_text: str
 
 
 def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = False) -> Served:
     """Loads a run and traces its signatures.
 
-    Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Without
-    the rules of English there are no signatures that take strings.
+    Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Of a
+    language whose rules fit no graph there are no signatures that take strings.
 
     Args:
       model_dir: the run folder.
@@ -56,7 +56,11 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     """
     model, step = frame.load(model_dir, which)
     tokenizer = Tokenizer.load(model_dir)
-    text = TextTables(tokenizer) if tokenizer.language == LANGUAGE else None
+    text, no_text = None, ""
+    try:
+        text = graph_tokenizer.build(tokenizer)
+    except UserError as error:
+        no_text = str(error)
     # Both stay here until all is traced: a method's tf.function does not keep its object.
     language_model, task = LanguageModelServing(
         getattr(model, "gpt", model), text, jit_compile), None
@@ -70,7 +74,7 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     root.weights = weights.model_variables(model)
     root.text = text
     traced = {name: frame.trace(signature) for name, signature in signatures.items()}
-    return Served(root, traced | {DEFAULT: traced[default]}, step)
+    return Served(root, traced | {DEFAULT: traced[default]}, step, no_text)
 
 
 def next_version(output_dir: str) -> int:

@@ -1,6 +1,6 @@
-"""A tokenizer's files: two public layouts, and a description that says how words were split."""
+"""A tokenizer's files: public layouts, and a description that says how text was split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import fnmatch
 import importlib.metadata
 import itertools
@@ -19,14 +19,16 @@ INFO_FILE = "tokenizer_info.json"
 FORMAT_VERSION = 1
 _HEADER = "#version: 0.2"
 
-# Vocabulary and merges by layout; the published names end in the number of merges.
-LAYOUTS = {"openai": ("encoder_bpe_*.json", "vocab_*.bpe"),
-           "huggingface": ("vocab.json", "merges.txt")}
+# Vocabulary and merges, as GPT-1's were published, where names end in the number of merges, as
+# Hugging Face names those of GPT-1 and of GPT-2, and as GPT-2's were published.
+GPT1, HUGGING_FACE, GPT2 = LAYOUTS = (
+    ("encoder_bpe_*.json", "vocab_*.bpe"), ("vocab.json", "merges.txt"),
+    ("encoder.json", "vocab.bpe"))
 
 
 def is_tokenizer_file(name: str) -> bool:
     """Whether a file of this name is one of those that `Tokenizer.save` writes."""
-    patterns = [INFO_FILE, *itertools.chain(*LAYOUTS.values())]
+    patterns = [INFO_FILE, *itertools.chain(*LAYOUTS)]
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -38,13 +40,12 @@ def find(folder: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
     """
     folder = pathlib.Path(folder)
     found = [[path for pattern in patterns for path in sorted(folder.glob(pattern))]
-             for patterns in LAYOUTS.values()]
+             for patterns in LAYOUTS]
     found = [paths for paths in found if paths]
     if not found:
         check_folder(folder)
-        names = " and ".join(name.replace("*", "40000") for name in LAYOUTS["openai"])
-        raise UserError(f"No tokenizer in {folder}: it needs {names}, or "
-                        f"{' and '.join(LAYOUTS['huggingface'])}.")
+        names = ", or ".join(" and ".join(pair).replace("*", "40000") for pair in LAYOUTS)
+        raise UserError(f"No tokenizer in {folder}: it needs {names}.")
     names = ", ".join(path.name for paths in found for path in paths)
     if len(found) > 1 or len(found[0]) > 2:
         raise UserError(f"More than one tokenizer in {folder} ({names}): keep one.")
@@ -96,7 +97,9 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any] | None:
     if not path.exists():
         return None
     info = read_json(path, "the tokenizer's description")
-    if not isinstance(info, dict) or not {"format_version", "language", "fingerprint"} <= set(info):
+    if isinstance(info, dict) and "language" in info:
+        info.setdefault("kind", "gpt1")  # when there was one kind, none was written
+    if not isinstance(info, dict) or not {"format_version", "kind", "fingerprint"} <= set(info):
         raise UserError(f"{path} does not describe a tokenizer; make the tokenizer again.")
     if info["format_version"] != FORMAT_VERSION:
         raise UserError(f"{path} is of format {info['format_version']}, this program reads format "
@@ -104,9 +107,10 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any] | None:
     return info
 
 
-def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) -> None:
+def warn_of_other_libraries(info: Mapping[str, Any], libraries: Iterable[str],
+                            folder: str | os.PathLike) -> None:
     """Warns if the words may split otherwise here than where the tokenizer was made."""
-    for name, here in library_versions().items():
+    for name, here in library_versions(libraries).items():
         made_with = info.get(name)
         if made_with != here:
             made_with = f"{made_with!s:.40}"
@@ -116,9 +120,16 @@ def warn_of_other_libraries(info: Mapping[str, Any], folder: str | os.PathLike) 
                 stacklevel=3)
 
 
-def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
+def write(folder: str | os.PathLike, names: tuple[str, str], tokens: Sequence[str],
           merges: Sequence[tuple[str, str]], info: Mapping[str, Any]) -> None:
     """Writes a tokenizer, the description last.
+
+    Args:
+      folder: made if need be.
+      names: one of `LAYOUTS`.
+      tokens: by id.
+      merges: pairs of tokens.
+      info: of the description.
 
     Raises:
       UserError: files of another tokenizer stand there, or the folder cannot be written.
@@ -126,7 +137,7 @@ def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
     folder = pathlib.Path(folder)
     vocabulary = {token: index for index, token in enumerate(tokens)}
     contents = dict(zip(
-        (name.replace("*", str(len(merges))) for name in LAYOUTS[layout]),
+        (name.replace("*", str(len(merges))) for name in names),
         (json.dumps(vocabulary).encode(),
          "\n".join([_HEADER, *map(" ".join, merges), ""]).encode())))
     make_folder(folder)
@@ -137,10 +148,9 @@ def write(folder: str | os.PathLike, layout: str, tokens: Sequence[str],
                             "another folder.")
     for name, content in contents.items():
         write_recorded(folder / name, content)
-    write_recorded(folder / INFO_FILE, json_bytes({
-        "format_version": FORMAT_VERSION, **info, **library_versions()}))
+    write_recorded(folder / INFO_FILE, json_bytes({"format_version": FORMAT_VERSION, **info}))
 
 
-def library_versions() -> dict[str, str]:
-    """The libraries whose release decides the ids, beside the tokenizer's own files."""
-    return {name: importlib.metadata.version(name) for name in ("ftfy", "spacy")}
+def library_versions(libraries: Iterable[str]) -> dict[str, str]:
+    """The releases of libraries that are here."""
+    return {name: importlib.metadata.version(name) for name in libraries}

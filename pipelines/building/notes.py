@@ -20,6 +20,7 @@ from gpt_tf.common.files import atomic_write
 from gpt_tf.common.small_files import write_json
 from gpt_tf.data import records
 from gpt_tf.data.manifest import FORMAT_VERSION, Shard
+from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import library_versions
 
 FOLDER = ".made"
@@ -37,9 +38,11 @@ class Unit:
     fingerprint: str
 
     @classmethod
-    def of(cls, name: str, **decisive) -> "Unit":
-        """A unit whose bytes depend on the values given, which JSON can hold, and on releases."""
-        decisive |= {"name": name, "format_version": FORMAT_VERSION, **library_versions()}
+    def of(cls, name: str, tokenizer: Tokenizer, **decisive) -> "Unit":
+        """A unit whose bytes depend on the tokenizer, on releases, and on the values given, which
+        JSON can hold."""
+        decisive |= {"name": name, "format_version": FORMAT_VERSION,
+                     "tokenizer": tokenizer.fingerprint, **library_versions(tokenizer.libraries)}
         content = json.dumps(decisive, sort_keys=True)
         return cls(name, hashlib.sha256(content.encode()).hexdigest())
 

@@ -94,9 +94,8 @@ class RecordMaker(ShardMaker):
     def unit(self, name: str, digest: str, tokenizer: Tokenizer) -> notes.Unit:
         """See `ShardMaker.unit`."""
         return notes.Unit.of(
-            name, task=self.encoding.task.published.to_json(), rows=digest,
-            tokenizer=tokenizer.fingerprint, max_length=self.encoding.max_length,
-            on_bad_row=self.encoding.on_bad_row)
+            name, tokenizer, task=self.encoding.task.published.to_json(), rows=digest,
+            max_length=self.encoding.max_length, on_bad_row=self.encoding.on_bad_row)
 
     def cut(self, parcels: list[RowParcel]) -> Iterator[RowChunk]:
         """See `ShardMaker.cut`."""

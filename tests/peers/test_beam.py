@@ -16,7 +16,7 @@ pytest.importorskip("apache_beam", reason="needs requirements-beam.txt")
 from apache_beam.options import pipeline_options
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from pipelines import build_corpus, build_task
 from pipelines.building import frame, notes, parcels
 from pipelines.tasks import splits, table
@@ -155,7 +155,7 @@ def test_stopped_here_goes_on_there(corpus_of, tmp_path, monkeypatch):
 def test_workers_that_see_another_tokenizer(corpus_of, tmp_path, tokenizer_dir, monkeypatch):
     (tmp_path / "a.txt").write_text(make_text(1, 9), encoding="utf-8")
     tokenizer = Tokenizer.load(tokenizer_dir)
-    other = Tokenizer({token: number for number, token in enumerate(tokenizer.tokens)},
+    other = WordTokenizer({token: number for number, token in enumerate(tokenizer.tokens)},
                       tokenizer.merges[:-1])
     monkeypatch.setattr(parcels, "load_tokenizer", lambda folder: other)
     with pytest.raises(UserError, match="slice-00000 would not be the same here .*tokenizer's"):

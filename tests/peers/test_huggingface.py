@@ -21,7 +21,7 @@ from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 
 PAPER = ModelConfig()
 # layers, heads, width, positions, tokens, length of the batch, standard deviation of the weights,
@@ -35,7 +35,7 @@ SHAPES = [(1, 1, 8, 12, 60, 12, 0.4, 1e-5), (2, 3, 24, 16, 60, 9, 0.3, 1e-5),
 def _tokenizer(size: int) -> Tokenizer:
     """A vocabulary of this size; what its tokens are plays no role."""
     tokens = ["<unk>", *(f"t{index}</w>" for index in range(size - 2)), "\n</w>"]
-    return Tokenizer({token: index for index, token in enumerate(tokens)}, [])
+    return WordTokenizer({token: index for index, token in enumerate(tokens)}, [])
 
 
 def _run(folder, shape, **values) -> GPT:

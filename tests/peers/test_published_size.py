@@ -4,7 +4,7 @@ import numpy as np
 
 from gpt_tf.config import ModelConfig
 from gpt_tf.runs import run_folder
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import WordTokenizer
 from tests.converted import from_run, read_released, to_run, write_released
 
 
@@ -12,7 +12,7 @@ def test_the_published_size(tmp_path):
     """A folder of exactly the published shapes: 116,534,784 values, there and back."""
     paper = ModelConfig()
     tokens = ["<unk>", *(f"t{index}</w>" for index in range(paper.vocabulary_size - 2)), "\n</w>"]
-    tokenizer = Tokenizer({token: index for index, token in enumerate(tokens)}, [])
+    tokenizer = WordTokenizer({token: index for index, token in enumerate(tokens)}, [])
     arrays = write_released(tmp_path / "model", tokenizer, (
         paper.num_layers, paper.num_heads, paper.hidden_dim, paper.intermediate_dim,
         paper.max_sequence_length))
