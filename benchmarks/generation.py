@@ -61,13 +61,13 @@ def _exported() -> Continue:
     import tensorflow as tf
 
     from gpt_tf.model.gpt import GPT
-    from gpt_tf.serving import saved_model
+    from gpt_tf.serving import frame, saved_model
     from gpt_tf.serving.language_model_signatures import LanguageModelServing
     model = GPT(ModelConfig())
     root = tf.Module()
     root.weights = model.variables
     serving = LanguageModelServing(model, text=None, jit_compile=True)
-    signature = saved_model.trace(serving.signatures()["generate_with_controls"])
+    signature = frame.trace(serving.signatures()["generate_with_controls"])
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(root, folder, signatures=signature)
         loaded = tf.saved_model.load(folder)

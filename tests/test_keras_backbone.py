@@ -1,5 +1,6 @@
 """The backbone as KerasHub's users handle one: seeds, dropout, graphs, dtypes, presets."""
 
+import dataclasses
 import gc
 import os
 import subprocess
@@ -261,8 +262,10 @@ def test_export_command_writes_a_preset(run, tmp_path, monkeypatch, capsys):
         export_command.main()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(UserError, match="is no preset"):
-        export.check_free(str(tmp_path / "other"), True)
+    monkeypatch.setattr(export_command.cli, "from_flags", lambda _: dataclasses.replace(
+        config, output_dir=str(tmp_path / "other"), overwrite=True))
+    with pytest.raises(UserError, match="holds something else"):
+        export_command.main()
 
 
 def test_one_import_registers_all_and_says_nothing(preset):

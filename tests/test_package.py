@@ -152,6 +152,9 @@ def test_pins_lie_in_the_ranges_of_the_package():
         for each in ranges:
             assert each.specifier.contains(pinned[each.name]), each
             assert not any(one.operator == "==" for one in each.specifier), each
+    peers = {each.name: releases(each) for each in pins("requirements-peers.txt")}
+    for each in (*extras["litert"], *extras["onnx"]):
+        assert each.specifier.contains(peers[each.name]), each
     assert not {"pytest", "hypothesis", "pytest-xdist", "ruff"} & {each.name for each in needed}
 
 

@@ -1,7 +1,5 @@
 """Run folders as presets that KerasHub's own classes read."""
 
-import os
-
 import keras
 
 from gpt_tf.common.errors import UserError
@@ -10,21 +8,7 @@ from gpt_tf.keras_models.causal_lm import GPTCausalLM
 from gpt_tf.keras_models.text_classifier import GPTTextClassifier
 from gpt_tf.runs import run_folder
 
-_FILE = "metadata.json"  # every preset has it
-
-
-def check_free(target: str, overwrite: bool) -> None:
-    """Sees that a preset may be written.
-
-    Raises:
-      UserError: something else stands there, or a preset that may not be replaced.
-    """
-    names = os.listdir(target) if os.path.isdir(target) else []
-    if os.path.lexists(target) and not os.path.isdir(target) or names and _FILE not in names:
-        raise UserError(f"--output_dir={target} is no preset: name a new or empty folder.")
-    if names and not overwrite:
-        raise UserError(f"{target} holds a preset: name another --output_dir, or replace this one "
-                        "with --overwrite.")
+MARK = "metadata.json"  # every preset has it
 
 
 def write(model_dir: str, target: str, weights: str) -> keras.Model:

@@ -1,5 +1,9 @@
 """A dense layer whose gradients XLA computes faster on a processor. Letters as in `layers.py`."""
 
+from collections.abc import Iterator
+import contextlib
+import threading
+
 import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
@@ -10,8 +14,31 @@ from gpt_tf.model.recomputation import is_compiled
 _SUMMANDS = 8  # rows of ones: of one row alone XLA makes a loop of its own, which is slower
 
 
+class _Products(threading.local):
+    are_one_op = False
+
+
+_products = _Products()
+
+
+@contextlib.contextmanager
+def products_of_one_op() -> Iterator[None]:
+    """Inside the block `project` is traced as one product of [B, T, D] and [D, F].
+
+    A Dense layer first makes two dimensions of three. TensorFlow is faster so, but converters to
+    other formats lose sight of the shapes, and what runs these then computes each op by itself.
+    """
+    _products.are_one_op = True
+    try:
+        yield
+    finally:
+        _products.are_one_op = False
+
+
 def project(layer: keras.layers.Dense, x: tf.Tensor) -> tf.Tensor:
     """`layer(x)`, [B, T, D] -> [B, T, F]; in a compiled part that is trained, by `_linear`."""
+    if _products.are_one_op:
+        return tf.matmul(x, tf.convert_to_tensor(layer.kernel)) + layer.bias
     if not is_compiled() or on_gpu():
         return layer(x)
     return _linear(x, tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))

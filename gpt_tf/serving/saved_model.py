@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import UserError, reason
-from gpt_tf.common.files import atomic_folder, explain_disk_errors, lock_folder, tidy_folder
-from gpt_tf.common.memory import is_out_of_memory
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import explain_disk_errors, lock_folder, tidy_folder
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.serving import graph_tokenizer
+from gpt_tf.serving import frame, graph_tokenizer
 from gpt_tf.serving.language_model_signatures import LanguageModelServing
-from gpt_tf.serving.signatures import Signature
 from gpt_tf.serving.task_signatures import TaskServing
 from gpt_tf.tasks.forms import SpecialTokens
 from gpt_tf.tokenizer import Tokenizer
@@ -56,10 +54,7 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     Raises:
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
-    if run_folder.is_fine_tuned(model_dir):
-        model, _, step = weights.load_task_model(model_dir, weights=which)
-    else:
-        model, step = weights.load_model(model_dir, weights=which)
+    model, step = frame.load(model_dir, which)
     tokenizer = Tokenizer.load(model_dir)
     text, no_text = None, ""
     try:
@@ -78,15 +73,8 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     # The variables alone: whoever loads them needs no layers of ours.
     root.weights = weights.model_variables(model)
     root.text = text
-    traced = {name: trace(signature) for name, signature in signatures.items()}
+    traced = {name: frame.trace(signature) for name, signature in signatures.items()}
     return Served(root, traced | {DEFAULT: traced[default]}, step, no_text)
-
-
-def trace(signature: Signature):
-    """A concrete function whose inputs have the signature's names."""
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
-             for name, spec in signature.inputs.items()}
-    return tf.function(lambda **inputs: signature.function(**inputs)).get_concrete_function(**specs)
 
 
 def next_version(output_dir: str) -> int:
@@ -107,14 +95,8 @@ def save(served: Served, output_dir: str, version: int, overwrite: bool) -> str:
         tidy_folder(output_dir, _VERSION)
         target = os.path.join(output_dir, str(version))
         check_free(target, overwrite)
-        try:
-            with atomic_folder(target) as folder:
-                tf.saved_model.save(served.root, folder, signatures=served.signatures)
-        except (tf.errors.OpError, OSError) as error:
-            if is_out_of_memory(error):
-                raise
-            raise UserError(f"Cannot write {target}: {reason(error)}; make room or choose another "
-                            "folder, then run the same command again.") from error
+        with frame.whole_folder(target) as folder:
+            tf.saved_model.save(served.root, folder, signatures=served.signatures)
     return target
 
 
