@@ -2,10 +2,10 @@
 
   python -m benchmarks.graph_tokenizer --input='books/*.txt' --tokenizer=bpe
 
-Every second file, in the order of their names, is read; a text is a paragraph. MB are 10^6 bytes
-of UTF-8. The graph gets `--batch_size` texts at a time and remembers nothing from one batch to the
-next; the tokenizer in Python gets one text at a time and remembers chunks ("cold" is its first
-pass over them).
+Every second file, in the order of their names, is read; a text is a paragraph. The tokenizer may be
+of either kind; of a byte-level one no paragraph may differ. MB are 10^6 bytes of UTF-8. The graph
+gets `--batch_size` texts at a time and remembers nothing from one batch to the next; the tokenizer
+in Python gets one text at a time and remembers chunks ("cold" is its first pass over them).
 """
 
 import collections
@@ -41,8 +41,15 @@ def read_paragraphs(pattern: str) -> list[str]:
     return paragraphs
 
 
-def kind_of(paragraph: str, splitter) -> str:
+def kind_of(paragraph: str, tokenizer) -> str:
     """Why the graph may read a paragraph otherwise, as far as the text shows it."""
+    from gpt_tf.tokenizer import WordTokenizer
+    from gpt_tf.tokenizer.words import splitter_of
+
+    if not isinstance(tokenizer, WordTokenizer):
+        return "a defect"
+    splitter = splitter_of(tokenizer.language)
+
     def chunks(changed):
         return cleaning.standardise(changed).split()
 
@@ -67,15 +74,13 @@ def first_difference(ours: list[int], theirs: list[int], tokenizer) -> str:
 
 def measure_agreement(paragraphs, encode, tokenizer) -> None:
     """Prints how many paragraphs come out the same, and what the others are."""
-    from gpt_tf.tokenizer.words import WordSplitter
-    splitter = WordSplitter(tokenizer.language)
     differing = collections.defaultdict(list)
     for start in range(0, len(paragraphs), 1000):
         batch = paragraphs[start:start + 1000]
         for paragraph, ours in zip(batch, encode(batch).to_list()):
             theirs = tokenizer.encode(paragraph)
             if ours != theirs:
-                differing[kind_of(paragraph, splitter)].append(
+                differing[kind_of(paragraph, tokenizer)].append(
                     first_difference(ours, theirs, tokenizer))
     same = len(paragraphs) - sum(map(len, differing.values()))
     print(f"{same:,} of {len(paragraphs):,} paragraphs have the same ids "
@@ -87,7 +92,7 @@ def measure_agreement(paragraphs, encode, tokenizer) -> None:
 
 
 def measure_speed(paragraphs, encode, tokenizer_folder) -> None:
-    """Prints MB/s of the graph by batch size, and of the tokenizer in Python."""
+    """Prints the graph's rates by batch size, and those of the tokenizer in Python."""
     from gpt_tf.tokenizer import Tokenizer
     rows = []
     for size in map(int, _BATCHES.value):
@@ -96,19 +101,20 @@ def measure_speed(paragraphs, encode, tokenizer_folder) -> None:
         start = time.perf_counter()
         for place in range(0, len(some), size):
             encode(some[place:place + size])
-        rows.append([f"graph, {size} at once", _rate(some, start)])
+        rows.append([f"graph, {size} at once", *_rates(some, start)])
     tokenizer = Tokenizer.load(tokenizer_folder)
     tokenizer.encode(paragraphs[-1])
     for name in ("Python, cold", "Python, again"):
         start = time.perf_counter()
         tokenizer.encode_batch(paragraphs[:2000])
-        rows.append([name, _rate(paragraphs[:2000], start)])
-    print(report.markdown_table(["side", "MB/s"], rows))
+        rows.append([name, *_rates(paragraphs[:2000], start)])
+    print(report.markdown_table(["side", "MB/s", "texts/s"], rows))
 
 
-def _rate(paragraphs, start: float) -> str:
+def _rates(paragraphs, start: float) -> list[str]:
     seconds = time.perf_counter() - start
-    return f"{sum(len(each.encode()) for each in paragraphs) / 1e6 / seconds:.2f}"
+    size = sum(len(each.encode()) for each in paragraphs) / 1e6
+    return [f"{size / seconds:.2f}", f"{len(paragraphs) / seconds:,.0f}"]
 
 
 def main() -> None:
@@ -119,17 +125,17 @@ def main() -> None:
     cli.import_tensorflow()
     import tensorflow as tf
 
-    from gpt_tf.serving.graph_tokenizer import GraphTokenizer
+    from gpt_tf.serving import graph_tokenizer
     from gpt_tf.tokenizer import Tokenizer
 
     paragraphs = read_paragraphs(_INPUT.value)
     tokenizer = Tokenizer.load(_TOKENIZER.value)
-    graph = GraphTokenizer(tokenizer)
+    graph = graph_tokenizer.build(tokenizer)
 
     def encode(texts):
         return graph.encode(tf.constant(texts))
 
-    print(report.describe_machine(["tensorflow", "ftfy", "spacy"]) + "\n")
+    print(report.describe_machine(["tensorflow", *tokenizer.libraries]) + "\n")
     measure_agreement(paragraphs, encode, tokenizer)
     print()
     measure_speed(paragraphs, encode, _TOKENIZER.value)

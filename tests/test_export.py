@@ -473,17 +473,18 @@ def test_byte_level(client, tmp_path, byte_level):
     assert "\ufffd" in "".join(new["text"])
 
 
-def test_other_languages_have_no_strings(folder, tmp_path, tokenizer):
+def test_languages_whose_rules_fit_no_graph_have_no_strings(folder, tmp_path, tokenizer):
     shutil.copytree(folder / "classification", tmp_path / "run")
     for path in tmp_path.glob("run/*"):
         if path.suffix == ".bpe" or "encoder" in path.name or "tokenizer" in path.name:
             path.unlink()
-    german = WordTokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
-                       tokenizer.merges, "de")
-    german.save(tmp_path / "run")
+    french = WordTokenizer({token: index for index, token in enumerate(tokenizer.tokens)},
+                           tokenizer.merges, "fr")
+    french.save(tmp_path / "run")
     built = saved_model.build(str(tmp_path / "run"))
     assert set(built.signatures) == {"serving_default", "classify", *(
         name for name in SIGNATURES if "text" not in name)}
+    assert built.no_text.startswith("The rules of the tokenizer's language 'fr' do not fit a graph")
 
 
 def test_the_command(folder, tmp_path):

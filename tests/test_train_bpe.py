@@ -19,8 +19,8 @@ from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
 from pipelines.corpus import word_counts
-from pipelines.corpus.merges import learn_merges, learn_words, make_vocabulary
-from pipelines.corpus.word_counts import count_corpus, count_words
+from pipelines.corpus.merges import learn_byte_level, learn_merges, learn_words, make_vocabulary
+from pipelines.corpus.word_counts import count_corpus, count_parts, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
 from tests.corpora import open_corpus
@@ -73,6 +73,23 @@ def test_as_another_trainer():
                                        end_of_word_suffix="</w>", special_tokens=alphabet))
     theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
     assert list(itertools.islice(learn_merges(counts), 60)) == theirs
+
+
+def test_byte_level_as_another_trainer():
+    """Hugging Face's, from the same text; it, too, gives bytes the ids that GPT-2 gives them."""
+    dice = random.Random(3)
+    words = {"".join(dice.choices("abcé你'1.", k=dice.randrange(2, 8))) for _ in range(300)}
+    text = "\n\n".join(" ".join([word] * dice.randrange(1, 1000)) for word in sorted(words))
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.train_from_iterator([text], tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + 60, show_progress=False, special_tokens=[],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    ours = learn_byte_level(count_parts([Piece(text)]), 60)
+    theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
+    assert list(ours.merges) == theirs
+    assert {token: index for index, token in enumerate(ours.tokens)} == model.get_vocab()
+    assert count_parts([Piece("a" * 257 + " b")]) == {"Ġb": 1}
 
 
 def test_words_are_the_released_ones():
@@ -135,6 +152,21 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
     assert len(loaded.encode("lighthouse")) < len("lighthouse")
 
 
+def test_byte_level_makes_the_same_bytes_by_any_number_of_processes(books, monkeypatch, capsys):
+    monkeypatch.setattr(word_counts, "_PORTION_SIZE", 300)
+    made = train_bpe.train(_config(books, kind="byte_level", num_workers=3))
+    train_bpe.train(_config(books, kind="byte_level", output_dir=str(books / "other")))
+    assert _read_folder(books / "bpe") == _read_folder(books / "other")
+    assert set(_read_folder(books / "bpe")) == {"vocab.json", "merges.txt", "tokenizer_info.json",
+                                                "SHA256SUMS"}
+    assert "is a tokenizer of 316 tokens" in capsys.readouterr().out
+    loaded = Tokenizer.load(books / "bpe")
+    assert loaded.fingerprint == made.fingerprint and loaded.kind == "byte_level"
+    parts = count_parts([Piece(gzip.decompress((books / f"{number}.txt.gz").read_bytes()).decode())
+                         for number in range(3)])
+    assert loaded.fingerprint == learn_byte_level(parts, 60).fingerprint
+
+
 def test_text_too_small():
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
@@ -180,6 +212,11 @@ def test_what_does_not_suit_the_language_is_told(books, capsys):
     assert "Left out as longer than 256 characters: 3 words." in out
     assert long[:64] in "".join(made.tokens) and "в" not in made.tokens
     assert "100% are not Latin, as those of --language=en" in err
+
+
+def test_byte_level_has_no_language(books):
+    with pytest.raises(ValueError, match="--language=en is not for --kind=byte_level, which spli"):
+        _config(books, kind="byte_level", language="en")
 
 
 def test_folders_are_kept(books):

@@ -1,4 +1,4 @@
-"""The paper's tokenizer in a TensorFlow graph: `WordTokenizer` in core ops, for English.
+"""The paper's tokenizer in a TensorFlow graph: `WordTokenizer` in core ops.
 
 What a graph cannot do of
 ftfy's work: mojibake stays as it is, and marks do not join the letters before them (NFC). Where
@@ -12,11 +12,11 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.serving import re2
 from gpt_tf.serving.graph_bpe import GraphBpe, of_each
 from gpt_tf.serving.graph_decoder import GraphDecoder
-from gpt_tf.serving.graph_words import GraphWordSplitter, string_table
+from gpt_tf.serving.graph_words import GraphCharacterSplitter, GraphWordSplitter, string_table
 from gpt_tf.tokenizer import WordTokenizer, cleaning
+from gpt_tf.tokenizer.characters import CharacterRules
 from gpt_tf.tokenizer.word_level import END_OF_WORD
 
-LANGUAGE = "en"
 _TERMINAL_ESCAPE = "\x1b\\[[0-9;]*[a-zA-Z]"
 _ENTITY = "(&#?[0-9A-Za-z]{1,24};)"
 
@@ -88,11 +88,13 @@ class GraphWordTokenizer(tf.Module):
 
     def __init__(self, tokenizer: WordTokenizer):
         super().__init__(name="word_level")
-        if tokenizer.language != LANGUAGE:
-            raise UserError("Only the rules of English can be put into a graph: the tokenizer is "
-                            f"of language {tokenizer.language!r}.")
-        self._cleaner = GraphCleaner()
-        self._words = GraphWordSplitter(tokenizer.word_rules)
+        rules, self._cleaner = tokenizer.word_rules, GraphCleaner()
+        try:
+            self._words = (GraphCharacterSplitter(rules) if isinstance(rules, CharacterRules)
+                           else GraphWordSplitter(rules))
+        except ValueError as error:
+            raise UserError(f"The rules of the tokenizer's language {tokenizer.language!r} do not "
+                            f"fit a graph: {error}") from error
         symbols = {token: index for index, token in enumerate(tokenizer.tokens)
                    if len(token.removesuffix(END_OF_WORD)) == 1}
         self._symbols = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(

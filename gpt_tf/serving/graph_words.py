@@ -1,8 +1,9 @@
-"""Word splitting in a TensorFlow graph: `words.WordSplitter` in core string ops."""
+"""Word splitting in a TensorFlow graph, in core string ops: by spaCy's rules, by characters."""
 
 import tensorflow as tf
 
 from gpt_tf.serving import re2
+from gpt_tf.tokenizer.characters import CharacterRules
 from gpt_tf.tokenizer.words import WordRules
 
 _LETTERS = "[A-Za-z]+"
@@ -12,7 +13,6 @@ _LETTERS = "[A-Za-z]+"
 # long as the second, and no affix with what it sees around its own as a window, but for a run of
 # dots, of which a part ends where the whole does.
 _LONG, _SHORT, _WINDOW = 128, 64, 32
-_LAST_PASS = (3, 2)  # words of special cases in the order of spaCy's last pass
 
 
 def string_table(entries: dict[str, str]) -> tf.lookup.StaticHashTable:
@@ -22,14 +22,30 @@ def string_table(entries: dict[str, str]) -> tf.lookup.StaticHashTable:
     return tf.lookup.StaticHashTable(initializer, default_value="")
 
 
+class GraphCharacterSplitter(tf.Module):
+    """`characters.CharacterSplitter` for chunks of standardised text.
+
+    Args:
+      rules: what a word is.
+    """
+
+    def __init__(self, rules: CharacterRules):
+        super().__init__(name="words")
+        self._word = f"({re2.translate(rules.word)})"
+
+    def split(self, chunks: tf.Tensor) -> tf.RaggedTensor:
+        """Words of each chunk: string [N] -> ragged string [N, (W)]."""
+        return tf.strings.split(tf.strings.regex_replace(chunks, self._word, r"\1 "))
+
+
 class GraphWordSplitter(tf.Module):
     """spaCy's rule tokenizer for chunks of standardised text.
 
     As `words.WordSplitter.split_chunk`. spaCy's last pass, which looks for special cases among all
-    words of a text, sees two or three words of one chunk here, and no chunk's neighbours.
+    words of a text, sees one chunk here, and not its neighbours.
 
     Args:
-      rules: of English; other languages have rules of other kinds.
+      rules: those of a language.
 
     Raises:
       ValueError: a rule has no equal in RE2.
@@ -41,8 +57,12 @@ class GraphWordSplitter(tf.Module):
         special = {chunk: " ".join(words)
                    for chunk, words in rules.special.items() if chunk.strip()}
         self._special = string_table(special)
-        self._sought = string_table({chunk: special[chunk] for chunk in rules.sought
-                                     if chunk in special})
+        self._sought = string_table({" ".join(words): special[chunk]
+                                     for chunk, words in rules.sought.items()})
+        self._counts = sorted({len(words) for words in rules.sought.values()}, reverse=True)
+        self._letters_are_words = rules.letters_are_words
+        if rules.token_match:
+            raise ValueError(f"{rules.token_match[:40]!r} is looked at before affixes.")
         self._prefix_rule = re2.prefix(rules.prefixes)
         self._suffix_rules = re2.suffixes(rules.suffixes)
         self._infix_rules = re2.infixes(rules.infixes)
@@ -50,26 +70,34 @@ class GraphWordSplitter(tf.Module):
 
     def split(self, chunks: tf.Tensor) -> tf.RaggedTensor:
         """Words of each chunk: string [N] -> ragged string [N, (W)]."""
-        plain = tf.logical_and(tf.strings.regex_full_match(chunks, _LETTERS),
-                               self._special.lookup(chunks) == "")
+        plain = tf.fill(tf.shape(chunks), False)
+        if self._letters_are_words:
+            plain = tf.logical_and(tf.strings.regex_full_match(chunks, _LETTERS),
+                                   self._special.lookup(chunks) == "")
         hard = tf.where(~plain)
         words = self._split_affixes(tf.gather_nd(chunks, hard))
         words = tf.strings.split(tf.tensor_scatter_nd_update(chunks, hard, words))
-        for count in _LAST_PASS:
-            words = self._join_special(words, count)
-        return words
+        return self._join_special(words)
 
-    def _join_special(self, words, count: int):
-        """Where `count` words one after the other are a special case, its words stand for them."""
-        size = tf.size(words.flat_values)
-        flat = tf.concat([words.flat_values, [""] * (count - 1)], axis=0)
-        rows = tf.concat([words.value_rowids(), [-1] * (count - 1)], axis=0)
-        found = self._sought.lookup(tf.strings.join([flat[i:i + size] for i in range(count)]))
-        matches = (found != "") & (rows[:size] == rows[count - 1:count - 1 + size])
-        # A match hides those that begin inside it, and so do the hidden ones.
-        matches &= ~_inside(matches, count)
-        joined = tf.where(matches, found,
-                          tf.where(_inside(matches, count), "", words.flat_values))
+    def _join_special(self, words):
+        """Where words one after the other are those of a special case, its words stand for them.
+
+        The longest first, and of those the first; a match hides what it overlaps, and so do the
+        hidden ones.
+        """
+        flat, rows, size = words.flat_values, words.value_rowids(), tf.size(words.flat_values)
+        joined, hidden = flat, tf.fill([size], False)
+        for count in self._counts:
+            shifted = [tf.concat([flat[shift:], tf.fill([tf.minimum(shift, size)], "")], axis=0)
+                       for shift in range(count)]
+            last = tf.minimum(tf.range(size) + count - 1, size - 1)
+            found = self._sought.lookup(tf.strings.join(shifted, separator=" "))
+            matches = (found != "") & (rows == tf.gather(rows, last))
+            inside = _inside(matches, count)
+            replaced = matches & ~(inside | hidden | tf.gather(hidden, last))
+            joined = tf.where(replaced, found,
+                              tf.where(_inside(replaced, count), "", joined))
+            hidden |= matches | inside
         return tf.strings.split(tf.strings.reduce_join(words.with_flat_values(joined), axis=-1,
                                                        separator=" "))
 

@@ -5,13 +5,16 @@ that are of one width. A rule so written becomes a pattern that also reads its c
 groups tell them apart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import itertools
 import re
 from typing import NamedTuple
 
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
 _LOOK_AHEAD = re.compile(r"\(\?[=!]")
+# An escape, a class of characters, or one character: in a class a bracket may come first.
+_SIGN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+_OF_ASCII = re.compile(r"(?<!\\)(?:\\\\)*\\[wWdDsSbB1-9]")
 
 # Counted to the 63 letters of a host's part, RE2's program does not fit its memory.
 _HOST_LENGTH = re.compile(r"\{(\d+),6[23]\}")
@@ -45,10 +48,13 @@ def parse(pattern: str) -> Rule:
       parse("(?<=[0-9]):(?=[a-z])") == Rule("[0-9]", ":", "(?:[a-z])")
       parse("x(?![0-9])") == Rule("", "x", "(?:[^0-9]|$)")
 
+    Groups become ones that capture nothing.
+
     Raises:
-      ValueError: there is look-around in another place or of another kind.
+      ValueError: there is look-around in another place or of another kind, a class of characters
+        that RE2 knows as those of ASCII only, or there are several alternatives.
     """
-    pattern = translate(pattern)
+    pattern = _without_groups(translate(pattern))
     before = after = ""
     if pattern.startswith("(?<="):
         end = _group_end(pattern, 0)
@@ -67,22 +73,32 @@ def parse(pattern: str) -> Rule:
     return Rule(before, pattern, after)
 
 
+def _signs(pattern: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """Places and characters of what is no letter: escapes are one sign, and so are classes."""
+    for found in _SIGN.finditer(pattern, start):
+        yield found.start(), found[0]
+
+
+def _without_groups(pattern: str) -> str:
+    depth, changed = 0, []
+    for place, sign in _signs(pattern):
+        depth += (sign == "(") - (sign == ")")
+        if sign == "|" and not depth:
+            raise ValueError(f"{pattern!r} is of several alternatives.")
+        if re.search(_OF_ASCII, sign):
+            raise ValueError(f"{pattern!r} has a class of which RE2 knows a part.")
+        is_group = sign == "(" and pattern[place + 1:place + 2] != "?"
+        changed.append("(?:" if is_group else sign)
+    return "".join(changed)
+
+
 def _group_end(pattern: str, start: int) -> int:
     """The place after the group that opens at `start`."""
-    depth, place, in_class = 0, start, False
-    while place < len(pattern):
-        character = pattern[place]
-        if character == "\\":
-            place += 1
-        elif in_class:
-            in_class = character != "]"
-        elif character == "[":
-            in_class = True
-        elif character in "()":
-            depth += 1 if character == "(" else -1
-            if not depth:
-                return place + 1
-        place += 1
+    depth = 0
+    for place, sign in _signs(pattern, start):
+        depth += (sign == "(") - (sign == ")")
+        if not depth:
+            return place + 1
     raise ValueError(f"{pattern!r} leaves a group open.")
 
 

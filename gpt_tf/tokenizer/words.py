@@ -32,17 +32,22 @@ class WordRules(NamedTuple):
     """What decides how a language's words are split, in Python's patterns.
 
     special: chunk -> its words.
-    sought: those of them that the last pass looks for among the words of a text.
+    sought: those of them that the last pass looks for among the words of a chunk -> the words that
+      stand for them there.
+    letters_are_words: no rule but a special case takes a chunk of ASCII letters apart.
     prefixes, suffixes, infixes: alternatives, the first that fits first.
     url: pattern of chunks that are split no further.
+    token_match: pattern of what is split no further, affixes or not; "" where there is none.
     """
 
     special: dict[str, list[str]]
-    sought: list[str]
+    sought: dict[str, list[str]]
+    letters_are_words: bool
     prefixes: list[str]
     suffixes: list[str]
     infixes: list[str]
     url: str
+    token_match: str
 
 
 def _never(text: str) -> None:
@@ -92,6 +97,7 @@ class WordSplitter:
         sought = {rule: self._split_chunks(rule.split())[0] for rule in special
                   if " ".join(rule.split()) == rule.removesuffix(" ")
                   and (" " in rule or self._is_split(rule))}
+        self._sought_alone = {rule: words for rule, words in sought.items() if " " not in rule}
         self._sought = _tree(sought.values())
         # Chunks and words of rules that hold a space, such as the Spanish "EE. UU.".
         self._bridging = {part for rule, words in sought.items() if " " in rule
@@ -107,8 +113,9 @@ class WordSplitter:
         # spaCy leaves empty alternatives out.
         affixes = ([piece for piece in pieces if piece.strip()] for pieces in
                    (defaults.prefixes, defaults.suffixes, defaults.infixes))
-        sought = list(filter(self._is_split, self._special))
-        return WordRules(self._special, sought, *affixes, self._url_match.__self__.pattern)
+        token_match = "" if self._token_match is _never else self._token_match.__self__.pattern
+        return WordRules(self._special, self._sought_alone, self._letters_are_words, *affixes,
+                         self._url_match.__self__.pattern, token_match)
 
     def _is_split(self, rule: str) -> bool:
         """Whether affixes or infixes take a special case apart: others come out as they are."""
