@@ -18,8 +18,8 @@ import re
 from gpt_tf.tokenizer import cleaning
 from gpt_tf.tokenizer.words import WordRules
 
-# Marks: before a special case and before a prefix, which are split no further; and between two words
-# of a chunk. The first steps take such characters out of a text, as ftfy does.
+# Marks: before a special case and before a prefix, which are split no further; and between two
+# words of a chunk. The first steps take such characters out of a text, as ftfy does.
 _SPECIAL, _PREFIX, _BETWEEN = MARKS = "\1", "\2", "\3"
 _MARKED = f"[{_SPECIAL}{_PREFIX}]"
 
