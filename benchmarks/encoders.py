@@ -105,18 +105,12 @@ def bert_split_encoder(vocabulary: str, merges: str):
     return encoder
 
 
-def tokenizer_files(folder: str) -> tuple[str, str]:
-    """Paths of vocabulary and merges in a tokenizer folder of the published layout.
-
-    Raises:
-      UserError: there is not exactly one of each.
-    """
-    found = [glob.glob(f"{glob.escape(folder)}/{name}")
-             for name in ("encoder_bpe_*.json", "vocab_*.bpe")]
-    if [len(paths) for paths in found] != [1, 1]:
-        raise UserError(f"{folder} must hold one encoder_bpe_*.json and one vocab_*.bpe: name "
-                        "another folder with --tokenizer.")
-    return found[0][0], found[1][0]
+def byte_level_encoder(vocabulary: str, merges: str):
+    """A `tokenizers.Tokenizer` that splits and merges as GPT-2 does."""
+    import tokenizers
+    encoder = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(vocabulary, merges))
+    encoder.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return encoder
 
 
 def read_documents(pattern: str, skip_bytes: int, num_bytes: int) -> list[str]:

@@ -27,6 +27,7 @@ from absl import flags
 from benchmarks import encoders, report
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer import files
 
 _ALL_SIDES = ["ours", "beam", "released", "tokenizers"]
 _BUILDS = {"ours": [], "beam": ["--runner=DirectRunner", f"--direct_num_workers={os.cpu_count()}",
@@ -101,7 +102,7 @@ def run_watched(command: list[str], environment: dict[str, str]) -> dict:
 
 def straight_encoder(name: str) -> Callable[[str], list[int]]:
     """text -> ids of one straight script."""
-    paths = encoders.tokenizer_files(_TOKENIZER.value)
+    paths = map(str, files.find(_TOKENIZER.value))
     if name == "released":
         return encoders.ReleasedEncoder.from_files(*paths).encode
     encoder = encoders.bert_split_encoder(*paths)

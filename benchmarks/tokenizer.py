@@ -4,8 +4,9 @@
 
 Each side runs in a fresh process on the same text: "cold" is its first megabytes, with nothing
 remembered and its libraries just loaded; "new text" is what follows; "again" is the latter once
-more. MB are 10^6 bytes of UTF-8. `tokenizers` splits words as BERT does: its ids are not the
-paper's, and the table says how many documents come out the same.
+more. MB are 10^6 bytes of UTF-8. Beside the paper's tokenizer, `tokenizers` splits words as BERT
+does: its ids are not the paper's, and the table says how many documents come out the same. Beside
+one of GPT-2's kind it does what ours does, without the released path.
 """
 
 from collections.abc import Callable
@@ -20,15 +21,17 @@ from absl import flags
 from benchmarks import encoders, report
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer import Tokenizer, files
 
-_ALL_SIDES = ["ours", "released", "tokenizers"]
+# Kind of tokenizer -> sides, ours first; the last but ours says which ids are right.
+_ALL_SIDES = {"gpt1": ["ours", "tokenizers", "released"], "byte_level": ["ours", "tokenizers"]}
 
 _INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.")
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the published layout.")
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of a tokenizer, of either kind.")
 _COLD = flags.DEFINE_float("cold_megabytes", 5, "Text of the cold measure.")
 _WARM = flags.DEFINE_float("warm_megabytes", 15, "New text after it.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often the sides take turns.")
-_SIDES = flags.DEFINE_list("sides", _ALL_SIDES, "Which sides take part, ours first.")
+_SIDES = flags.DEFINE_list("sides", None, "Which sides take part, ours first; else all.")
 _SIDE = flags.DEFINE_string("side", None, "Measure this one side here and print JSON.")
 
 _PHASES = ("cold", "new text", "again")
@@ -37,12 +40,13 @@ _PHASES = ("cold", "new text", "again")
 def make_encoder(name: str, folder: str) -> Callable[[str], object]:
     """text -> ids, of one side."""
     if name == "ours":
-        from gpt_tf.tokenizer import Tokenizer
         return Tokenizer.load(folder).encode_array
-    paths = encoders.tokenizer_files(folder)
+    paths = map(str, files.find(folder))
     if name == "released":
         return encoders.ReleasedEncoder.from_files(*paths).encode
-    encoder = encoders.bert_split_encoder(*paths)
+    make = (encoders.byte_level_encoder if Tokenizer.load(folder).kind == "byte_level"
+            else encoders.bert_split_encoder)
+    encoder = make(*paths)
     return lambda text: encoder.encode(text).ids
 
 
@@ -65,10 +69,11 @@ def measure_here(name: str) -> dict:
     return result | {"peak_memory_mib": report.peak_memory_mib()}
 
 
-def make_table(results: dict[str, list[dict]]) -> str:
-    """A row for each side and phase-wise ratios of the first side over it."""
+def make_table(results: dict[str, list[dict]], right: str) -> str:
+    """A row for each side, phase-wise ratios of the first side over it, and how many documents have
+    the ids of the side `right`."""
     first = next(iter(results))
-    wanted = results["released"][0]["digests"] if "released" in results else []
+    wanted = results[right][0]["digests"] if right in results else []
     rows = []
     for side, runs in results.items():
         same = sum(a == b for a, b in zip(runs[0]["digests"], wanted))
@@ -82,7 +87,7 @@ def make_table(results: dict[str, list[dict]]) -> str:
     header = ["side"]
     for phase in _PHASES:
         header += [f"{phase}, MB/s", f"{first} / side"]
-    return report.markdown_table([*header, "peak memory, MiB", "documents as released"], rows)
+    return report.markdown_table([*header, "peak memory, MiB", f"documents as {right}"], rows)
 
 
 def main() -> None:
@@ -93,14 +98,16 @@ def main() -> None:
     if _SIDE.value:
         print(json.dumps(measure_here(_SIDE.value)))
         return
-    report.check_sides(_SIDES.value, _ALL_SIDES)
+    all_sides = _ALL_SIDES[Tokenizer.load(_TOKENIZER.value).kind]
+    sides = _SIDES.value or all_sides
+    report.check_sides(sides, all_sides)
     arguments = [f"--input={_INPUT.value}", f"--tokenizer={_TOKENIZER.value}",
                  f"--cold_megabytes={_COLD.value}", f"--warm_megabytes={_WARM.value}"]
-    results = report.alternate(_SIDES.value, _ROUNDS.value, lambda side: report.run_side(
+    results = report.alternate(sides, _ROUNDS.value, lambda side: report.run_side(
         "benchmarks.tokenizer", arguments, side, environment={"RAYON_NUM_THREADS": "1"}))
     print(report.describe_machine(["ftfy", "spacy", "tokenizers"]))
     print(f"\nOne core, {_COLD.value:g} MB cold, then {_WARM.value:g} MB, {_ROUNDS.value} rounds\n")
-    print(make_table(results))
+    print(make_table(results, all_sides[-1]))
 
 
 if __name__ == "__main__":

@@ -146,7 +146,8 @@ def main() -> None:
 if __name__ == "__main__":
     # The flag of a field cannot be given several times.
     flags.DEFINE_multi_string("stop", [], "A text ends before this string, as texts are printed "
-                                          "(lower case); may be given several times.")
+                                          "(a tokenizer of kind gpt1: in lower case); may be given "
+                                          "several times.")
     for config_class in (GenerationConfig, SamplingConfig, WritingConfig):
         cli.define_flags(config_class)
     cli.run(main)

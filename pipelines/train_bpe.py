@@ -2,13 +2,20 @@
 
   python -m pipelines.train_bpe --input='books/*.txt' --output_dir=bpe --num_merges=40000
 
-Reads what pipelines.build_corpus reads. Words are made as the tokenizer makes them (ftfy, the
-released standardisation, spaCy's rules for --language, lower case). The same text and flags make
+Reads what pipelines.build_corpus reads. --kind says which tokenizer it becomes:
+
+  gpt1        the paper's: ftfy, the released standardisation, spaCy's rules for --language, lower
+              case. What the vocabulary has no symbol for is <unk>.
+  byte_level  GPT-2's: its splitting rule, then bytes. Every text of any language comes back from
+              its tokens as it was.
+
+The same text and flags make
 the same bytes, with any number of processes. The folder made is a tokenizer: give it as
 --tokenizer to pipelines.build_corpus.
 """
 
 import dataclasses
+import functools
 import os
 import time
 
@@ -18,11 +25,11 @@ from gpt_tf.common.files import atomic_folder
 from gpt_tf.common.names import unused
 from gpt_tf.common.small_files import SUMS
 from gpt_tf.config import option
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
 from pipelines.corpus.corpus import InputConfig
-from pipelines.corpus.merges import learn_tokenizer
-from pipelines.corpus.word_counts import count_corpus
+from pipelines.corpus.merges import learn_byte_level, learn_words
+from pipelines.corpus.word_counts import count_corpus, count_parts, count_words
 
 _MAX = "max"
 
@@ -38,7 +45,10 @@ class TrainBpeConfig(InputConfig):
     output_dir: str = option("", "Folder to make.", required=True, path=True)
     num_merges: str = option("40000", "Merges to learn at the most; with the characters they are "
                              "the vocabulary. max: as many as the text has pairs that occur twice.")
-    language: str = option("en", "spaCy code of the language whose rules split words; xx: none.")
+    kind: str = option(WordTokenizer.kind, "GPT-1's kind of tokenizer, for --language, or GPT-2's, "
+                       "for any text.", choices=(WordTokenizer.kind, ByteLevelTokenizer.kind))
+    language: str | None = option(None, "Of --kind=gpt1: spaCy code of the language whose rules "
+                                        "split words; xx: none. Without it en.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
@@ -48,6 +58,9 @@ class TrainBpeConfig(InputConfig):
         if self.num_merges != _MAX and not (self.num_merges.isdecimal() and int(self.num_merges)):
             raise ValueError(f"--num_merges={self.num_merges!r:.40} must be a whole number from 1 "
                              f"on, or {_MAX}.")
+        if self.kind == ByteLevelTokenizer.kind and self.language is not None:
+            raise ValueError(f"--language={self.language} is not for --kind={self.kind}, which "
+                             "splits the text of any language: leave it out.")
 
 
 def train(config: TrainBpeConfig) -> Tokenizer:
@@ -59,9 +72,15 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     start = time.monotonic()
     _check_folder(config)
     corpus = config.open_corpus()
-    words = count_corpus(corpus, config.language, config.num_workers)
     most = None if config.num_merges == _MAX else int(config.num_merges)
-    tokenizer = learn_tokenizer(words, most, config.language)
+    if config.kind == ByteLevelTokenizer.kind:
+        words = count_corpus(corpus, ByteLevelTokenizer, count_parts, config.num_workers)
+        tokenizer = learn_byte_level(words, most)
+    else:
+        language = config.language or "en"
+        words = count_corpus(corpus, WordTokenizer,
+                             functools.partial(count_words, language=language), config.num_workers)
+        tokenizer = learn_words(words, most, language)
     with atomic_folder(config.output_dir) as folder:
         tokenizer.save(folder)
     print(f"Learned {len(tokenizer.merges):,} merges from {words.total():,} words, {len(words):,} "

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
+from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import build_corpus
 from pipelines.building import frame
 from pipelines.corpus.corpus import InputConfig
+from pipelines.corpus.merges import learn_byte_level
+from pipelines.corpus.word_counts import count_parts
+from tests import awkward_text, languages
 
 LENGTH = 16
 
@@ -28,6 +32,12 @@ def make_tokenizer() -> Tokenizer:
     tokens = ["<unk>", *symbols, *(symbol + "</w>" for symbol in symbols),
               *("".join(pair) for pair in merges), "\n</w>"]
     return WordTokenizer({token: index for index, token in enumerate(tokens)}, merges)
+
+
+def make_byte_level_tokenizer() -> ByteLevelTokenizer:
+    """Bytes and 200 merges of texts of many languages."""
+    texts = [awkward_text.PROSE, *languages.TEXTS.values(), "\n\n  " * 9]
+    return learn_byte_level(count_parts(map(Piece, texts)), 200)
 
 
 def keras_arguments(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -179,13 +179,14 @@ def test_huge_file_is_never_whole_in_memory(tmp_path):
         stream.write(line * (80_000_000 // len(line)))
     code = f"""
 import resource
+from gpt_tf.tokenizer.cleaning import split_text
 from pipelines.corpus import splitting
 from tests.corpora import open_corpus
 corpus = open_corpus({str(tmp_path / 'a.txt')!r})
 first = next(next(iter(corpus.documents())).blocks())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rule = splitting.SplitRule(0)
-chunks = splitting.cut_chunks(corpus.documents(), rule, "slice-00000")
+chunks = splitting.cut_chunks(corpus.documents(), rule, split_text, "slice-00000")
 size = sum(chunk.origin.text_bytes for chunk in chunks)
 print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

@@ -22,7 +22,7 @@ from gpt_tf.generation.generator import Generator
 from gpt_tf.generation.writer import Writer
 from gpt_tf.keras_models.preprocessing import cut_padding
 from gpt_tf.keras_models.preset import hdf5_errors
-from tests import corpora, runs
+from tests import corpora, languages, runs
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
@@ -81,6 +81,36 @@ def test_a_tokenizer_is_made_of_data_of_paths_or_of_its_config(layer, tokenizer,
         assert other.tokenizer.fingerprint == tokenizer.fingerprint
         assert other(TEXTS) == layer(TEXTS)
         assert other.get_config() | {"name": ""} == layer.get_config() | {"name": ""}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_a_vocabulary_of_bytes_makes_a_tokenizer_that_loses_nothing(tmp_path):
+    """Of data, of its config, of a preset; texts in, and out of a model, as they are."""
+    ours = corpora.make_byte_level_tokenizer()
+    layer = GPTTokenizer(**corpora.keras_arguments(ours))
+    texts = [*languages.TEXTS.values(), "", " \r\n\0", "<|endoftext|>"]
+    ids = layer(texts)
+    assert ids == ours.encode_batch(texts) and layer.detokenize(ids) == texts
+    data = tf.data.Dataset.from_tensors(texts).map(layer)
+    assert next(iter(data)).to_list() == ids
+    assert layer.id_to_token(ours.encode(" the")[0])[0] == "\u0120"
+    model = runs.make_model(ours.vocabulary_size, num_layers=1, hidden_dim=8,
+                            max_sequence_length=POSITIONS)
+    run = runs.make_run(tmp_path / "run", ours, {1: model})
+    model = GPTCausalLM.from_preset(run)
+    model.compile(sampler="greedy", jit_compile=False)
+    model.save_to_preset(tmp_path / "preset")
+    config = json.loads(json.dumps(layer.get_config()))
+    assert "language" not in config
+    for other in (GPTTokenizer.from_config(config), GPTTokenizer.from_preset(run),
+                  GPTTokenizer.from_preset(str(tmp_path / "preset"))):
+        assert other.tokenizer.fingerprint == ours.fingerprint
+    prompts = ["你好!!", "", "a\n"]  # the id of padding, 0, is that of "!" here
+    found = model.generate(prompts, max_length=12)
+    assert all(text.startswith(prompt) and len(text) > len(prompt)
+               for text, prompt in zip(found, prompts))
+    with pytest.raises(ValueError, match="of kind byte_level has no language: leave it out"):
+        GPTTokenizer(**corpora.keras_arguments(ours), language="en")
 
 
 @pytest.mark.parametrize("make, message", [

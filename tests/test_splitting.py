@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from gpt_tf.tokenizer.cleaning import split_text
 from pipelines.building.plan import HASHES, content_hash
 from pipelines.corpus import census, splitting
 from pipelines.corpus.census import Census
@@ -88,7 +89,7 @@ def test_both_parts_of_a_long_text_come_in_pieces(monkeypatch):
     blocks[0] = (text[:1000], 1000)
     blocks[1:] = [(text[start:start + 50], 50) for start in range(1000, len(text), 50)]
     rule = SplitRule(0, ((content_hash(text[:1000]), len(text) - 500),))
-    parts = list(rule.parts(Document("a.txt", blocks)))
+    parts = list(rule.parts(Document("a.txt", blocks), split_text))
     splits = ["".join(piece.text for _, piece, _ in group)
               for _, group in itertools.groupby(parts, lambda part: part[0])]
     assert len(splits) == 2 and "".join(splits) == text and splits[1].startswith("This is")
@@ -99,5 +100,5 @@ def test_both_parts_of_a_long_text_come_in_pieces(monkeypatch):
 
 def test_a_document_that_is_not_cut_is_whole():
     for threshold, split in ((0, "train"), (HASHES, "validation")):
-        part, = SplitRule(threshold).parts(Document("a.txt", [("Some text.", 10)]))
+        part, = SplitRule(threshold).parts(Document("a.txt", [("Some text.", 10)]), split_text)
         assert (part[0], part[1].text, part[2]) == (split, "Some text.", True)

@@ -1,6 +1,7 @@
 """Learning a vocabulary: the algorithm, the same bytes every time, clear refusals."""
 
 import collections
+import functools
 import gzip
 import itertools
 import json
@@ -14,12 +15,12 @@ import tokenizers
 
 from benchmarks.encoders import ReleasedEncoder
 from gpt_tf.common.errors import UserError
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
 from pipelines.corpus import word_counts
-from pipelines.corpus.merges import learn_merges, learn_tokenizer, make_vocabulary
-from pipelines.corpus.word_counts import count_corpus, count_words
+from pipelines.corpus.merges import learn_byte_level, learn_merges, learn_words, make_vocabulary
+from pipelines.corpus.word_counts import count_corpus, count_parts, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
 from tests.corpora import open_corpus
@@ -72,6 +73,23 @@ def test_as_another_trainer():
                                        end_of_word_suffix="</w>", special_tokens=alphabet))
     theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
     assert list(itertools.islice(learn_merges(counts), 60)) == theirs
+
+
+def test_byte_level_as_another_trainer():
+    """Hugging Face's, from the same text; it, too, gives bytes the ids that GPT-2 gives them."""
+    dice = random.Random(3)
+    words = {"".join(dice.choices("abcé你'1.", k=dice.randrange(2, 8))) for _ in range(300)}
+    text = "\n\n".join(" ".join([word] * dice.randrange(1, 1000)) for word in sorted(words))
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.train_from_iterator([text], tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + 60, show_progress=False, special_tokens=[],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    ours = learn_byte_level(count_parts([Piece(text)]), 60)
+    theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
+    assert list(ours.merges) == theirs
+    assert {token: index for index, token in enumerate(ours.tokens)} == model.get_vocab()
+    assert count_parts([Piece("a" * 257 + " b")]) == {"Ġb": 1}
 
 
 def test_words_are_the_released_ones():
@@ -135,14 +153,29 @@ def test_same_bytes_in_any_process(books, monkeypatch, capsys):
     assert len(loaded.encode("lighthouse")) < len("lighthouse")
 
 
+def test_byte_level_makes_the_same_bytes_by_any_number_of_processes(books, monkeypatch, capsys):
+    monkeypatch.setattr(word_counts, "_PORTION_SIZE", 300)
+    made = train_bpe.train(_config(books, kind="byte_level", num_workers=3))
+    train_bpe.train(_config(books, kind="byte_level", output_dir=str(books / "other")))
+    assert _read_folder(books / "bpe") == _read_folder(books / "other")
+    assert set(_read_folder(books / "bpe")) == {"vocab.json", "merges.txt", "tokenizer_info.json",
+                                                "SHA256SUMS"}
+    assert "is a tokenizer of 316 tokens" in capsys.readouterr().out
+    loaded = Tokenizer.load(books / "bpe")
+    assert loaded.fingerprint == made.fingerprint and loaded.kind == "byte_level"
+    parts = count_parts([Piece(gzip.decompress((books / f"{number}.txt.gz").read_bytes()).decode())
+                         for number in range(3)])
+    assert loaded.fingerprint == learn_byte_level(parts, 60).fingerprint
+
+
 def test_text_too_small():
     counts = count_words([Piece("aba ab")], "en")
     assert len(list(learn_merges(counts))) == 3
-    asked_for_more = learn_tokenizer(counts, 40_000, "en")
-    assert asked_for_more.fingerprint == learn_tokenizer(counts, 3, "en").fingerprint
+    asked_for_more = learn_words(counts, 40_000, "en")
+    assert asked_for_more.fingerprint == learn_words(counts, 3, "en").fingerprint
     for most in (1, None):
         with pytest.raises(UserError, match="too small to learn from: no two characters stand"):
-            learn_tokenizer(collections.Counter("a"), most, "en")
+            learn_words(collections.Counter("a"), most, "en")
 
 
 def test_a_text_that_gives_fewer_merges_than_asked(books, capsys):
@@ -160,7 +193,7 @@ def test_as_many_merges_as_pairs_occur_twice(books, capsys):
     counts = collections.Counter({"abc": 1, "abd": 3, "ab": 2})
     merges = [("a", "b"), ("ab", "d</w>"), ("a", "b</w>")]
     assert list(learn_merges(counts, least=2)) == merges
-    assert list(learn_tokenizer(counts, None, "en").merges) == merges
+    assert list(learn_words(counts, None, "en").merges) == merges
     made = train_bpe.train(_config(books, num_merges="max"))
     assert f"Learned {len(made.merges)} merges" in capsys.readouterr().out
 
@@ -171,10 +204,15 @@ def test_numbers_of_merges_that_are_none(books, value):
         _config(books, num_merges=value)
 
 
+def test_byte_level_has_no_language(books):
+    with pytest.raises(ValueError, match="--language=en is not for --kind=byte_level, which spli"):
+        _config(books, kind="byte_level", language="en")
+
+
 def test_folders_are_kept(books):
     folder = books / "bpe"
     words = collections.Counter({"abc": 2})
-    learn_tokenizer(words, 2, "en").save(folder)
+    learn_words(words, 2, "en").save(folder)
     before = _read_folder(folder)
     with pytest.raises(UserError, match="--overwrite"):
         train_bpe.train(_config(books))
@@ -204,5 +242,5 @@ def test_wrong_flags(books, values, message):
 def test_only_the_most_frequent_words_are_kept(books, monkeypatch):
     monkeypatch.setattr(word_counts, "_MOST_WORDS", 5)
     corpus = open_corpus(str(books / "*.txt.gz"))
-    counts = count_corpus(corpus, "en", 1)
+    counts = count_corpus(corpus, WordTokenizer, functools.partial(count_words, language="en"), 1)
     assert len(counts) == 5 and {",", "."} < set(counts)

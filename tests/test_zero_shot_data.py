@@ -246,6 +246,15 @@ def test_next_word(build, tokenizer, tmp_path):
     assert manifest.splits["validation"].predicted_tokens == 16
 
 
+def test_next_word_of_bytes(build, tmp_path):
+    """The space of each joint goes with what follows it, as in the text."""
+    tokenizer = corpora.make_byte_level_tokenizer()
+    tokenizer.save(tmp_path / "bytes")
+    build("sst2", tokenizer=str(tmp_path / "bytes"))  # its text ends with a space
+    assert read_split(tmp_path / "data", "validation") == [(0, 1, *wanted(
+        tokenizer, ("and then very", " negative"), ("and then very", " positive")))]
+
+
 def test_answer(build, tokenizer, tmp_path):
     manifest = build("race_middle")
     context = "it's warm\nin the _ end"

@@ -60,8 +60,8 @@ def _words(data_dir: str, manifest: Manifest, readers: Mapping[str, SplitReader]
     sizes = {f"{name}: {_mean(count):.2f} tokens a word{_bytes_a_token(manifest, name)}": count
              for name, count in counts.items()}
     return Picture("words", f"Tokens a word of {data_dir}",
-                   "How many tokens of the vocabulary words and punctuation marks are made of, in "
-                   f"up to {_MOST_FOR_WORDS:,} evenly spread records of each split: few where the "
+                   f"How many tokens of the vocabulary {tokenizer.words} are made of, in up to "
+                   f"{_MOST_FOR_WORDS:,} evenly spread records of each split: few where the "
                    "vocabulary suits the text. Line breaks are left out.",
                    data_pictures.word_sizes_figure(sizes))
 

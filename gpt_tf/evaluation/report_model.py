@@ -123,7 +123,7 @@ def attention_pictures(models: Models, prompts: Mapping[str, list[int]],
             f"Attention of {name_weights(run, step, models.weights)}, over {text!r}",
             "A map for each layer and head: how the attention of the token on the left is spread "
             "over itself and those before it. A row sums to 1. A hyphen at the end of a token: its "
-            "word goes on.", figure))
+            "word goes on; where tokens hold their spaces, \u2423 is one.", figure))
     return found
 
 

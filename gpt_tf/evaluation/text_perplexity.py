@@ -24,7 +24,7 @@ from gpt_tf.evaluation.scoring import Scorer
 from gpt_tf.model.gpt import GPT
 from gpt_tf.tasks.metrics import language_scores
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer.cleaning import check_lines, split_text
+from gpt_tf.tokenizer.cleaning import check_lines
 
 _BLOCK_BYTES = 1 << 16  # read, and about as many characters encoded, at a time
 
@@ -116,8 +116,8 @@ class TextEvaluator:
             "predicted_tokens": predicted}
 
     def _parts(self, path: str, progress: Progress) -> Iterator[np.ndarray]:
-        return map(self._tokenizer.encode_piece,
-                   split_text(check_lines(read_blocks(path, progress), path), _BLOCK_BYTES))
+        blocks = check_lines(read_blocks(path, progress), path)
+        return map(self._tokenizer.encode_piece, self._tokenizer.split_text(blocks, _BLOCK_BYTES))
 
     def _batches(self, found: Iterator[tuple[np.ndarray, int]]) -> Iterator[dict]:
         """Batches for `Scorer`, all of one shape, which is smaller where there are few windows."""

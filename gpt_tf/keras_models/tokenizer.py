@@ -1,4 +1,4 @@
-"""The paper's tokenizer as a KerasHub layer.
+"""The tokenizers as a KerasHub layer.
 
 It calls `gpt_tf.tokenizer.Tokenizer`, which is Python, so it runs eagerly, in `tf.data` and in
 Grain, and not in a SavedModel (`python -m gpt_tf.export` writes one that takes strings).
@@ -15,7 +15,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.interop import tokenizer_json
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
-from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.files import read_merges, read_vocabulary
 
 _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
@@ -23,17 +23,21 @@ _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
 
 @register
 class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
-    """Texts to token ids and back, as the program released with the paper does it.
+    """Texts to token ids and back, as the program released with the paper does it, or GPT-2's.
 
-    Text is cleaned, split into words by spaCy's rules and put into lower case; the characters of a
-    word, the last with `</w>` behind it, are then merged pair by pair.
+    The paper's kind cleans text, splits it into words by spaCy's rules and puts them into lower
+    case; the characters of a word, the last with `</w>` behind it, are then merged pair by pair.
+    GPT-2's, for any language, merges the bytes of what its rule splits text into, and gives every
+    text back as it was.
 
     Args:
       vocabulary: token -> id, a dict, or the path of a JSON file with one: `vocab.json`. The ids
-        are 0 .. n-1, and `<unk>` is 0. None in a layer whose assets are loaded next.
+        are 0 .. n-1. It says the kind: GPT-2's has the 256 symbols of bytes, of the paper's `<unk>`
+        is 0. None in a layer whose assets are loaded next.
       merges: two tokens with a space between for each, first merged first, a list, or the path of
         a file with one a line: `merges.txt`. None where `vocabulary` is.
-      language: the spaCy code of the language whose rules split words.
+      language: of the paper's kind, the spaCy code of the language whose rules split words; None
+        is "en".
       **kwargs: those of `keras.Layer`, such as `name`.
 
     Attributes:
@@ -41,7 +45,8 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
       start_token_id, end_token_id: None; the language model has neither.
 
     Raises:
-      ValueError: one is given without the other, or they are no vocabulary and its merges.
+      ValueError: one is given without the other, they are no vocabulary and its merges, or
+        GPT-2's kind is given a language.
 
     Call with a string, or B of them, a list or a tensor: token ids int32 [T], or a list of B lists
     (in `tf.data`, a ragged tensor [B, T]).
@@ -63,7 +68,7 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
     start_token_id = end_token_id = None
     pad_token_id = 0
 
-    def __init__(self, vocabulary=None, merges=None, language="en", **kwargs):
+    def __init__(self, vocabulary=None, merges=None, language=None, **kwargs):
         super().__init__(dtype=kwargs.pop("dtype", "int32"), **kwargs)
         if (vocabulary is None) != (merges is None):
             raise ValueError("vocabulary and merges go together: give both, or neither to load "
@@ -95,7 +100,8 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         ours = self.tokenizer
         return super().get_config() | ({} if ours is None else {
             "vocabulary": {token: index for index, token in enumerate(ours.tokens)},
-            "merges": list(map(" ".join, ours.merges)), "language": ours.language})
+            "merges": list(map(" ".join, ours.merges)),
+            **{name: getattr(ours, name) for name in ours.settings}})
 
     @classmethod
     def from_config(cls, config):
@@ -151,7 +157,7 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         return self._loaded().tokens[id]
 
     def token_to_id(self, token) -> int:
-        """The id of a token; of one that ends a word with its `</w>`.
+        """The id of a token as the vocabulary writes it: with its `</w>`, or in symbols of bytes.
 
         Raises:
           ValueError: the vocabulary has no such token.
@@ -216,7 +222,7 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
                 np.array(list(map(len, token_ids)), np.int64))
 
 
-def _make(vocabulary, merges, language: str) -> Tokenizer:
+def _make(vocabulary, merges, language: str | None) -> Tokenizer:
     try:
         if isinstance(vocabulary, (str, os.PathLike)):
             vocabulary = read_vocabulary(vocabulary)
@@ -231,7 +237,8 @@ def _make(vocabulary, merges, language: str) -> Tokenizer:
                 and all(isinstance(index, int) for index in vocabulary.values())):
             raise ValueError("vocabulary is a dict of tokens and their ids, or the path of a JSON "
                              "file of one.")
-        return WordTokenizer(vocabulary, merges, language)
+        return Tokenizer.of(vocabulary, merges, **({} if language is None else
+                                                   {"language": language}))
     except UserError as error:
         raise ValueError(str(error)) from error
 

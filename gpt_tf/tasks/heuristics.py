@@ -10,11 +10,12 @@ What stands behind the bar is scored, given all before it; of acceptability, all
 token, which nothing predicts. No special tokens: a pre-trained model has none.
 
 The parts of a sequence are encoded apart, as a word ends at each joint: most joints are white
-space, where the tokens are the same either way, and what follows a pronoun is no part of its word
-("he's", "he."). So all candidates have the same rest, token for token, whatever they end with.
+space, where the tokens are the same either way (a tokenizer that has tokens for white space says
+where a joint's goes), and what follows a pronoun is no part of its word ("he's", "he."). So all
+candidates have the same rest, token for token, whatever they end with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import re
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ def find_pronoun(sentence: str, pronoun: str) -> re.Match | None:
 
 
 def prompts(heuristic: str, texts: Sequence[str], prompt: str = "",
-            words: Sequence[str] = ()) -> list[Prompt]:
+            words: Sequence[str] = (),
+            join: Callable[[Sequence[str]], Sequence[str]] = tuple) -> list[Prompt]:
     """The K sequences of a row, as texts.
 
     Args:
@@ -55,6 +57,7 @@ def prompts(heuristic: str, texts: Sequence[str], prompt: str = "",
       texts: of ACCEPTABILITY and NEXT_WORD the text; of ANSWER the passage, the question and each
         answer; of PRONOUN the sentence, the pronoun (which is in it) and each candidate.
       prompt, words: see `task.ZeroShotTask`.
+      join: gives texts as they stand one after the other in one text.
 
     Example:
       prompts(NEXT_WORD, ["so fine"], "very", ["negative", "positive"]) == [
@@ -70,10 +73,14 @@ def prompts(heuristic: str, texts: Sequence[str], prompt: str = "",
         return [Prompt((sentence[:start] + candidate,), sentence[end:])
                 for candidate in candidates]
     if heuristic == ANSWER:
-        return [Prompt(tuple(texts[:2]), answer) for answer in texts[2:]]
+        return [_last_scored(join([*texts[:2], answer])) for answer in texts[2:]]
     if heuristic == NEXT_WORD:
-        return [Prompt((texts[0], prompt), word) for word in words]
+        return [_last_scored(join([texts[0], prompt, word])) for word in words]
     return [Prompt((), texts[0])]
+
+
+def _last_scored(texts: Sequence[str]) -> Prompt:
+    return Prompt(tuple(texts[:-1]), texts[-1])
 
 
 def scored_sequences(pairs: Sequence[tuple[Ids, Ids]], max_length: int) -> Sequences:

@@ -17,7 +17,7 @@ import re
 import numpy as np
 import tokenizers
 
-from gpt_tf.common.errors import UserError
+from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.tokenizer import files
 from gpt_tf.tokenizer.cleaning import Piece
 from gpt_tf.tokenizer.tokenizer import SPECIAL_TOKENS, Remembering, Tokenizer, WordBounds
@@ -43,8 +43,6 @@ _SPACES = re.compile(f"[{_SPACE}]+")
 _LAST_SPACE = re.compile(f"[{_SPACE}](?=[^{_SPACE}])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_LONGEST_CHARACTER = 4  # bytes
-
 
 class ByteLevelTokenizer(Tokenizer):
     """GPT-2's tokenizer: the published vocabulary or one made by `pipelines.train_bpe`.
@@ -64,10 +62,12 @@ class ByteLevelTokenizer(Tokenizer):
     kind = "byte_level"
     layouts = {"huggingface": files.HUGGING_FACE, "openai": files.GPT2}
     libraries = ("tokenizers",)
+    needed = frozenset(BYTE_OF_SYMBOL)
+    words = "words, with the punctuation on them,"
     unknown_id = None
 
     def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]):
-        if not vocabulary.keys() >= BYTE_OF_SYMBOL.keys():
+        if not vocabulary.keys() >= self.needed:
             raise UserError("The tokenizer's vocabulary lacks some of the 256 symbols of bytes "
                             "that GPT-2's has; take a vocabulary of that kind.")
         super().__init__(vocabulary, merges)
@@ -77,10 +77,6 @@ class ByteLevelTokenizer(Tokenizer):
         self._encoder = tokenizers.Tokenizer(self._bpe)
         self._encoder.pre_tokenizer = splitter()
         self._chunks = Remembering(self._encode_chunk)
-
-    @classmethod
-    def _is_of_kind(cls, vocabulary: Mapping[str, int]) -> bool:
-        return vocabulary.keys() >= BYTE_OF_SYMBOL.keys() and vocabulary.get("<unk>") != 0
 
     @property
     def _rules(self) -> str:
@@ -106,27 +102,26 @@ class ByteLevelTokenizer(Tokenizer):
         return cut(piece.text, piece_size)
 
     def settled(self, ids: Sequence[int]) -> int:
-        """How many of the first `ids` end with a whole character."""
-        count = len(ids)
-        while count and self._is_unfinished(ids[:count]):
-            count -= 1
-        return count
+        """How many of the first `ids` end with a whole character, or with bytes that are none."""
+        after = b""
+        for count in range(len(ids), 0, -1):
+            before = b"".join(self._bytes[index] for index in ids[max(count - 3, 0):count])
+            if _is_boundary(before, after):
+                return count
+            after = self._bytes[ids[count - 1]] + after
+        return 0
 
-    def _is_unfinished(self, ids: Sequence[int]) -> bool:
-        """Whether the last bytes of tokens may be the first of a character."""
-        end = b""
-        for token_id in reversed(ids):
-            end = self._bytes[token_id] + end
-            if len(end) >= _LONGEST_CHARACTER:
-                break
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        decoder.decode(end[-_LONGEST_CHARACTER:])
-        return bool(decoder.getstate()[0])
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """The texts with one space at each joint, which goes with what follows it, and without
+        white space at their ends; an empty one stays so."""
+        texts = [text.strip() for text in texts]
+        return [" " + text if text and any(texts[:place]) else text
+                for place, text in enumerate(texts)]
 
     def label(self, token_id: int) -> str:
         """The token's text, a space as "\u2423", half a character as its bytes."""
         text = self._bytes[token_id].decode("utf-8", errors="backslashreplace")
-        return text.replace(" ", "\u2423").replace("\n", "\\n")
+        return written_out(text.replace(" ", "\u2423"))
 
     def word_bounds(self) -> WordBounds:
         """See `Tokenizer`: words are what stands between white space."""
@@ -177,3 +172,11 @@ def _to_utf8(token: str) -> bytes:
         return bytes(map(BYTE_OF_SYMBOL.__getitem__, token))
     except KeyError:  # no text becomes it
         return token.encode()
+
+
+def _is_boundary(before: bytes, after: bytes) -> bool:
+    """Whether bytes stay what they are, whatever follows `after`: they end with no part of a
+    character, or of one that `after` breaks off."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(before)
+    return not decoder.getstate()[0] or decoder.decode(after).startswith("\ufffd")

@@ -73,7 +73,9 @@ class Tokenizer(abc.ABC):
     layouts: ClassVar[Mapping[str, tuple[str, str]]]  # of `save`, its own first
     settings: ClassVar[tuple[str, ...]] = ()  # arguments that a folder's description holds
     libraries: ClassVar[tuple[str, ...]]  # whose releases decide ids
+    needed: ClassVar[frozenset[str]]  # tokens of every vocabulary of the kind
     unknown_id: ClassVar[int | None]
+    words: ClassVar[str]  # what `word_bounds` tells words apart as
     newline_id: int
 
     _kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
@@ -112,20 +114,15 @@ class Tokenizer(abc.ABC):
         Raises:
           UserError: see the class; or the kind has no such setting.
         """
-        kind = next((cls for cls in Tokenizer._kinds.values() if cls._is_of_kind(vocabulary)),
-                    None)
-        if kind is None:
-            raise UserError("The tokenizer's vocabulary is of neither kind: GPT-1's gives <unk> "
-                            "the id 0, GPT-2's has the 256 symbols of bytes; take such a one.")
+        kinds = [kind for kind in Tokenizer._kinds.values() if vocabulary.keys() >= kind.needed]
+        if not kinds:
+            raise UserError("The tokenizer's vocabulary is of neither kind: GPT-1's has <unk> with "
+                            "the id 0, GPT-2's the 256 symbols of bytes; take such a one.")
+        kind = max(kinds, key=lambda kind: len(kind.needed))
         if other := settings.keys() - set(kind.settings):
             raise UserError(f"A tokenizer of kind {kind.kind} has no {', '.join(other)}: leave it "
                             "out.")
         return kind(vocabulary, merges, **settings)
-
-    @classmethod
-    @abc.abstractmethod
-    def _is_of_kind(cls, vocabulary: Mapping[str, int]) -> bool:
-        """Whether a vocabulary that nothing describes is of this kind."""
 
     @staticmethod
     def load(folder: str | os.PathLike) -> "Tokenizer":
@@ -261,6 +258,10 @@ class Tokenizer(abc.ABC):
     @abc.abstractmethod
     def settled(self, ids: Sequence[int]) -> int:
         """How many of the first `ids` have text that no later token changes."""
+
+    @abc.abstractmethod
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """Texts as they stand one after the other in one text, so that their ids do, too."""
 
     @abc.abstractmethod
     def label(self, token_id: int) -> str:

@@ -43,6 +43,8 @@ class WordTokenizer(Tokenizer):
     layouts = {"openai": files.GPT1, "huggingface": files.HUGGING_FACE}
     settings = ("language",)
     libraries = ("ftfy", "spacy")
+    needed = frozenset({UNKNOWN})
+    words = "words and punctuation marks"
     unknown_id = 0
 
     split_text = staticmethod(cleaning.split_text)
@@ -50,7 +52,7 @@ class WordTokenizer(Tokenizer):
 
     def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]],
                  language: str = "en"):
-        if not self._is_of_kind(vocabulary):
+        if vocabulary.get(UNKNOWN) != self.unknown_id:
             raise UserError(f"The tokenizer's vocabulary does not give {UNKNOWN} the id 0, as "
                             "GPT-1's does; take a vocabulary of that kind.")
         super().__init__(vocabulary, merges, unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
@@ -58,10 +60,6 @@ class WordTokenizer(Tokenizer):
         self.newline_id = vocabulary.get(NEWLINE, self.unknown_id)
         self._newline = self._to_bytes([self.newline_id])
         self._forget()
-
-    @classmethod
-    def _is_of_kind(cls, vocabulary: Mapping[str, int]) -> bool:
-        return vocabulary.get(UNKNOWN) == cls.unknown_id
 
     @property
     def _rules(self) -> str:
@@ -82,6 +80,10 @@ class WordTokenizer(Tokenizer):
     def _ends_word(self, token_id: int) -> bool:
         return (token_id == self.unknown_id or token_id >= self.vocabulary_size
                 or self._tokens[token_id].endswith(END_OF_WORD))
+
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """The texts as they are: a word ends with each."""
+        return list(texts)
 
     def label(self, token_id: int) -> str:
         """The token, and a hyphen where its word goes on."""

@@ -5,31 +5,38 @@ section 3.2: start from characters, merge the most frequent pair of neighbours, 
 """
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import heapq
 import itertools
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.progress import Progress
-from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer import ByteLevelTokenizer, WordTokenizer
+from gpt_tf.tokenizer.byte_level import BYTE_OF_SYMBOL
 from gpt_tf.tokenizer.word_level import END_OF_WORD, NEWLINE, UNKNOWN
 
 Pair = tuple[str, str]
 
 
-def learn_merges(counts: Mapping[str, int], least: int = 1) -> Iterator[Pair]:
+def spell(word: str) -> list[str]:
+    """The symbols of a word that merges of GPT-1's kind begin with."""
+    return [*word[:-1], word[-1] + END_OF_WORD]
+
+
+def learn_merges(counts: Mapping[str, int], least: int = 1,
+                 symbols: Callable[[str], list[str]] = spell) -> Iterator[Pair]:
     """Yields merges, the most frequent pair first, until none is left that occurs `least` times.
 
     With 1, every word is one token then.
 
     Of pairs equally frequent, the one that comes first as strings is merged first, so the order
-    of `counts` changes nothing.
+    of `counts` changes nothing. `symbols` are those of a word.
 
     Example:
       `learn_merges({"abab": 3, "b": 5})` gives ("a", "b"), ("a", "b</w>"), ("ab", "ab</w>"): the
       word a b a b</w> has its three pairs 3 times each, and the word b</w> has none.
     """
-    words = [[*word[:-1], word[-1] + END_OF_WORD] for word in counts]
+    words = list(map(symbols, counts))
     weights = list(counts.values())
     pair_counts, places = _count_pairs(words, weights)
     # Counts that fell since they were pushed are put right when they come up.
@@ -101,12 +108,12 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
 
 
-def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
-                    language: str) -> Tokenizer:
-    """Learns a tokenizer from word counts.
+def learn_words(counts: Mapping[str, int], num_merges: int | None,
+                language: str) -> WordTokenizer:
+    """Learns a tokenizer of GPT-1's kind from the counts of a language's words.
 
     Args:
-      words: how often each occurs.
+      counts: how often each occurs.
       num_merges: how many at the most; None: as long as a pair occurs twice, as subword-nmt does
         (Sennrich et al. 2016). What occurs once shows nothing that is common to words.
       language: of the tokenizer.
@@ -114,9 +121,32 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
     Raises:
       UserError: the words give no merge.
     """
+    merges = _first_merges(counts, num_merges, spell)
+    return WordTokenizer(make_vocabulary(counts, merges), merges, language)
+
+
+def learn_byte_level(counts: Mapping[str, int], num_merges: int | None) -> ByteLevelTokenizer:
+    """Learns a tokenizer of GPT-2's kind from the counts of what its rule splits text into.
+
+    Its vocabulary is in the published order: the symbols of bytes, what the merges make.
+
+    Args:
+      counts: how often each occurs; of symbols, not of text.
+      num_merges: see `learn_words`.
+
+    Raises:
+      UserError: they give no merge.
+    """
+    merges = _first_merges(counts, num_merges, list)
+    tokens = dict.fromkeys([*BYTE_OF_SYMBOL, *map("".join, merges)])
+    return ByteLevelTokenizer({token: index for index, token in enumerate(tokens)}, merges)
+
+
+def _first_merges(counts: Mapping[str, int], num_merges: int | None,
+                  symbols: Callable[[str], list[str]]) -> list[Pair]:
     merges = []
     with Progress(num_merges, "merge", "learning merges") as progress:
-        for merge in learn_merges(words, least=2 if num_merges is None else 1):
+        for merge in learn_merges(counts, 2 if num_merges is None else 1, symbols):
             merges.append(merge)
             progress.update(1)
             if len(merges) == num_merges:
@@ -124,4 +154,4 @@ def learn_tokenizer(words: collections.Counter[str], num_merges: int | None,
     if not merges:
         raise UserError("The text is too small to learn from: no two characters stand side by side "
                         f"{'twice ' if num_merges is None else ''}in its words. Give more.")
-    return WordTokenizer(make_vocabulary(words, merges), merges, language)
+    return merges

@@ -54,7 +54,7 @@ def plan_corpus(config: FolderConfig, corpus: Corpus, sequence_length: int, frac
         raise UserError("--input holds no text: every file and row is empty or was skipped.")
     rule = SplitRule(*census.choose())
     maker = WindowMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir),
-                        sequence_length, rule)
+                        sequence_length, rule, type(tokenizer))
     parcels = [SliceParcel(maker.unit(f"slice-{each.number:05d}", each.digest, tokenizer),
                            each, corpus, each.first) for each in slices]
     return CorpusPlan(maker, parcels, dict(corpus.skipped))

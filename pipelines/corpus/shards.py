@@ -42,12 +42,16 @@ class SliceParcel(Parcel):
 
 @dataclasses.dataclass(frozen=True)
 class WindowMaker(ShardMaker):
-    """Makes windows of `sequence_length` tokens of the documents of slices."""
+    """Makes windows of `sequence_length` tokens of the documents of slices.
+
+    kind: of the tokenizer.
+    """
 
     size_unit = "B"
 
     sequence_length: int
     rule: SplitRule
+    kind: type[Tokenizer]
 
     def unit(self, name: str, digest: str, tokenizer: Tokenizer) -> notes.Unit:
         """See `ShardMaker.unit`."""
@@ -62,7 +66,8 @@ class WindowMaker(ShardMaker):
             if parcel.slice.number != following:
                 documents = parcel.corpus.documents(parcel.start)
             following = parcel.slice.number + 1
-            yield from cut_chunks(parcel.slice.read(documents), self.rule, parcel.unit.name)
+            yield from cut_chunks(parcel.slice.read(documents), self.rule, self.kind.split_text,
+                                  parcel.unit.name)
 
     def encoder(self) -> Callable[[TextChunk], EncodedText]:
         """See `ShardMaker.encoder`."""
@@ -76,7 +81,8 @@ class WindowMaker(ShardMaker):
                 split = each.origin.split
                 if split not in writers:
                     writers[split] = stack.enter_context(WindowWriter(
-                        self.output_dir, split, parcel.slice.number, self.sequence_length))
+                        self.output_dir, split, parcel.slice.number, self.sequence_length,
+                        self.kind.unknown_id))
                 writers[split].add(each.tokens, each.ends, each.origin.text_bytes)
             totals = {split: writer.finish() for split, writer in writers.items()}
         return {split: (each.shard, each.counts) for split, each in totals.items()}

@@ -4,7 +4,7 @@ Everything here is a pure function of the documents, their order and the flags, 
 of workers: so are the shards.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import functools
 import hashlib
@@ -12,12 +12,14 @@ import itertools
 import re
 
 from gpt_tf.common.progress import Progress
-from gpt_tf.tokenizer.cleaning import Piece, split_text
+from gpt_tf.tokenizer.cleaning import Piece
 from pipelines.building.plan import TRAIN, VALIDATION, content_hash, take_same
 from pipelines.corpus.census import Census
 from pipelines.corpus.corpus import Corpus
 from pipelines.corpus.documents import Document, Position
 from pipelines.corpus.encoding import ChunkOrigin, TextChunk
+
+Split = Callable[[Iterable[str], int], Iterator[Piece]]  # `Tokenizer.split_text`
 
 # A worker's share at a time, in characters.
 _CHUNK_SIZE = 1 << 18
@@ -37,7 +39,7 @@ class SplitRule:
     threshold: int
     cuts: tuple[tuple[int, int], ...] = ()
 
-    def parts(self, document: Document) -> Iterator[tuple[str, Piece, bool]]:
+    def parts(self, document: Document, split_text: Split) -> Iterator[tuple[str, Piece, bool]]:
         """(split, piece, whether the document's part in this split ends) in order."""
         blocks = document.blocks()
         first = next(blocks)
@@ -178,12 +180,13 @@ def plan_slices(corpus: Corpus, slice_bytes: int, census: Census) -> list[Slice]
     return slices
 
 
-def cut_chunks(documents: Iterable[Document], rule: SplitRule, unit: str) -> Iterator[TextChunk]:
+def cut_chunks(documents: Iterable[Document], rule: SplitRule, split_text: Split,
+               unit: str) -> Iterator[TextChunk]:
     """The documents of a unit of work in chunks; within a split they hold them in order."""
     gathering: dict[str, _Gathering] = {}
     for document in documents:
         source_bytes = 0
-        for split, piece, ends in rule.parts(document):
+        for split, piece, ends in rule.parts(document, split_text):
             gathered = gathering.setdefault(split, _Gathering(unit, split))
             gathered.add(piece, ends, len(piece.text.encode("utf-8")),
                          document.source_bytes - source_bytes)

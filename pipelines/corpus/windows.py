@@ -10,8 +10,6 @@ from gpt_tf.data import records
 from gpt_tf.data.manifest import Shard, Split
 from pipelines.building.shard_writer import ShardWriter
 
-_UNKNOWN = 0  # the id of <unk> in every tokenizer
-
 
 @dataclasses.dataclass(frozen=True)
 class ShardTotals:
@@ -70,15 +68,22 @@ def cut_windows(tokens: np.ndarray, ends: np.ndarray,
 class WindowWriter:
     """Writes the documents of one shard as windows.
 
+    Args:
+      folder, split, number: of the shard.
+      sequence_length: T.
+      unknown_id: that of `<unk>`, whose tokens are counted; None: there is none.
+
     Example:
       with WindowWriter("data/books", "train", 0, sequence_length=512) as writer:
           writer.add(tokens, ends=[700, 1400], text_bytes=6000)
           totals = writer.finish()
     """
 
-    def __init__(self, folder: str | os.PathLike, split: str, number: int, sequence_length: int):
+    def __init__(self, folder: str | os.PathLike, split: str, number: int, sequence_length: int,
+                 unknown_id: int | None = 0):
         self._shard = ShardWriter(folder, split, number)
         self._sequence_length = sequence_length
+        self._unknown_id = unknown_id
         self._open_document = np.zeros(0, np.int32)
         self._counts = collections.Counter()
 
@@ -91,7 +96,7 @@ class WindowWriter:
           text_bytes: raw UTF-8 bytes of the text these tokens came from.
         """
         self._counts.update(documents=len(ends), tokens=len(tokens), text_bytes=text_bytes,
-                            unknown=int(np.count_nonzero(tokens == _UNKNOWN)))
+                            unknown=int(np.count_nonzero(tokens == self._unknown_id)))
         ends = np.asarray(ends, np.int64) + len(self._open_document)
         joined = np.concatenate([self._open_document, tokens])
         closed = int(ends[-1]) if len(ends) else 0

@@ -1,11 +1,12 @@
 """Counting the words of a corpus, from which merges are learned."""
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import functools
 
 from gpt_tf.common.progress import Progress
-from gpt_tf.tokenizer.cleaning import NEWLINE, Piece, chunks, clean, split_text, standardise
+from gpt_tf.tokenizer import Tokenizer, byte_level
+from gpt_tf.tokenizer.cleaning import NEWLINE, Piece, chunks, clean, standardise
 from gpt_tf.tokenizer.words import WordSplitter
 from pipelines.building.workers import WorkerPool
 from pipelines.corpus.corpus import Corpus
@@ -43,12 +44,26 @@ def _splitter(language: str) -> WordSplitter:
     return WordSplitter(language)
 
 
-def _portions(corpus: Corpus) -> Iterator[tuple[list[Piece], int]]:
+def count_parts(pieces: Iterable[Piece]) -> collections.Counter[str]:
+    """What GPT-2's rule splits the pieces into, as symbols of bytes, and how often each stands
+    there."""
+    seen = collections.Counter()
+    for piece in pieces:
+        seen.update(byte_level.chunks(piece.text))
+    parts, splitter = collections.Counter(), byte_level.splitter()
+    for chunk, count in seen.items():
+        for part, _ in splitter.pre_tokenize_str(chunk):
+            if len(part) <= _LONGEST_WORD:
+                parts[part] += count
+    return parts
+
+
+def _portions(corpus: Corpus, kind: type[Tokenizer]) -> Iterator[tuple[list[Piece], int]]:
     """(pieces of about `_PORTION_SIZE` characters, bytes of input behind them)."""
     pieces, size, source_bytes = [], 0, 0
     for document in corpus.documents():
         taken = 0
-        for piece in split_text(document.blocks(), _PORTION_SIZE):
+        for piece in kind.split_text(document.blocks(), _PORTION_SIZE):
             pieces.append(piece)
             size += len(piece.text)
             source_bytes += document.source_bytes - taken
@@ -59,23 +74,33 @@ def _portions(corpus: Corpus) -> Iterator[tuple[list[Piece], int]]:
     yield pieces, source_bytes
 
 
-def _count_portion(portion: tuple[list[Piece], int, str]) -> tuple[collections.Counter[str], int]:
-    pieces, source_bytes, language = portion
-    return count_words(pieces, language), source_bytes
+Count = Callable[[Iterable[Piece]], collections.Counter[str]]
 
 
-def count_corpus(corpus: Corpus, language: str,
+def _count_portion(count: Count, portion: tuple[list[Piece], int]
+                   ) -> tuple[collections.Counter[str], int]:
+    pieces, source_bytes = portion
+    return count(pieces), source_bytes
+
+
+def count_corpus(corpus: Corpus, kind: type[Tokenizer], count: Count,
                  num_workers: int) -> collections.Counter[str]:
     """Words of all documents and how often each stands there, the most frequent million at most.
+
+    Args:
+      corpus: the input.
+      kind: of the tokenizer that is to be learned.
+      count: what counts pieces, in any process.
+      num_workers: processes; 0: one for each core.
 
     Raises:
       UserError: the input cannot be read, or spaCy has no rules for the language.
     """
     words: collections.Counter[str] = collections.Counter()
     with WorkerPool(num_workers) as pool:
-        portions = ((*portion, language) for portion in _portions(corpus))
         with Progress(corpus.total_bytes, "B", "counting words") as progress:
-            for counted, source_bytes in pool.map(_count_portion, portions):
+            for counted, source_bytes in pool.map(functools.partial(_count_portion, count),
+                                                  _portions(corpus, kind)):
                 words.update(counted)
                 progress.update(source_bytes)
                 if len(words) > 4 * _MOST_WORDS:  # results come in order: the same in any run

@@ -1,7 +1,7 @@
 """Rows of a task -> records, in worker processes that never import TensorFlow."""
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -102,7 +102,7 @@ def encode_rows(tokenizer_dir: str, encoding: RowEncoding, chunk: RowChunk) -> E
     for row in chunk.rows:
         totals.counts.update(documents=1, text_bytes=sum(len(t.encode()) for t in row.texts))
         try:
-            sequences = _sequences(encoding, row.texts, encode, special)
+            sequences = _sequences(encoding, row.texts, encode, tokenizer.joined, special)
         except BadRow as bad:
             if encoding.on_bad_row == "stop":
                 raise UserError(f"{row.where}: {bad}; correct or remove the row, or leave such "
@@ -121,6 +121,7 @@ def encode_rows(tokenizer_dir: str, encoding: RowEncoding, chunk: RowChunk) -> E
 
 
 def _sequences(encoding: RowEncoding, texts: tuple[str, ...], encode: Callable[[str], list[int]],
+               join: Callable[[Sequence[str]], list[str]],
                special: forms.SpecialTokens) -> forms.Sequences:
     task, max_length = encoding.task, encoding.max_length
     token_ids = [encode(text) for text in texts]
@@ -129,7 +130,8 @@ def _sequences(encoding: RowEncoding, texts: tuple[str, ...], encode: Callable[[
     if not isinstance(task, ZeroShotTask):
         return forms.build(task.form, token_ids, special, max_length)
     pairs = [([token for part in prompt.context for token in encode(part)], encode(prompt.scored))
-             for prompt in heuristics.prompts(task.heuristic, texts, task.prompt, task.words)]
+             for prompt in heuristics.prompts(task.heuristic, texts, task.prompt, task.words,
+                                              join)]
     try:
         return heuristics.scored_sequences(pairs, max_length)
     except ValueError as error:
