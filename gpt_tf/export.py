@@ -75,8 +75,8 @@ def main() -> None:
     origin = run_folder.name_weights(model_dir, served.step, config.weights)
     print(f"{target}: {origin}, {size / 2**20:,.1f} MiB.")
     print(f"Signatures: {', '.join(sorted(served.signatures))}.")
-    if not any(name.endswith("_text") for name in served.signatures):
-        print("The tokenizer is not of English: there are no signatures that take strings.")
+    if served.no_text:
+        print(f"No signature takes strings: {served.no_text}")
     print(f"What they take and give: saved_model_cli show --dir {target} --all 2>/dev/null")
 
 

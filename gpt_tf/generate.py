@@ -86,9 +86,19 @@ def _json_line(text, number: int, config: WritingConfig) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _encode(writer, prompt: str, where: str) -> list[int]:
+    """The prompt's tokens; says how many of its characters the vocabulary lacks."""
+    token_ids = writer.encode(prompt, where)
+    unknown = token_ids.count(writer.tokenizer.unknown_id)
+    if unknown:
+        print(f"{where}: the vocabulary lacks {unknown:,} of its characters, which the model reads "
+              "as <unk>.", file=sys.stderr)
+    return token_ids
+
+
 def _write_all(writer, prompts: Iterator[tuple[int, str, str]], config: WritingConfig) -> None:
     """Continues all prompts, a batch at a time."""
-    encoded = ((number, writer.encode(prompt, where)) for number, prompt, where in prompts)
+    encoded = ((number, _encode(writer, prompt, where)) for number, prompt, where in prompts)
     while batch := list(itertools.islice(encoded,
                                          max(1, config.batch_size // config.num_samples))):
         numbers, token_ids = zip(*batch)
@@ -130,7 +140,7 @@ def main() -> None:
     if cli.is_given("prompt"):
         writer = load()
         if config.num_samples == 1 and not config.log_probabilities:
-            writer.stream(writer.encode(config.prompt, "--prompt"), _show)
+            writer.stream(_encode(writer, config.prompt, "--prompt"), _show)
             print()
         else:
             _write_all(writer, iter([(1, config.prompt, "--prompt")]), config)

@@ -159,6 +159,10 @@ def predict(config: PredictionConfig) -> None:
     if answerer.shortened:
         print(f"{answerer.shortened:,} of {answerer.answered:,} rows were too long for the model "
               "and were shortened.", file=sys.stderr)
+    if answerer.unknown:
+        print(f"{answerer.unknown:,} of {answerer.tokens:,} tokens "
+              f"({answerer.unknown / answerer.tokens:.2%}) are <unk>: characters that the "
+              "vocabulary lacks.", file=sys.stderr)
 
 
 def main() -> None:

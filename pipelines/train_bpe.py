@@ -29,7 +29,7 @@ from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
 from pipelines.corpus.corpus import InputConfig
 from pipelines.corpus.merges import learn_byte_level, learn_words
-from pipelines.corpus.word_counts import count_corpus, count_parts, count_words
+from pipelines.corpus.word_counts import LONGEST_WORD, count_corpus, count_parts, count_words
 
 _MAX = "max"
 
@@ -48,7 +48,8 @@ class TrainBpeConfig(InputConfig):
     kind: str = option(WordTokenizer.kind, "GPT-1's kind of tokenizer, for --language, or GPT-2's, "
                        "for any text.", choices=(WordTokenizer.kind, ByteLevelTokenizer.kind))
     language: str | None = option(None, "Of --kind=gpt1: spaCy code of the language whose rules "
-                                        "split words; xx: none. Without it en.")
+                                        "split words; zh, ja, ko, th, vi: by characters; xx: by no "
+                                        "rules. Without it en.")
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
@@ -74,22 +75,26 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     corpus = config.open_corpus()
     most = None if config.num_merges == _MAX else int(config.num_merges)
     if config.kind == ByteLevelTokenizer.kind:
-        words = count_corpus(corpus, ByteLevelTokenizer, count_parts, config.num_workers)
-        tokenizer = learn_byte_level(words, most)
+        found = count_corpus(corpus, ByteLevelTokenizer, count_parts, config.num_workers)
+        tokenizer = learn_byte_level(found.words, most)
     else:
         language = config.language or "en"
-        words = count_corpus(corpus, WordTokenizer,
+        found = count_corpus(corpus, WordTokenizer,
                              functools.partial(count_words, language=language), config.num_workers)
-        tokenizer = learn_words(words, most, language)
+        found.letters.warn(language)
+        tokenizer = learn_words(found.words, most, language)
     with atomic_folder(config.output_dir) as folder:
         tokenizer.save(folder)
-    print(f"Learned {len(tokenizer.merges):,} merges from {words.total():,} words, {len(words):,} "
-          f"different, in {time.monotonic() - start:.1f} s: {config.output_dir} is a tokenizer of "
-          f"{tokenizer.vocabulary_size:,} tokens.")
+    print(f"Learned {len(tokenizer.merges):,} merges from {found.words.total():,} words, "
+          f"{len(found.words):,} different, in {time.monotonic() - start:.1f} s: "
+          f"{config.output_dir} is a tokenizer of {tokenizer.vocabulary_size:,} tokens.")
     if most and len(tokenizer.merges) < most:
         print(f"The text gives no more merges than these, and --num_merges asks for {most:,}: each "
               "of its words is one token now, also those that occur once. --num_merges=max learns "
               "what occurs twice; more text is better.")
+    if found.too_long:
+        unit = "bytes" if config.kind == ByteLevelTokenizer.kind else "characters"
+        print(f"Left out as longer than {LONGEST_WORD} {unit}: {found.too_long:,} words.")
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")

@@ -251,7 +251,7 @@ SENTENCES = [
     "a\u2014b \u201cc\u201d\u2026",
     "A.B.Cat went.Dog x:y a=b <c> e.g. i.e. \u00a35 \u20ac7 10\u00b0C. etc.", "....!!!???---",
     "one\n\n  two \t three\r\nfour\n", "I'm you're we'll they'd cannot gonna",
-    "na\u00efve \u00c9COLE"]
+    "na\u00efve \u00c9COLE", "\u4f60\u597d\uff0c2024\u5e745\u6708GPT4 \u3002 \u304c\u3099"]
 
 
 def characters(language):
@@ -261,7 +261,7 @@ def characters(language):
     return WordTokenizer({token: index for index, token in enumerate(tokens)}, [], language)
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("language", ["en", "de", "zh"])
 def test_words_of_tokenizer_json(tmp_path, language):
     ours = characters(language)
     tokenizer_json.write(tmp_path, ours)

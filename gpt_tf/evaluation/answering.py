@@ -21,6 +21,8 @@ class Answerer:
       task: the run's.
       answered: texts so far.
       shortened: those that were too long.
+      tokens: of these texts.
+      unknown: `<unk>` among them, for each character that the vocabulary lacks.
 
     Args:
       model_dir: the run folder.
@@ -37,7 +39,7 @@ class Answerer:
         # Compiling takes longer than most inputs do.
         self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size
-        self.answered = self.shortened = 0
+        self.answered = self.shortened = self.tokens = self.unknown = 0
 
     def __call__(self, rows: Iterable[tuple[list[str], str]]) -> Predictions:
         """Answers to some rows, in their order.
@@ -57,6 +59,8 @@ class Answerer:
         token_ids = self._tokenizer.encode_batch(texts)
         if any(text and not ids for text, ids in zip(texts, token_ids)):
             raise UserError(f"{where}: a text has no characters but blanks; correct or remove it.")
+        self.tokens += sum(map(len, token_ids))
+        self.unknown += sum(ids.count(self._tokenizer.unknown_id) for ids in token_ids)
         sequences = build(self.task.form, token_ids,
                           SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
         self.shortened += sequences.shortened

@@ -41,12 +41,15 @@ class Writer:
       stop: strings, as `Tokenizer.decode` writes them, before which a text ends.
 
     An empty prompt starts a text from nothing: as after a line break, which is not part of it.
+
+    Attributes:
+      tokenizer: the model's.
     """
 
     def __init__(self, generator: Generator, tokenizer: Tokenizer, max_new_tokens: int,
                  stop: Sequence[str] = ()):
         self._generator = generator
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
         self._stop = stop
         self._start = [tokenizer.newline_id]  # of an empty prompt
@@ -57,7 +60,7 @@ class Writer:
         Raises:
           UserError: it cannot be continued; `where` names it.
         """
-        token_ids = self._tokenizer.encode(prompt)
+        token_ids = self.tokenizer.encode(prompt)
         try:
             self._generator.check(token_ids or self._start)
         except ValueError as error:
@@ -74,7 +77,7 @@ class Writer:
 
     def stream(self, prompt: list[int], show: Callable[[str], None]) -> Text:
         """One continuation; `show` is given its text, prompt included, as it is certain."""
-        text, shown = Text(prompt, 0), self._tokenizer.decode(prompt)
+        text, shown = Text(prompt, 0), self.tokenizer.decode(prompt)
         show(shown)
         for _ in self._parts([text], _STREAM_TOKENS):
             certain = self._certain(text)
@@ -103,13 +106,13 @@ class Writer:
         before = len(text.token_ids)
         text.token_ids += token_ids
         text.log_probabilities += log_probabilities
-        text.text = self._tokenizer.decode(text.prompt_ids + text.token_ids)
+        text.text = self.tokenizer.decode(text.prompt_ids + text.token_ids)
         if len(text.token_ids) == self._max_new_tokens:
             text.finish = "length"
         if self._find_stop(text) is None:
             return
         for count in range(before + 1, len(text.token_ids) + 1):  # up to the token it ends with
-            text.text = self._tokenizer.decode(text.prompt_ids + text.token_ids[:count])
+            text.text = self.tokenizer.decode(text.prompt_ids + text.token_ids[:count])
             place = self._find_stop(text)
             if place is not None:
                 del text.token_ids[count:], text.log_probabilities[count:]
@@ -118,7 +121,7 @@ class Writer:
 
     def _find_stop(self, text: Text) -> int | None:
         """Where the first stop string stands behind the prompt."""
-        start = len(self._tokenizer.decode(text.prompt_ids))
+        start = len(self.tokenizer.decode(text.prompt_ids))
         places = [text.text.find(stop, start) for stop in self._stop]
         return min((place for place in places if place >= 0), default=None)
 
@@ -128,5 +131,5 @@ class Writer:
             return text.text
         token_ids = text.prompt_ids + text.token_ids
         held = max((len(stop) - 1 for stop in self._stop), default=0)
-        certain = self._tokenizer.decode(token_ids[:self._tokenizer.settled(token_ids)])
+        certain = self.tokenizer.decode(token_ids[:self.tokenizer.settled(token_ids)])
         return certain[:len(certain) - held]

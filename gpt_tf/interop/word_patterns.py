@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 import re
 
 from gpt_tf.tokenizer import cleaning
+from gpt_tf.tokenizer.characters import CharacterRules
 from gpt_tf.tokenizer.words import WordRules
 
 # Marks: before a special case and before a prefix, which are split no further; and between two
@@ -35,7 +36,7 @@ _ESCAPED = re.compile(r"\\(?![wWdDsSbB])(.)", re.DOTALL)
 _ROUNDS = 3
 
 
-def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
+def steps(rules: WordRules | CharacterRules) -> Iterator[tuple[str, str]]:
     """(pattern, what replaces it), in the order in which they are applied to a text.
 
     Afterwards words end at spaces and `MARKS`, and "\\n" is a word of its own.
@@ -44,6 +45,14 @@ def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
       rules: how words of the language are split.
     """
     yield from _standard_steps()
+    if isinstance(rules, CharacterRules):
+        yield f"(?:{_translate(rules.word)})\\K", _BETWEEN
+    else:
+        yield from _word_steps(rules)
+
+
+def _word_steps(rules: WordRules) -> Iterator[tuple[str, str]]:
+    """What spaCy's rule tokenizer does to chunks."""
     special = {chunk: words for chunk, words in rules.special.items()
                if chunk.strip() == chunk and cleaning.standardise(chunk) == chunk}
     prefix, suffix = _any(rules.prefixes), _any(rules.suffixes)

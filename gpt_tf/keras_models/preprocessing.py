@@ -104,7 +104,8 @@ class GPTCausalLMPreprocessor(_FromPreset, keras_nlp.models.CausalLMPreprocessor
         """Prompts -> what `GPTCausalLM.generate_step` continues.
 
         An empty prompt has no tokens; a text of nothing begins as after a line break, whose token
-        stands in its first column, outside the mask. A prompt that leaves no room is warned of.
+        stands in its first column, outside the mask. Prompts that leave no room are warned of, and
+        characters that the vocabulary lacks.
 
         Args:
           x: a string, or B of them.
@@ -115,13 +116,22 @@ class GPTCausalLMPreprocessor(_FromPreset, keras_nlp.models.CausalLMPreprocessor
         """
         x = super().generate_preprocess(x, sequence_length=sequence_length)
         token_ids, mask = x["token_ids"], x["padding_mask"]
-        if tf.executing_eagerly() and (full := np.asarray(mask).all(axis=-1)).any():
-            warnings.warn(f"{np.sum(full)} of {full.size} prompts have max_length={mask.shape[-1]} "
-                          "tokens or more: they are cut there and not continued; give a larger "
-                          "max_length.", stacklevel=2)
+        if tf.executing_eagerly():
+            self._warn(np.asarray(token_ids), np.asarray(mask))
         is_start = (tf.range(tf.shape(mask)[-1]) == 0) & ~tf.reduce_any(mask, -1, keepdims=True)
         newline = self.tokenizer.tokenizer.newline_id
         return x | {"token_ids": tf.where(is_start, newline, token_ids)}
+
+    def _warn(self, token_ids, mask):
+        """Warns of prompts [B, T] that are cut, and of what the vocabulary lacks in them."""
+        if (full := mask.all(axis=-1)).any():
+            warnings.warn(f"{np.sum(full)} of {full.size} prompts have max_length={mask.shape[-1]} "
+                          "tokens or more: they are cut there and not continued; give a larger "
+                          "max_length.", stacklevel=3)
+        unknown_id = self.tokenizer.tokenizer.unknown_id
+        if unknown_id is not None and (unknown := np.sum(mask & (token_ids == unknown_id))):
+            warnings.warn(f"The vocabulary lacks {unknown:,} characters of the prompts, which the "
+                          "model reads as <unk>.", stacklevel=3)
 
 
 @register

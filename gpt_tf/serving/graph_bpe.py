@@ -1,17 +1,31 @@
 """Byte-pair encoding in a TensorFlow graph, of core ops only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-END_OF_WORD = "</w>"
-_UNKNOWN_ID = 0
 # What the table says of a pair that no merge takes: now, but one may reach over it; or ever.
 _WAITING, _NONE = tf.int64.max - 1, tf.int64.max
 
 
+def of_each(parts: tf.RaggedTensor,
+            function: Callable[[tf.Tensor], tf.RaggedTensor]) -> tf.RaggedTensor:
+    """What `function` makes of the parts of each row, one after the other.
+
+    Args:
+      parts: ragged string [N, (P)].
+      function: string [U] -> ragged [U, (T)]; sees each distinct part once.
+
+    Returns:
+      ragged [N, (T)].
+    """
+    distinct, places = tf.unique(parts.flat_values)
+    found = tf.gather(function(distinct), places)
+    return parts.with_flat_values(found).merge_dims(1, 2)
+
+
 class GraphBpe(tf.Module):
-    """Words -> ids: the merges of `tokenizer.Tokenizer`, the first possible one first.
+    """Symbols of words -> ids: a tokenizer's merges, the first possible one first.
 
     A pair that no merge can ever reach over parts a word: the best merges of all parts are made
     at once, so that a word of n symbols takes about as many turns as its longest part and not n.
@@ -25,35 +39,31 @@ class GraphBpe(tf.Module):
         super().__init__(name="bpe")
         ids = {token: index for index, token in enumerate(tokens)}
         self._size = len(tokens)
-        symbols = {token: index for token, index in ids.items()
-                   if len(token.removesuffix(END_OF_WORD)) == 1}
-        self._symbols = _table(list(symbols), list(symbols.values()), tf.string, _UNKNOWN_ID)
         # A pair that comes twice has its last rank, as in the `tokenizers` library.
         ranks = {pair: rank for rank, pair in enumerate(merges)}
         alone = _alone(ranks)
-        values = {ids[left] * self._size + ids[right]: _WAITING for left, right in _bridged(ranks)}
+        values = {-1: _NONE}  # a table needs an entry
+        values |= {ids[left] * self._size + ids[right]: _WAITING for left, right in _bridged(ranks)}
         # Values order by rank and hold the id that the pair becomes.
         values |= {ids[left] * self._size + ids[right]:
                    (2 * rank + ((left, right) in alone)) * self._size + ids[left + right]
                    for (left, right), rank in ranks.items()}
-        self._pairs = _table(list(values), list(values.values()), tf.int64, _NONE)
+        self._pairs = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(
+            list(values), list(values.values()), tf.int64, tf.int64), _NONE)
 
-    def encode(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """Lower-case words, string [N], none empty -> ragged int32 [N, (T)]."""
-        characters = tf.strings.unicode_split(words, "UTF-8")
-        ends = tf.cast(characters.row_limits()[:, None] - 1, tf.int64)
-        symbols = characters.flat_values
-        symbols = tf.tensor_scatter_nd_update(
-            symbols, ends, tf.strings.join([tf.gather_nd(symbols, ends), END_OF_WORD]))
-        ids = self._symbols.lookup(symbols)
-        rows = characters.value_rowids()
+    def merge(self, symbols: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Ids of each word's symbols, ragged int64 [N, (S)] -> of tokens, ragged int32 [N, (T)]."""
+        ids = symbols.flat_values
+        # Not `value_rowids()`, which takes memory for as many words as there are of the longest.
+        rows = tf.searchsorted(symbols.row_limits(), tf.range(tf.size(ids, tf.int64)), "right",
+                               tf.int64)
         pairs = self._pairs_at(tf.range(tf.size(ids)), ids, rows)
         vector = tf.TensorShape([None])
         ids, rows, _ = tf.while_loop(lambda ids, rows, pairs: tf.reduce_any(pairs < _WAITING),
                                      self._merge, (ids, rows, pairs),
                                      shape_invariants=(vector, vector, vector))
         return tf.RaggedTensor.from_value_rowids(
-            tf.cast(ids, tf.int32), rows, tf.size(words, out_type=tf.int64), validate=False)
+            tf.cast(ids, tf.int32), rows, symbols.nrows(), validate=False)
 
     def _pairs_at(self, places, ids, rows):
         """Values of the pairs that begin at some places; `_NONE` where a word ends."""
@@ -114,9 +124,3 @@ def _bridged(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
             found.setdefault(left + right, {left + right}).update(found.get(part, {part}))
     return {(end, start) for left, right in pairs
             for end in ends.get(left, {left}) for start in starts.get(right, {right})}
-
-
-def _table(keys, values, key_dtype, default: int) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(tf.constant(keys, key_dtype),
-                                            tf.constant(values, tf.int64)), default)

@@ -2,16 +2,13 @@
 
 import tensorflow as tf
 
-from gpt_tf.serving.graph_bpe import END_OF_WORD
 from gpt_tf.tokenizer import SPECIAL_TOKENS, Tokenizer
-from gpt_tf.tokenizer.word_level import UNKNOWN
-from gpt_tf.tokenizer.words import CLOSING, OPENING
-
-_ELISION = "(?s).*(?:s|in)"
+from gpt_tf.tokenizer.spacing import spacing_of
+from gpt_tf.tokenizer.word_level import END_OF_WORD, UNKNOWN
 
 
 class GraphDecoder(tf.Module):
-    """Joins a tokenizer's tokens to text, as `words.join_words` joins words.
+    """Joins a tokenizer's tokens to text, as `spacing.join_words` joins words.
 
     Args:
       tokenizer: whose ids they are.
@@ -21,6 +18,7 @@ class GraphDecoder(tf.Module):
         super().__init__(name="decoder")
         # Unknown pieces and special tokens end a word.
         whole = [f"{token}{END_OF_WORD}" for token in (UNKNOWN, *SPECIAL_TOKENS)]
+        self._spacing = spacing_of(tokenizer.language)
         self._tokens = tf.constant([whole[0], *tokenizer.tokens[1:], *whole[1:]])
 
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
@@ -35,16 +33,22 @@ class GraphDecoder(tf.Module):
         starts = first | _after(breaks)  # of a line
         lines = tf.cumsum(tf.cast(starts, tf.int32))
         previous = tf.concat([[""], flat[:-1]], axis=0)[:tf.size(flat)]
-        elides = tf.strings.regex_full_match(previous, _ELISION) & ~first
-        double, single = flat == '"', flat == "'"
-        closes = (_closing_quotes(double, tf.zeros_like(elides), lines)
-                  | _closing_quotes(single, elides, lines))
-        quote = double | single
-        glues = tf.strings.regex_full_match(flat, OPENING.pattern) | breaks | (quote & ~closes)
+        elides = tf.strings.regex_full_match(previous, self._spacing.elided) & ~first
+        quote, closes = tf.zeros_like(breaks), tf.zeros_like(breaks)
+        for kind in sorted(set(self._spacing.quotes.values())):
+            mine = tf.reduce_any([flat == sign for sign, its_kind in self._spacing.quotes.items()
+                                  if its_kind == kind], axis=0)
+            quote |= mine
+            closes |= _closing_quotes(mine, elides & (kind == "'"), lines)
+        glues = (tf.strings.regex_full_match(flat, self._spacing.opening) | breaks
+                 | (quote & ~closes))
         joins = (first | _after(glues) | breaks | closes
-                 | tf.strings.regex_full_match(flat, CLOSING.pattern))
+                 | tf.strings.regex_full_match(flat, self._spacing.closing))
         spaced = tf.strings.join([tf.where(joins, "", " "), flat])
-        return tf.strings.reduce_join(words.with_flat_values(spaced), axis=-1)
+        joined = tf.strings.reduce_join(words.with_flat_values(spaced), axis=-1)
+        for pattern, replacement in self._spacing.squeezed:
+            joined = tf.strings.regex_replace(joined, pattern, replacement)
+        return joined
 
 
 def _changes(values):

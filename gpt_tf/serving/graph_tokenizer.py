@@ -1,84 +1,22 @@
-"""Text -> token ids in a TensorFlow graph: `tokenizer.Tokenizer` in core ops, for English.
+"""Text -> token ids -> text in a TensorFlow graph, of core ops only.
 
-It travels inside a SavedModel and needs no package beside TensorFlow. What a graph cannot do of
-ftfy's work: mojibake stays as it is, and marks do not join the letters before them (NFC). Where
-spaCy's answer for a chunk depends on the chunks around it, the chunk alone decides.
-benchmarks/RESULTS.md says how often that matters.
+It travels inside a SavedModel and needs no package beside TensorFlow.
 """
 
-import tensorflow as tf
+from gpt_tf.serving.graph_byte_level import GraphByteLevelTokenizer
+from gpt_tf.serving.graph_word_level import GraphWordTokenizer
+from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
 
-from gpt_tf.common.errors import UserError
-from gpt_tf.serving import re2
-from gpt_tf.serving.graph_bpe import GraphBpe
-from gpt_tf.serving.graph_words import GraphWordSplitter, string_table
-from gpt_tf.tokenizer import Tokenizer, cleaning
-
-LANGUAGE = "en"
-_TERMINAL_ESCAPE = "\x1b\\[[0-9;]*[a-zA-Z]"
-_ENTITY = "(&#?[0-9A-Za-z]{1,24};)"
-
-# Stand around entities, and for line breaks; `clean` leaves neither in a text. A graph would cut
-# its constants off at "\0".
-_MARK, _NEWLINE = "\x01", "\x02"
-_PUNCTUATION_RUN = "(" + "|".join(f"\\{mark}+" for mark in '-~!";?+,)(/*[]{}|_') + ")"
+GraphTokenizer = GraphByteLevelTokenizer | GraphWordTokenizer
+_KINDS = {ByteLevelTokenizer.kind: GraphByteLevelTokenizer, WordTokenizer.kind: GraphWordTokenizer}
 
 
-class GraphCleaner(tf.Module):
-    """Raw texts to chunks: `cleaning.clean`, `chunks` and `standardise`, as far as a graph can."""
-
-    def __init__(self):
-        super().__init__(name="cleaner")
-        changes = cleaning.character_changes()
-        self._removed, self._line_breaks, self._spaces = (
-            re2.character_class([before for before, after in changes.items() if after == kind])
-            for kind in ("", "\n", " "))
-        self._changes = string_table({before: after for before, after in changes.items()
-                                      if after.strip()})
-        self._entities = string_table({before: after for before, after
-                                       in cleaning.html_changes().items() if after})
-
-    def chunks(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Whitespace-separated chunks: string [B] -> ragged string [B, (C)].
-
-        `_NEWLINE` stands for each run of whitespace that breaks a line.
-        """
-        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-        texts = tf.strings.regex_replace(texts, _TERMINAL_ESCAPE, "")
-        texts = tf.strings.regex_replace(texts, self._removed, "")
-        texts = self._unescape(texts)
-        texts = tf.strings.regex_replace(texts, self._line_breaks, "\n")
-        texts = tf.strings.strip(tf.strings.regex_replace(texts, self._spaces, " "))
-        return tf.strings.split(
-            tf.strings.regex_replace(texts, r"\s*\n\s*", f" {_NEWLINE} "))
-
-    def standardise(self, chunks: tf.Tensor) -> tf.Tensor:
-        """Chunks [N] with characters replaced, and spaces around runs of punctuation."""
-        other = tf.where(~tf.strings.regex_full_match(chunks, "[\x01-\x7f]*"))
-        characters = tf.strings.unicode_split(tf.gather_nd(chunks, other), "UTF-8")
-        changed = tf.strings.reduce_join(self._changed(self._changes, characters), axis=-1)
-        chunks = tf.tensor_scatter_nd_update(chunks, other, changed)
-        return tf.strings.regex_replace(chunks, _PUNCTUATION_RUN, r" \1 ")
-
-    def _unescape(self, texts):
-        """HTML's entities, in texts without tags."""
-        where = tf.where(tf.strings.regex_full_match(texts, "(?s)[^<]*&[^<]*"))
-        marked = tf.strings.regex_replace(tf.gather_nd(texts, where), _ENTITY,
-                                          f"{_MARK}\\1{_MARK}")
-        parts = tf.strings.split(marked, _MARK)
-        changed = tf.strings.reduce_join(self._changed(self._entities, parts), axis=-1)
-        return tf.tensor_scatter_nd_update(texts, where, changed)
-
-    def _changed(self, table, parts):
-        found = table.lookup(parts.flat_values)
-        return parts.with_flat_values(tf.where(found == "", parts.flat_values, found))
-
-
-class GraphTokenizer(tf.Module):
-    """A tokenizer that is part of a graph.
+def build(tokenizer: Tokenizer) -> GraphTokenizer:
+    """A tokenizer as part of a graph.
 
     Example:
-      ids = GraphTokenizer(Tokenizer.load("bpe")).encode(tf.constant(["Hello world"]))
+      graph = graph_tokenizer.build(Tokenizer.load("bpe"))
+      graph.decode(graph.encode(tf.constant(["Hello world"])))
 
     Args:
       tokenizer: its vocabulary, merges and rules become tables of the graph.
@@ -86,43 +24,4 @@ class GraphTokenizer(tf.Module):
     Raises:
       UserError: the tokenizer is of a language whose rules do not fit a graph.
     """
-
-    def __init__(self, tokenizer: Tokenizer):
-        super().__init__(name="tokenizer")
-        if tokenizer.language != LANGUAGE:
-            raise UserError("Only the rules of English can be put into a graph: the tokenizer is "
-                            f"of language {tokenizer.language!r}.")
-        self._cleaner = GraphCleaner()
-        self._words = GraphWordSplitter(tokenizer.word_rules)
-        self._bpe = GraphBpe(tokenizer.tokens, tokenizer.merges)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Token ids without special tokens: string [B] -> ragged int32 [B, (T)]."""
-        return _of_each(self._cleaner.chunks(texts), self._encode_chunks)
-
-    def _encode_chunks(self, chunks):
-        parts = tf.strings.split(self._cleaner.standardise(chunks))
-        return _of_each(parts, self._encode_parts)
-
-    def _encode_parts(self, parts):
-        words = self._words.split(parts)
-        # The mark of a line break is a word like others from here on.
-        lower = tf.strings.regex_replace(tf.strings.lower(words.flat_values, encoding="utf-8"),
-                                         _NEWLINE, "\n")
-        return _of_each(words.with_flat_values(lower), self._bpe.encode)
-
-
-def _of_each(parts: tf.RaggedTensor, function) -> tf.RaggedTensor:
-    """What `function` makes of the parts of each row, one after the other.
-
-    Args:
-      parts: ragged string [N, (P)].
-      function: string [U] -> ragged [U, (T)]; sees each distinct part once.
-
-    Returns:
-      ragged [N, (T)].
-    """
-    distinct, places = tf.unique(parts.flat_values)
-    found = tf.gather(function(distinct), places)
-    return parts.with_flat_values(found).merge_dims(1, 2)
+    return _KINDS[tokenizer.kind](tokenizer)

@@ -11,10 +11,10 @@ from gpt_tf.config import GenerationConfig, SamplingConfig, limits_of
 from gpt_tf.generation.generator import Draft, begin, extend, widths
 from gpt_tf.generation.sampling import Sampling
 from gpt_tf.model.gpt import GPT
+from gpt_tf.serving.graph_tokenizer import GraphTokenizer
 from gpt_tf.serving.signatures import (
     Outputs,
     Signature,
-    TextTables,
     checked,
     require,
     spec,
@@ -37,7 +37,7 @@ class LanguageModelServing:
       jit_compile: whether those that generate are compiled with XLA where they run.
     """
 
-    def __init__(self, model: GPT, text: TextTables | None, jit_compile: bool = False):
+    def __init__(self, model: GPT, text: GraphTokenizer | None, jit_compile: bool = False):
         self._model = model
         self._text = text
         # As a part of them: strings and their tables are none of XLA's.
@@ -98,7 +98,7 @@ class LanguageModelServing:
 
         A text of more tokens than positions is scored as far as they go.
         """
-        token_ids, limit = self._text.encoder.encode(text), self._model.config.max_sequence_length
+        token_ids, limit = self._text.encode(text), self._model.config.max_sequence_length
         tokens = token_ids.row_lengths()
         return self.score(tf.cast(token_ids.to_tensor()[:, :limit], tf.int64),
                           tf.minimum(tokens, limit)) | {"tokens": tokens}
@@ -161,12 +161,12 @@ class LanguageModelServing:
 
     def generate_text_with_controls(self, prompt, **controls) -> Outputs:
         """As `generate_with_controls`, of strings [B]; and text string [B], all of each."""
-        prompts = self._text.encoder.encode(prompt)
+        prompts = self._text.encode(prompt)
         new = self.generate_with_controls(tf.cast(prompts.to_tensor(), tf.int64),
                                           prompts.row_lengths(), **controls)
         new_ids = tf.RaggedTensor.from_tensor(tf.cast(new["token_ids"], tf.int32),
                                               lengths=new["lengths"])
-        text = self._text.decoder.decode(tf.concat([prompts, new_ids], axis=1))
+        text = self._text.decode(tf.concat([prompts, new_ids], axis=1))
         return new | {"text": text}
 
 

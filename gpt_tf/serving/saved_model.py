@@ -16,12 +16,12 @@ from gpt_tf.common.files import atomic_folder, explain_disk_errors, lock_folder,
 from gpt_tf.common.memory import is_out_of_memory
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import run_folder, weights
-from gpt_tf.serving.graph_tokenizer import LANGUAGE
+from gpt_tf.serving import graph_tokenizer
 from gpt_tf.serving.language_model_signatures import LanguageModelServing
-from gpt_tf.serving.signatures import Signature, TextTables
+from gpt_tf.serving.signatures import Signature
 from gpt_tf.serving.task_signatures import TaskServing
 from gpt_tf.tasks.forms import SpecialTokens
-from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer import Tokenizer
 
 _VERSION = r"\d+"  # a folder's name
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
@@ -33,18 +33,20 @@ class Served(NamedTuple):
     root: what holds the variables and tables.
     signatures: name -> concrete function.
     step: of the checkpoint.
+    no_text: why no signature takes strings; "" where some do.
     """
 
     root: tf.Module
     signatures: dict[str, tf.types.experimental.ConcreteFunction]
     step: int
+    no_text: str
 
 
 def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = False) -> Served:
     """Loads a run and traces its signatures.
 
-    Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Without
-    the rules of English there are no signatures that take strings.
+    Of a pre-trained run "serving_default" is "logits", of a fine-tuned one "classify". Of a
+    language whose rules fit no graph there are no signatures that take strings.
 
     Args:
       model_dir: the run folder.
@@ -59,8 +61,11 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     else:
         model, step = weights.load_model(model_dir, weights=which)
     tokenizer = Tokenizer.load(model_dir)
-    is_served = isinstance(tokenizer, WordTokenizer) and tokenizer.language == LANGUAGE
-    text = TextTables(tokenizer) if is_served else None
+    text, no_text = None, ""
+    try:
+        text = graph_tokenizer.build(tokenizer)
+    except UserError as error:
+        no_text = str(error)
     # Both stay here until all is traced: a method's tf.function does not keep its object.
     language_model, task = LanguageModelServing(
         getattr(model, "gpt", model), text, jit_compile), None
@@ -74,7 +79,7 @@ def build(model_dir: str, which: str = run_folder.BEST, jit_compile: bool = Fals
     root.weights = weights.model_variables(model)
     root.text = text
     traced = {name: trace(signature) for name, signature in signatures.items()}
-    return Served(root, traced | {DEFAULT: traced[default]}, step)
+    return Served(root, traced | {DEFAULT: traced[default]}, step, no_text)
 
 
 def trace(signature: Signature):

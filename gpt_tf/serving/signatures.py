@@ -1,4 +1,4 @@
-"""What an exported model's signatures share: their shape, the tokenizer in the graph, checks.
+"""What an exported model's signatures share: their shape, and checks.
 
 The signatures themselves stand in `language_model_signatures` and `task_signatures`: functions of
 tensors, on batches of any size and of any length up to the model's positions, that return tensors
@@ -11,9 +11,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.serving.graph_decoder import GraphDecoder
-from gpt_tf.serving.graph_tokenizer import GraphTokenizer
-from gpt_tf.tokenizer import Tokenizer
 
 Outputs = dict[str, tf.Tensor]
 
@@ -28,22 +25,6 @@ class Signature(NamedTuple):
 def spec(dtype: tf.DType, *shape: int | None) -> tf.TensorSpec:
     """`spec(tf.int32, None, None)` is a matrix of any size."""
     return tf.TensorSpec(shape, dtype)
-
-
-class TextTables(tf.Module):
-    """A tokenizer in the graph.
-
-    Attributes:
-      encoder, decoder: strings -> ids, and back.
-
-    Raises:
-      UserError: the tokenizer is of a language whose rules do not fit a graph.
-    """
-
-    def __init__(self, tokenizer: Tokenizer):
-        super().__init__(name="text")
-        self.encoder = GraphTokenizer(tokenizer)
-        self.decoder = GraphDecoder(tokenizer)
 
 
 def require(condition, message: str, values):

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.serving import graph_forms
-from gpt_tf.serving.signatures import Outputs, Signature, TextTables, checked, spec, widened
+from gpt_tf.serving.graph_tokenizer import GraphTokenizer
+from gpt_tf.serving.signatures import Outputs, Signature, checked, spec, widened
 from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE, SpecialTokens
 
@@ -20,7 +21,7 @@ class TaskServing:
     """
 
     def __init__(self, model: TaskModel, max_length: int, special: SpecialTokens,
-                 text: TextTables | None):
+                 text: GraphTokenizer | None):
         self._model = model
         self._max_length = max_length
         self._special = special
@@ -71,7 +72,7 @@ class TaskServing:
         columns = [texts[field] for field in FIELDS[self._model.task.form]]
         if self._model.task.form == MULTIPLE_CHOICE:
             columns[-1:] = tf.unstack(columns[-1], axis=1)
-        ids = self._text.encoder.encode(tf.concat(columns, axis=0))
+        ids = self._text.encode(tf.concat(columns, axis=0))
         count = tf.shape(columns[0])[0]
         parts = [ids[index * count:(index + 1) * count] for index in range(len(columns))]
         token_ids, lengths = graph_forms.build(self._model.task.form, parts, self._special,

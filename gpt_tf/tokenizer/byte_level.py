@@ -72,7 +72,7 @@ class ByteLevelTokenizer(Tokenizer):
                             "that GPT-2's has; take a vocabulary of that kind.")
         super().__init__(vocabulary, merges)
         self.newline_id = vocabulary[SYMBOLS[ord("\n")]]
-        self._bytes = [*map(_to_utf8, self._tokens),
+        self._bytes = [*map(to_utf8, self._tokens),
                        *(token.encode() for token in SPECIAL_TOKENS)]
         self._encoder = tokenizers.Tokenizer(self._bpe)
         self._encoder.pre_tokenizer = splitter()
@@ -167,7 +167,8 @@ def cut(text: str, piece_size: int) -> list[Piece]:
     return [*pieces, Piece(text[start:])]
 
 
-def _to_utf8(token: str) -> bytes:
+def to_utf8(token: str) -> bytes:
+    """The bytes of text that a token of the vocabulary stands for."""
     try:
         return bytes(map(BYTE_OF_SYMBOL.__getitem__, token))
     except KeyError:  # no text becomes it

@@ -13,8 +13,10 @@ import numpy as np
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import cleaning, files
+from gpt_tf.tokenizer.characters import CharacterRules, CharacterSplitter
+from gpt_tf.tokenizer.spacing import join_words
 from gpt_tf.tokenizer.tokenizer import SPECIAL_TOKENS, Remembering, Tokenizer, WordBounds
-from gpt_tf.tokenizer.words import WordRules, WordSplitter, join_words
+from gpt_tf.tokenizer.words import WordRules, WordSplitter, splitter_of
 
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
@@ -66,7 +68,7 @@ class WordTokenizer(Tokenizer):
         return self.language
 
     @property
-    def word_rules(self) -> WordRules:
+    def word_rules(self) -> WordRules | CharacterRules:
         """The rules of the language."""
         return self._splitter.rules
 
@@ -102,7 +104,8 @@ class WordTokenizer(Tokenizer):
             self.unknown_id: UNKNOWN}
         text = "".join(whole_words[index] + END_OF_WORD if index in whole_words
                        else self._tokens[index] for index in ids)
-        return join_words(text.removesuffix(END_OF_WORD).split(END_OF_WORD) if text else [])
+        return join_words(text.removesuffix(END_OF_WORD).split(END_OF_WORD) if text else [],
+                          self.language)
 
     def _forget(self) -> None:
         """Starts with an empty memory; ids are kept as bytes, which join fast."""
@@ -112,8 +115,8 @@ class WordTokenizer(Tokenizer):
         self._words = Remembering(self._encode_word)
 
     @functools.cached_property
-    def _splitter(self) -> WordSplitter:
-        return WordSplitter(self.language)  # loads spaCy
+    def _splitter(self) -> WordSplitter | CharacterSplitter:
+        return splitter_of(self.language)  # may load spaCy
 
     def _encode_block(self, piece: cleaning.Piece) -> bytes:
         if self._chunks.is_full:

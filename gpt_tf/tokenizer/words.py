@@ -1,4 +1,4 @@
-"""Words: spaCy's rule tokenizer made fast for single chunks, and words joined to readable text."""
+"""Words of a language: spaCy's rule tokenizer made fast for single chunks, or by characters."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import functools
@@ -6,6 +6,8 @@ import re
 from typing import Any, NamedTuple
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.tokenizer import characters
+from gpt_tf.tokenizer.languages import base_code
 
 # What may be a code such as en or zh-Hans: spaCy makes a module's name of it, and imports that.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -21,10 +23,8 @@ def _load_spacy(language: str) -> Any:
         pipeline = spacy.blank(language)
     except (ImportError, ValueError) as error:
         raise UserError(f"spaCy cannot split words of the language {language!r}; give one of its "
-                        "language codes, such as en, fr or de.") from error
-    if type(pipeline.tokenizer) is not spacy.tokenizer.Tokenizer:  # a subclass has other rules
-        raise UserError(f"spaCy splits the language {language!r} by more than rules, which is not "
-                        "supported; give another language code, or xx for rules of no language.")
+                        "language codes, such as en, fr, de or zh, or xx for rules of no "
+                        "language.") from error
     return pipeline
 
 
@@ -252,37 +252,13 @@ def _length(match: re.Match | None) -> int:
     return match.end() - match.start() if match else 0
 
 
-CLOSING = re.compile(r"[.,;:!?)\]}%]+|n't|'(?:s|m|d|ll|re|ve)")
-OPENING = re.compile(r"[(\[{$]+")
-_NEWLINE = "\n"
+@functools.cache
+def splitter_of(language: str) -> WordSplitter | characters.CharacterSplitter:
+    """What splits words of a language: spaCy's rules, or where it has none the characters.
 
-
-def join_words(words: Sequence[str]) -> str:
-    """Joins words as people write them.
-
-    `join_words(["i", "do", "n't", "know", ",", '"', "he", "said", '"', "."])` is
-    `i don't know, "he said".`: no space before closing punctuation and the ends of contractions,
-    none after opening brackets; quotes open and close in turn within a line.
+    Raises:
+      UserError: spaCy does not know the language.
     """
-    text, glue, open_quotes = [], True, set()
-    for word in words:
-        if word == _NEWLINE:
-            text.append(word)
-            glue, open_quotes = True, set()
-            continue
-        quote = word if word in ('"', "'") else ""
-        closes = quote in open_quotes or (quote == "'" and _is_elision(text))
-        if not (glue or closes or CLOSING.fullmatch(word)):
-            text.append(" ")
-        text.append(word)
-        glue = bool(OPENING.fullmatch(word)) or bool(quote and not closes)
-        if quote and not closes:
-            open_quotes.add(quote)
-        elif quote:
-            open_quotes.discard(quote)
-    return "".join(text)
-
-
-def _is_elision(text: list[str]) -> bool:
-    """Whether an apostrophe here ends a word: the boys', runnin'."""
-    return bool(text) and text[-1].endswith(("s", "in"))
+    if base_code(language) in characters.LANGUAGES:
+        return characters.CharacterSplitter()
+    return WordSplitter(language)

@@ -6,7 +6,8 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.data.manifest import LANGUAGE_MODEL
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer.languages import LetterSample
 from pipelines.building import notes
 from pipelines.building.data_folder import FolderConfig
 from pipelines.building.parcels import Plan
@@ -35,7 +36,7 @@ class CorpusPlan(Plan):
 
 def plan_corpus(config: FolderConfig, corpus: Corpus, sequence_length: int, fraction: float,
                 slice_bytes: int, tokenizer: Tokenizer) -> CorpusPlan:
-    """Reads a corpus once and says what is to be made of it.
+    """Reads a corpus once and says what is to be made of it; warns of letters of other languages.
 
     Args:
       config: the folders' names.
@@ -48,10 +49,12 @@ def plan_corpus(config: FolderConfig, corpus: Corpus, sequence_length: int, frac
     Raises:
       UserError: the input cannot be read or holds no text.
     """
-    census = Census(fraction)
-    slices = plan_slices(corpus, slice_bytes, census)
+    census, letters = Census(fraction), LetterSample()
+    slices = plan_slices(corpus, slice_bytes, census, letters)
     if not slices:
         raise UserError("--input holds no text: every file and row is empty or was skipped.")
+    if isinstance(tokenizer, WordTokenizer):
+        letters.warn(tokenizer.language)
     rule = SplitRule(*census.choose())
     maker = WindowMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir),
                         sequence_length, rule, type(tokenizer))

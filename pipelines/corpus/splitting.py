@@ -13,6 +13,7 @@ import re
 
 from gpt_tf.common.progress import Progress
 from gpt_tf.tokenizer.cleaning import Piece
+from gpt_tf.tokenizer.languages import LetterSample
 from pipelines.building.plan import TRAIN, VALIDATION, content_hash, take_same
 from pipelines.corpus.census import Census
 from pipelines.corpus.corpus import Corpus
@@ -142,13 +143,15 @@ class Slice:
                          f" (slice {self.number})")
 
 
-def plan_slices(corpus: Corpus, slice_bytes: int, census: Census) -> list[Slice]:
+def plan_slices(corpus: Corpus, slice_bytes: int, census: Census,
+                letters: LetterSample) -> list[Slice]:
     """Reads everything once: slices of whole documents, each of at least `slice_bytes` of text.
 
     Args:
       corpus: the input.
       slice_bytes: text of a slice at the least.
       census: is told of every document.
+      letters: takes some of every document.
 
     Raises:
       UserError: the input cannot be read.
@@ -165,6 +168,7 @@ def plan_slices(corpus: Corpus, slice_bytes: int, census: Census) -> list[Slice]
         for document in corpus.documents():
             blocks = document.blocks()
             first = next(blocks)
+            letters.add(first)
             census.add(content_hash(first), len(first) + sum(map(len, blocks)))
             held[1:] = [document.position]
             count, size = count + 1, size + document.text_bytes

@@ -7,7 +7,8 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, TaskSplit
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.task import Task, ZeroShotTask
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, WordTokenizer
+from gpt_tf.tokenizer.languages import LetterSample
 from pipelines.building import notes
 from pipelines.building.parcels import Plan
 from pipelines.tasks.description import TaskDescription
@@ -75,7 +76,8 @@ def _make_split(split: SplitRows, made: list[notes.Made], totals: Totals) -> Tas
 
 
 def plan_task(maker: RecordMaker, fraction: float, tokenizer: Tokenizer) -> TaskPlan:
-    """Reads a task's rows once and says what is to be made of them.
+    """Reads a task's rows once and says what is to be made of them; warns of letters of other
+    languages.
 
     Args:
       maker: of the records.
@@ -85,7 +87,10 @@ def plan_task(maker: RecordMaker, fraction: float, tokenizer: Tokenizer) -> Task
     Raises:
       UserError: a row is bad, or there is none.
     """
-    splits = plan_splits(maker.input.sources, fraction)
+    letters = LetterSample()
+    splits = plan_splits(maker.input.sources, fraction, letters)
+    if isinstance(tokenizer, WordTokenizer):
+        letters.warn(tokenizer.language)
     parcels = [RowParcel(maker.unit(f"{split.name}-{shard.number:05d}", shard.digest, tokenizer),
                          split, shard) for split in splits for shard in split.shards]
     if not parcels:

@@ -9,6 +9,7 @@ import itertools
 
 import numpy as np
 
+from gpt_tf.tokenizer.languages import LetterSample
 from pipelines.building.plan import HASHES, TRAIN, VALIDATION, both_sides, content_hash, take_same
 from pipelines.tasks.rows import Row, RowSource
 
@@ -77,10 +78,12 @@ def _digest(row: Row) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
-def plan_splits(sources: dict[str, RowSource], fraction: float) -> list[SplitRows]:
+def plan_splits(sources: dict[str, RowSource], fraction: float,
+                letters: LetterSample) -> list[SplitRows]:
     """Reads all rows once, so that a bad one stops the build before anything is replaced.
 
-    Where `sources` has no validation, about `fraction` of the training rows are it.
+    Where `sources` has no validation, about `fraction` of the training rows are it. `letters` takes
+    some of every row.
 
     Raises:
       UserError: a bad row.
@@ -90,6 +93,7 @@ def plan_splits(sources: dict[str, RowSource], fraction: float) -> list[SplitRow
     for source_name, source in sources.items():
         hashes, digests = array.array("Q"), bytearray()
         for row in source.rows():
+            letters.add(row.texts[0])
             hashes.append(_hash(row))
             digests += _digest(row)
         every = np.frombuffer(hashes, np.uint64), np.frombuffer(digests, f"V{_DIGEST_BYTES}")
