@@ -251,12 +251,14 @@ SENTENCES = [
     "a\u2014b \u201cc\u201d\u2026",
     "A.B.Cat went.Dog x:y a=b <c> e.g. i.e. \u00a35 \u20ac7 10\u00b0C. etc.", "....!!!???---",
     "one\n\n  two \t three\r\nfour\n", "I'm you're we'll they'd cannot gonna",
-    "na\u00efve \u00c9COLE", "\u4f60\u597d\uff0c2024\u5e745\u6708GPT4 \u3002 \u304c\u3099"]
+    "na\u00efve \u00c9COLE"]
+CHINESE = "\u4f60\u597d\uff0c2024\u5e745\u6708\uff27PT4 \u3002 \u304c\u3099"
 
 
 def characters(language):
     """A tokenizer whose ids tell each character and where words end."""
-    each = sorted({character for text in SENTENCES for character in text.lower()} - {" "})
+    each = sorted({character for text in (*SENTENCES, CHINESE)
+                   for character in text.lower()} - {" "})
     tokens = ["<unk>", *each, *(f"{character}</w>" for character in each)]
     return WordTokenizer({token: index for index, token in enumerate(tokens)}, [], language)
 
@@ -266,7 +268,7 @@ def test_words_of_tokenizer_json(tmp_path, language):
     ours = characters(language)
     tokenizer_json.write(tmp_path, ours)
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    for sentence in SENTENCES:
+    for sentence in (*SENTENCES, *[CHINESE] * (language == "zh")):
         assert theirs.encode(sentence).tokens == [
             ours.tokens[index] for index in ours.encode(sentence)], sentence
     assert vocabularies.load("huggingface", str(tmp_path)).tokenizer.language == language
