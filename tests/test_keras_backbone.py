@@ -24,9 +24,10 @@ from gpt_tf import (
 from gpt_tf import export as export_command
 from gpt_tf.common.errors import UserError
 from gpt_tf.interop import conversion, targets
+from gpt_tf.keras_models import conversion as keras_conversion
 from gpt_tf.keras_models import export
 from gpt_tf.model.dropout import make_dropout_keys
-from tests import corpora
+from tests import converted, corpora, task_data
 from tests.house import ROOT
 from tests.test_finetuning import make_run
 
@@ -242,6 +243,11 @@ def test_transformers_export_is_the_commands(run, tokenizer, tmp_path):
     for name in names - {targets.KEPT}:  # which has the number of the run's update
         assert (tmp_path / "found" / name).read_bytes() == (
             tmp_path / "expected" / name).read_bytes(), name
+    model.backbone.export_to_transformers(tmp_path / "parts")
+    model.preprocessor.tokenizer.export_to_transformers(tmp_path / "parts")
+    for path in (tmp_path / "parts").iterdir():  # which know nothing of each other
+        if path.name not in ("tokenizer_config.json", "SHA256SUMS"):
+            assert path.read_bytes() == (tmp_path / "found" / path.name).read_bytes(), path.name
     with pytest.raises(ValueError, match="exists: name a folder"):
         model.export_to_transformers(tmp_path / "found")
     model.backbone.enable_lora(2)
@@ -250,6 +256,22 @@ def test_transformers_export_is_the_commands(run, tokenizer, tmp_path):
     with pytest.raises(UserError, match="inner width of 4 times"):
         GPTCausalLM.from_preset(run).export_to_transformers(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_classifiers_transformers_export_is_the_commands(tokenizer, tmp_path):
+    run = converted.make_run(tmp_path / "run", tokenizer, task=task_data.TASKS["classification"])
+    model = GPTTextClassifier.from_preset(run)
+    model.export_to_transformers(tmp_path / "found")
+    model.save_to_preset(str(tmp_path / "preset"))
+    keras_conversion.import_run(str(tmp_path / "preset"), str(tmp_path / "again"), "")
+    conversion.export_run("huggingface", str(tmp_path / "again"), str(tmp_path / "expected"))
+    assert corpora.contents(tmp_path / "found") == corpora.contents(tmp_path / "expected")
+    with pytest.raises(ValueError, match="with hidden_dim=4 is more than the linear layer"):
+        GPTTextClassifier(model.backbone, 2, model.preprocessor,
+                          hidden_dim=4).export_to_transformers(tmp_path / "none")
+    model.preprocessor = None
+    with pytest.raises(ValueError, match="tokenizer of the preprocessor is exported, too"):
+        model.export_to_transformers(tmp_path / "none")
 
 
 def test_export_command_writes_a_preset(run, tmp_path, monkeypatch, capsys):

@@ -203,6 +203,11 @@ def test_numbers_of_merges_that_are_none(books, value):
         _config(books, num_merges=value)
 
 
+def test_byte_level_has_no_language(books):
+    with pytest.raises(ValueError, match="--language=en is not for --kind=byte_level, which spli"):
+        _config(books, kind="byte_level", language="en")
+
+
 def test_what_does_not_suit_the_language_is_told(books, capsys):
     """Letters of another script, and words that are too long to be some."""
     long = "аб" * 128
@@ -212,11 +217,6 @@ def test_what_does_not_suit_the_language_is_told(books, capsys):
     assert "Left out as longer than 256 characters: 3 words." in out
     assert long[:64] in "".join(made.tokens) and "в" not in made.tokens
     assert "100% are not Latin, as those of --language=en" in err
-
-
-def test_byte_level_has_no_language(books):
-    with pytest.raises(ValueError, match="--language=en is not for --kind=byte_level, which spli"):
-        _config(books, kind="byte_level", language="en")
 
 
 def test_folders_are_kept(books):

@@ -83,9 +83,9 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
     """
     tuned = None
     if run_folder.is_fine_tuned(source):
-        model, task, step = weights.load_task_model(source)
+        model, _, step = weights.load_task_model(source)
         _, max_length = run_folder.load_task(source)
-        gpt, tuned = model.gpt, Tuned(task, max_length, collect(openai.head_entries(model.head)))
+        gpt, tuned = model.gpt, tuned_of(model, max_length)
     else:
         gpt, step = weights.load_model(source)
     tokenizer = Tokenizer.load(source)
@@ -100,7 +100,26 @@ def export_run(layout: str, source: str, target: str) -> list[str]:
             f"The moments of Adam, the metrics and the flagfile stay in {source} alone."]
 
 
-def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: int = 0,
+def tuned_of(model: TaskModel, max_length: int) -> Tuned:
+    """What fine-tuning added to a model's decoder; `max_length` as in `Tuned`."""
+    return Tuned(model.task, max_length, collect(openai.head_entries(model.head)))
+
+
+def export_model(path: str | os.PathLike, gpt: GPT, tokenizer: Tokenizer | None,
+                 tuned: Tuned | None = None) -> None:
+    """Writes a model in Hugging Face's layout, whole or not at all; arguments as `write_files`.
+
+    Raises:
+      ValueError: something stands at `path`.
+      UserError: the layout cannot hold the model, or the place cannot be written.
+    """
+    if os.path.exists(path):
+        raise ValueError(f"{path} exists: name a folder that is not there yet.")
+    with atomic_folder(path) as folder:
+        write_files(targets.HUGGING_FACE, folder, gpt, tokenizer, tuned=tuned)
+
+
+def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer | None, step: int = 0,
                 tuned: Tuned | None = None) -> Leftover:
     """Writes a model in another program's layout, and `targets.KEPT` beside it.
 
@@ -108,7 +127,7 @@ def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: 
       layout: one of `LAYOUTS`.
       folder: to write into.
       gpt: the decoder, in float32.
-      tokenizer: the model's.
+      tokenizer: the model's; None writes none.
       step: the update that the weights are of, as far as it is known.
       tuned: of a fine-tuned model.
 
@@ -121,10 +140,12 @@ def write_files(layout: str, folder: str, gpt: GPT, tokenizer: Tokenizer, step: 
     left = LAYOUTS[layout].write(folder, gpt, tuned)
     task, max_length, head = tuned or Tuned(None, 0, {})
     Kept(layout, left.settings, step, task, max_length, left.arrays | head).save(folder)
-    tokenizer.save(folder, layout)
-    if layout == targets.HUGGING_FACE:
-        tokenizer_json.write(folder, tokenizer, gpt.config, tuned)
-    record(folder, [name for name in targets.FILES[layout] if name.endswith(".json")])
+    if tokenizer:
+        tokenizer.save(folder, layout)
+        if layout == targets.HUGGING_FACE:
+            tokenizer_json.write(folder, tokenizer, gpt.config, tuned)
+    record(folder, {name for name in targets.FILES[layout] if name.endswith(".json")}
+           & set(os.listdir(folder)))
     return left
 
 

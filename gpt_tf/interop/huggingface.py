@@ -123,9 +123,9 @@ def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary: Voca
     head = {name: arrays.pop(name) for name in class_heads.NAMES & arrays.keys()}
     _check_sizes(config, arrays, path, weights)
     found = _with_our_rows(Found(config, arrays, weights, notes), vocabulary)
-    if kept:
+    if kept and kept.tuned:
         norm = _last_norm(arrays, config)
-        if kept.tuned and head and all(each is not None for each in norm):
+        if head and all(each is not None for each in norm):
             class_heads.check_same(kept.tuned, head, *norm, weights)
         return found._replace(tuned=kept.tuned)
     tuned, left_out = class_heads.read(values, head, bool(found.config.num_special_tokens), weights)

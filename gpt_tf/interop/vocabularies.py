@@ -96,9 +96,9 @@ def _added(described: dict[str, Any], settings: dict[str, Any], listed: dict[str
             return pairs
     except (AttributeError, KeyError, TypeError, ValueError):
         pass
-    raise UserError(f"The added tokens in {folder} are not texts with their ids, as transformers "
-                    f"writes them in {TOKENIZER}, {TOKENIZER_CONFIG} and {_ADDED}: take the files from "
-                    "their source again.")
+    raise UserError(f"The added tokens in {folder} are not texts with their ids, as {TOKENIZER}, "
+                    f"{TOKENIZER_CONFIG} and {_ADDED} have them: take the files from their source "
+                    "again.")
 
 
 def _read_object(folder: str, name: str) -> dict[str, Any]:

@@ -8,23 +8,25 @@ The order is that of spaCy's rule tokenizer: special cases first, then affixes o
 chunk, `_ROUNDS` times, and infixes of what is left.
 
 What it leaves out: URLs, whose inside is split as if they were none; special cases that spaCy finds
-only among the words of a split chunk; what ftfy repairs beyond control characters and Unicode's
-normal form C.
+only among the words of a split chunk; what ftfy repairs beyond quotes, control characters and
+Unicode's normal form C.
 """
 
 from collections.abc import Iterable, Iterator
 import re
 
 from gpt_tf.tokenizer import cleaning
+from gpt_tf.tokenizer.characters import CharacterRules
 from gpt_tf.tokenizer.words import WordRules
 
-# Marks: before a special case and before a prefix, which are split no further; and between two words
-# of a chunk. The first steps take such characters out of a text, as ftfy does.
+# Marks: before a special case and before a prefix, which are split no further; and between two
+# words of a chunk. The first steps take such characters out of a text, as ftfy does.
 _SPECIAL, _PREFIX, _BETWEEN = MARKS = "\1", "\2", "\3"
 _MARKED = f"[{_SPECIAL}{_PREFIX}]"
 
 # What characters may become, of all changes of single ones: the rest are letters and signs of other
-# widths and compositions, of which each becomes something else.
+# widths and compositions, of which each becomes something else, a step of its own. Where words are
+# found by characters, whose texts are full of ASCII's wide forms, these are taken, too.
 _TARGETS = ("", " ", "\n", "'", '"', "-", "...")
 
 _START, _END = r"(?<![^ \n])", r"(?![^ \n])"
@@ -35,7 +37,7 @@ _ESCAPED = re.compile(r"\\(?![wWdDsSbB])(.)", re.DOTALL)
 _ROUNDS = 3
 
 
-def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
+def steps(rules: WordRules | CharacterRules) -> Iterator[tuple[str, str]]:
     """(pattern, what replaces it), in the order in which they are applied to a text.
 
     Afterwards words end at spaces and `MARKS`, and "\\n" is a word of its own.
@@ -43,7 +45,16 @@ def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
     Args:
       rules: how words of the language are split.
     """
-    yield from _standard_steps()
+    if isinstance(rules, CharacterRules):
+        yield from _standard_steps((*_TARGETS, *map(chr, range(0x21, 0x7f))))
+        yield f"(?:{_translate(rules.word)})\\K", _BETWEEN
+    else:
+        yield from _standard_steps(_TARGETS)
+        yield from _word_steps(rules)
+
+
+def _word_steps(rules: WordRules) -> Iterator[tuple[str, str]]:
+    """What spaCy's rule tokenizer does to chunks."""
     special = {chunk: words for chunk, words in rules.special.items()
                if chunk.strip() == chunk and cleaning.standardise(chunk) == chunk}
     prefix, suffix = _any(rules.prefixes), _any(rules.suffixes)
@@ -64,12 +75,13 @@ def steps(rules: WordRules) -> Iterator[tuple[str, str]]:
     yield from _infix_steps(rules.infixes)
 
 
-def _standard_steps() -> Iterator[tuple[str, str]]:
-    """What `cleaning` does to a text that ftfy leaves alone."""
+def _standard_steps(targets: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What `cleaning` does, but of the changes of characters those that make one of `targets`."""
     yield r"\r\n?", "\n"
     changes = cleaning.character_changes()
-    for target in _TARGETS:
-        yield f"[{''.join(re.escape(each) for each in changes if changes[each] == target)}]", target
+    for target in dict.fromkeys(targets):
+        if sources := [re.escape(each) for each in changes if changes[each] == target]:
+            yield f"[{''.join(sources)}]", target
     yield r"\s*\n\s*", "\n"
     yield r"[^\S\n]+", " "
     yield rf"([{_PUNCTUATION}])\1*\K", " "

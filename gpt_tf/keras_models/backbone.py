@@ -9,6 +9,7 @@ import keras_nlp
 from gpt_tf.common.small_files import json_bytes, read_json, write_recorded
 from gpt_tf.config import BEST, ModelConfig
 from gpt_tf.hub import models
+from gpt_tf.interop import conversion
 from gpt_tf.keras_models.decoder import GPT, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain, quantized_dtype
 from gpt_tf.model import gpt
@@ -170,6 +171,18 @@ class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "lora_enabled", False) and getattr(layer, "bias", None) is not None:
                 layer.bias.trainable = False
+
+    def export_to_transformers(self, path):
+        """Writes the folder that transformers reads, without a tokenizer.
+
+        Args:
+          path: folder to make.
+
+        Raises:
+          ValueError: something stands there, or the weights are not plain.
+          UserError: the layout cannot hold the model, or the place cannot be written.
+        """
+        conversion.export_model(path, self.in_float32(), None)
 
     def in_float32(self) -> gpt.GPT:
         """The decoder alone, a copy as runs have it.

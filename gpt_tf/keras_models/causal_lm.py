@@ -1,11 +1,8 @@
 """GPT-1 as a language model, as KerasNLP's users know one."""
 
-import os
-
 import keras_nlp
 import tensorflow as tf
 
-from gpt_tf.common.files import atomic_folder
 from gpt_tf.hub import models
 from gpt_tf.interop import conversion
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
@@ -279,13 +276,10 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
           UserError: the layout cannot hold the model, or the place cannot be written.
         """
         if self.preprocessor is None:
-            raise ValueError("The tokenizer of the preprocessor is exported, too: give one.")
-        if os.path.exists(path):
-            raise ValueError(f"{path} exists: name a folder that is not there yet.")
-        decoder = self.backbone.in_float32()
-        with atomic_folder(path) as folder:
-            conversion.write_files("huggingface", folder, decoder,
-                                   self.preprocessor.tokenizer.tokenizer)
+            raise ValueError("The tokenizer of the preprocessor is exported, too: give one, or "
+                             "export the backbone alone.")
+        conversion.export_model(path, self.backbone.in_float32(),
+                                self.preprocessor.tokenizer.tokenizer)
 
     def get_quantization_layer_structure(self, mode):
         """What GPTQ and AWQ calibrate (see `keras.Model`): None in other modes."""

@@ -11,14 +11,8 @@ from gpt_tf.keras_models.backbone import GPTBackbone
 from gpt_tf.keras_models.preset import TASK, TOKENIZER, explain, read_part
 from gpt_tf.keras_models.text_classifier import GPTTextClassifier
 from gpt_tf.keras_models.tokenizer import GPTTokenizer
-from gpt_tf.model.gpt import GPT
-from gpt_tf.model.task_model import TaskModel
 from gpt_tf.runs import weights
 from gpt_tf.tokenizer import Tokenizer
-
-# Activations of a classifier's outputs after which the likeliest class is the same, and of whose
-# inputs every command takes the softmax.
-_ACTIVATIONS = (None, "linear", "softmax")
 
 
 def import_run(source: str, target: str, flags_text: str) -> list[str]:
@@ -43,22 +37,20 @@ def import_run(source: str, target: str, flags_text: str) -> list[str]:
     if tokenizer is None:
         raise UserError(f"{source} has no tokenizer: save the model with its preprocessor.")
     backbone = model if isinstance(model, GPTBackbone) else model.backbone
-    config = backbone.config
+    config, is_classifier = backbone.config, isinstance(model, GPTTextClassifier)
     if config.vocabulary_size != tokenizer.vocabulary_size:
         raise UserError(f"{source} has rows for {config.vocabulary_size:,} tokens and a tokenizer "
                         f"of {tokenizer.vocabulary_size:,}: save the model with its own.")
     try:
-        ours, max_length = backbone.in_float32(), 0
+        ours = model.in_float32() if is_classifier else backbone.in_float32()
     except ValueError as error:
         raise UserError(f"{source} cannot become a run folder: {error}") from error
-    if isinstance(model, GPTTextClassifier):
-        ours, max_length = _task_model(model, ours, source), model.preprocessor.sequence_length
     with atomic_folder(target) as folder:
-        weights.write_converted(folder, flags_text, ours,
-                                min(max_length, config.max_sequence_length), tokenizer, step=0)
+        weights.write_converted(folder, flags_text, ours, model.longest if is_classifier else 0,
+                                tokenizer, step=0)
     size = (f"{config.num_parameters:,} parameters, {config.num_layers} layers, "
             f"{config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
-    classes = f", a classifier of {', '.join(ours.task.labels)}" if max_length else ""
+    classes = f", a classifier of {', '.join(ours.task.labels)}" if is_classifier else ""
     return [f"{target}: a model of {size}{classes:.400}."]
 
 
@@ -75,15 +67,3 @@ def _load(source: str) -> tuple[keras.Model, Tokenizer | None]:
     preprocessor = getattr(model, "preprocessor", None)
     return model, preprocessor and preprocessor.tokenizer.tokenizer
 
-
-def _task_model(classifier: GPTTextClassifier, gpt: GPT, source: str) -> TaskModel:
-    """The classifier as commands have it, on a decoder that is."""
-    config = classifier.get_config()
-    for name, known in (("hidden_dim", (None,)), ("activation", _ACTIVATIONS)):
-        if config.get(name) not in known:
-            raise UserError(f"{source} is a classifier with {name}={config[name]!r:.80}, which the "
-                            "linear layer of a run has no place for: leave it out.")
-    ours = TaskModel(gpt.config, classifier.task_model.task, gpt=gpt)
-    for variable, value in zip(ours.head.weights, classifier.task_model.head.weights, strict=True):
-        variable.assign(value)
-    return ours

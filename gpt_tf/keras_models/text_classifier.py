@@ -15,6 +15,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import BEST
 from gpt_tf.hub import models
+from gpt_tf.interop import conversion
 from gpt_tf.keras_models import labels
 from gpt_tf.keras_models.backbone import GPTBackbone, is_run_folder, register
 from gpt_tf.keras_models.classifier_head import HiddenTaskModel
@@ -30,6 +31,10 @@ from gpt_tf.tasks.forms import CLASSIFICATION, num_sequences
 from gpt_tf.tasks.task import Task
 
 _MOST_UNITS = 65_536
+
+# Activations of the outputs after which the likeliest class is the same, and of whose inputs every
+# command takes the softmax.
+_ACTIVATIONS = (None, "linear", "softmax")
 
 
 @register
@@ -249,6 +254,46 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
                  "weights": sample_weight, "batch_rows": batch_rows(rows), "step": step}
         sums = joint_loss(self.task_model, self.lm_coef, self.backbone.seed)(batch)
         return sums.loss, sums.weight
+
+    def export_to_transformers(self, path):
+        """Writes the folder of `gpt_tf.convert --to=huggingface`, which transformers reads.
+
+        Args:
+          path: folder to make.
+
+        Raises:
+          ValueError: something stands there, the model has no preprocessor, or it is more than a
+            linear layer on plain weights.
+          UserError: the layout cannot hold the model, or the place cannot be written.
+        """
+        if self.preprocessor is None:
+            raise ValueError("The tokenizer of the preprocessor is exported, too: give one.")
+        ours = self.in_float32()
+        conversion.export_model(path, ours.gpt, self.preprocessor.tokenizer.tokenizer,
+                                conversion.tuned_of(ours, self.longest))
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a sequence that the preprocessor makes and the model takes."""
+        return min(self.preprocessor.sequence_length, self.backbone.max_sequence_length)
+
+    def in_float32(self) -> TaskModel:
+        """A copy as runs have it.
+
+        Raises:
+          ValueError: LoRA's matrices or quantized ones are in its layers, or there is what the
+            linear layer of a run has no place for.
+        """
+        config = self.get_config()
+        for name, known in (("hidden_dim", (None,)), ("activation", _ACTIVATIONS)):
+            if config[name] not in known:
+                raise ValueError(f"A classifier with {name}={config[name]!r:.80} is more than the "
+                                 "linear layer of a run: leave it out.")
+        gpt = self.backbone.in_float32()
+        ours = TaskModel(gpt.config, self.task_model.task, gpt=gpt)
+        for variable, value in zip(ours.head.weights, self.task_model.head.weights, strict=True):
+            variable.assign(value)
+        return ours
 
     def get_config(self):
         """Everything the constructor takes; the names say the number of classes."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.hub import models
+from gpt_tf.interop import tokenizer_json
 from gpt_tf.keras_models.backbone import GPTBackbone, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.tokenizer import Tokenizer
@@ -126,6 +127,20 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
     def load_assets(self, dir_path):
         """Reads the tokenizer in the folder `dir_path`."""
         self.tokenizer = Tokenizer.load(dir_path)
+
+    def export_to_transformers(self, path):
+        """Writes the files by which transformers' `AutoTokenizer` gives this tokenizer's ids.
+
+        Of text that cleaning changes they may differ, see `interop/README.md`.
+
+        Args:
+          path: folder to make or to write into.
+
+        Raises:
+          UserError: another tokenizer stands there, or the place cannot be written.
+        """
+        self._loaded().save(path, layout="huggingface")
+        tokenizer_json.write(path, self.tokenizer)
 
     def get_vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
