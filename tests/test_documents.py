@@ -30,7 +30,7 @@ FLAGFILES = sorted([*(ROOT / "gpt_tf" / "flagfiles").glob("*.flags"),
 EXAMPLES = sorted((ROOT / "docs").glob("*.py"))
 SPECS = ROOT / "pipelines" / "tasks" / "README.md"
 LONGEST = {"README.md": 230, "BUILD.md": 230}
-MADE = {"pretrain.flags", "convert.flags", "gpt_tf.safetensors"}  # by commands
+MADE = {"pretrain.flags", "convert.flags", "gpt_tf.safetensors", "signatures.json"}  # by commands
 
 _LIKE_OURS = "benchmarks.gpu."  # these define their flags as our commands do
 
