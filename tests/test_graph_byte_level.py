@@ -13,7 +13,7 @@ import tokenizers
 from gpt_tf.serving import graph_byte_level, graph_tokenizer
 from gpt_tf.tokenizer import ByteLevelTokenizer
 from tests import awkward_text
-from tests.sentences import SENTENCES
+from tests.hard_sentences import SENTENCES
 
 ALPHABET = tokenizers.pre_tokenizers.ByteLevel.alphabet()
 SPLITTER = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

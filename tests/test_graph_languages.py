@@ -9,7 +9,7 @@ from gpt_tf.serving import graph_tokenizer
 from gpt_tf.serving.graph_words import GraphCharacterSplitter
 from gpt_tf.tokenizer import WordTokenizer
 from gpt_tf.tokenizer.characters import LANGUAGES, CharacterSplitter
-from tests.sentences import SENTENCES
+from tests.hard_sentences import SENTENCES
 
 # Special cases with a space in them are none of a chunk's.
 NOT_EXACT = {"ru": ["Проф. Иванов и др. считали иначе, т. к. данных было мало.",
