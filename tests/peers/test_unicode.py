@@ -11,7 +11,7 @@ from gpt_tf.tokenizer.characters import LANGUAGES, CharacterSplitter
 from gpt_tf.tokenizer.cleaning import standardise
 from gpt_tf.tokenizer.words import splitter_of
 from tests import test_graph_byte_level, test_graph_languages
-from tests.sentences import SENTENCES
+from tests.hard_sentences import SENTENCES
 from tests.test_graph_byte_level import SPLITTER, check
 from tests.test_graph_tokenizer import random_chunks
 
