@@ -129,6 +129,13 @@ def test_few_documents_are_split_near_the_fraction(build, capsys, sizes, seed):
     assert "far from" not in err
 
 
+def test_letters_of_another_language_are_told(build, capsys):
+    text = "Это было тёмной и бурной ночью; шёл дождь. " * 3
+    build({"a.txt": text, "b.txt": f"{text} 2"})
+    assert "100% are not Latin, as those of --language=en are; most are Cyrillic" in (
+        capsys.readouterr().err)
+
+
 def test_a_text_too_short_to_be_cut(build, capsys):
     manifest = build({"a.txt": "the"})
     assert manifest.splits["validation"].records == 0

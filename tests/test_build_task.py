@@ -150,6 +150,12 @@ def test_multiple_choice(build, tokenizer, tmp_path):
     assert manifest.splits["train"].records == 2
 
 
+def test_letters_of_another_language_are_told(build, capsys):
+    build("sst2", {"train.tsv": sst2([(f"это было ночью в {number} часов", 1)
+                                      for number in range(9)])})
+    assert "100% are not Latin" in capsys.readouterr().err
+
+
 def test_long_text_is_shortened(build, tmp_path, capsys):
     rows = [(sentence(0o77), 0), (" ".join(["and"] * 30), 1)]
     manifest = build("sst2", {"train.tsv": sst2(rows), "dev.tsv": sst2(rows[:1])}, max_length=20)

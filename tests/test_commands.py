@@ -198,6 +198,10 @@ def test_generate_from_a_file(folder, tmp_path):
     assert lines[0]["text"] + "\n" == run("gpt_tf.generate", *flags, "--prompt=One morning")[0]
     assert sum(lines[2]["log_probabilities"]) == pytest.approx(lines[2]["log_probability"])
     assert len(lines[2]["token_ids"]) == 10
+    (tmp_path / "prompts.txt").write_text("One morning\n\n\u4f60\u597d, Tom\n")
+    _, err = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt")
+    assert f"{tmp_path}/prompts.txt, line 3: the vocabulary lacks 2 of its characters" in err
+    assert err.count("lacks") == 1
 
 
 def test_generate_says_what_is_wrong(folder, tmp_path):

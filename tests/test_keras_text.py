@@ -253,6 +253,11 @@ def test_a_text_of_nothing_begins_as_after_a_line_break(model, tokenizer):
     assert found["padding_mask"].numpy().tolist() == [[False, True, True, True]]
 
 
+def test_characters_that_the_vocabulary_lacks_are_warned_of(model):
+    with pytest.warns(UserWarning, match="lacks 3 characters of the prompts"):
+        model.preprocessor.generate_preprocess(["the \u4f60\u597d", "cat", "\u2603"], 12)
+
+
 def test_no_token_ends_a_text_unless_one_is_named(model, tokenizer):
     whole = model.generate("the cat", max_length=20)
     for none in ("auto", None):

@@ -89,7 +89,7 @@ def test_byte_level_as_another_trainer():
     theirs = [tuple(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
     assert list(ours.merges) == theirs
     assert {token: index for index, token in enumerate(ours.tokens)} == model.get_vocab()
-    assert count_parts([Piece("a" * 257 + " b")]) == {"Ġb": 1}
+    assert count_parts([Piece("a b")]) == {"a": 1, "Ġb": 1}
 
 
 def test_words_are_the_released_ones():
