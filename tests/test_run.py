@@ -43,9 +43,9 @@ def loads_fixture(monkeypatch):
     counts = collections.Counter()
 
     def count(of):
-        original = of.load.__func__
-        monkeypatch.setattr(of, "load", classmethod(
-            lambda cls, folder: counts.update([(of, str(folder))]) or original(cls, folder)))
+        original = of.load
+        monkeypatch.setattr(of, "load", staticmethod(
+            lambda folder: counts.update([(of, str(folder))]) or original(folder)))
 
     for of in (Manifest, Tokenizer):
         count(of)

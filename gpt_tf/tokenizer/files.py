@@ -17,6 +17,7 @@ from gpt_tf.common.small_files import json_bytes, read_json, read_text, write_re
 
 INFO_FILE = "tokenizer_info.json"
 FORMAT_VERSION = 1
+FIRST_KIND = "gpt1"  # of a description that names none
 _HEADER = "#version: 0.2"
 
 # Vocabulary and merges, as GPT-1's were published, where names end in the number of merges, as
@@ -98,7 +99,7 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any] | None:
         return None
     info = read_json(path, "the tokenizer's description")
     if isinstance(info, dict) and "language" in info:
-        info.setdefault("kind", "gpt1")  # when there was one kind, none was written
+        info.setdefault("kind", FIRST_KIND)
     if not isinstance(info, dict) or not {"format_version", "kind", "fingerprint"} <= set(info):
         raise UserError(f"{path} does not describe a tokenizer; make the tokenizer again.")
     if info["format_version"] != FORMAT_VERSION:

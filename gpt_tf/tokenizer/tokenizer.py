@@ -171,8 +171,10 @@ class Tokenizer(abc.ABC):
         if info and info["fingerprint"] == Tokenizer.load(folder).fingerprint == self.fingerprint:
             return
         names = self.layouts[layout or next(iter(self.layouts))]
+        # A description without a kind is of the paper's, as when there was no other.
+        kind = {} if self.kind == files.FIRST_KIND else {"kind": self.kind}
         files.write(folder, names, self._tokens, self._merges, {
-            "kind": self.kind, "fingerprint": self.fingerprint,
+            **kind, "fingerprint": self.fingerprint,
             **{name: getattr(self, name) for name in self.settings},
             "vocabulary_size": self.vocabulary_size, **files.library_versions(self.libraries)})
 
