@@ -1,77 +1,28 @@
-"""Several processes that train one model: the same run as one, and what a lost or stopped one does.
+"""Several processes that train one model: the same run as one, and who never comes.
 
-Real processes over the loopback address.
+Real processes over the loopback address; stopped and lost ones: tests/peers/test_lost_workers.py.
 """
 
 import json
 import os
-import shutil
-import signal
 import subprocess
-import sys
-import time
 
 import pytest
-import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.training import distribution
 from gpt_tf.training.cluster_environment import expand_hosts, find_workers
 from tests import corpora, task_data, workers
-from tests.commands import run_command
+from tests.worker_runs import command, rows, run_one_device, start, wait
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
-# Three workers share a batch of 9, each in micro-batches of one; 64 rows to train and 24 to
-# validate, so the last batch of both is short.
-FLAGS = ["--num_layers=1", "--num_heads=2", "--hidden_dim=16", "--intermediate_dim=32",
-         "--max_sequence_length=32", "--batch_size=9", "--micro_batch_size=1", "--init_from=none",
-         "--num_epochs=3", "--learning_rate=1e-2", "--clip_norm=0.5", "--log_every=1",
-         "--save_every=4", "--nojit_compile"]
-LONG = ["--num_steps=200", "--evaluations_per_epoch=0", "--batch_size=8", "--micro_batch_size=0",
-        "--save_every=25"]  # to be interrupted
 
 
 @pytest.fixture(name="data", scope="module")
 def data_fixture(tmp_path_factory, tokenizer):
     return task_data.write(str(tmp_path_factory.mktemp("task") / "data"), tokenizer,
                            task_data.TASKS["classification"])
-
-
-def command(data, model_dir, *flags):
-    return [sys.executable, "-m", "gpt_tf.finetune", f"--data_dir={data}",
-            f"--model_dir={model_dir}", *FLAGS, *flags]
-
-
-def start(data, model_dir, count, *flags):
-    return workers.start(command(data, model_dir, "--strategy=multi_worker", *flags), count,
-                         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait(processes):
-    """[(exit code, what it said)]"""
-    said = [process.communicate(timeout=180) for process in processes]
-    return [(process.returncode, out + err) for process, (out, err) in zip(processes, said)]
-
-
-def until(processes, condition):
-    while not condition():
-        assert all(process.poll() is None for process in processes), wait(processes)
-        time.sleep(0.01)
-
-
-def run_one_device(data, model_dir, *flags):
-    _, _, module, *own = command(data, model_dir, *flags)
-    done = run_command(module, *own)
-    assert done.code == 0, done.stderr
-
-
-def rows(model_dir):
-    """What the run reports, the measures of time left out."""
-    timed = {"train/tokens_per_second", "train/input_wait"}
-    with open(model_dir / "metrics.jsonl", encoding="utf-8") as stream:
-        return [{name: value for name, value in json.loads(line).items() if name not in timed}
-                for line in stream]
 
 
 def test_three_workers_train_as_one_device_does(data, tmp_path):
@@ -85,35 +36,6 @@ def test_three_workers_train_as_one_device_does(data, tmp_path):
     ours, theirs = rows(tmp_path / "three"), rows(tmp_path / "one")
     assert len(ours) == len(theirs) == 24 and sum("validation/f1" in row for row in ours) == 3
     for our, their in zip(ours, theirs):
-        assert our == pytest.approx(their, rel=1e-5)
-
-
-def test_a_stopped_and_a_lost_worker(data, tmp_path):
-    run, newest = tmp_path / "run", tmp_path / "run" / "checkpoints" / "checkpoint"
-    stopped = start(data, run, 2, *LONG)
-    until(stopped, newest.exists)
-    stopped[1].send_signal(signal.SIGTERM)
-    found = wait(stopped)
-    assert [code for code, _ in found] == [128 + signal.SIGTERM] * 2, found
-    saved = int(tf.train.latest_checkpoint(run / "checkpoints").rpartition("-")[2])
-    assert all(f"Saved at update {saved} of 200" in said for _, said in found)
-
-    shutil.copytree(run, tmp_path / "on one device")
-    broken = start(data, run, 2, *LONG)
-    until(broken, lambda: f"ckpt-{saved}" not in newest.read_text())
-    broken[0].kill()
-    killed = time.monotonic()
-    (first, _), (second, said) = wait(broken)
-    assert time.monotonic() - killed < 120
-    assert (first, second) == (-signal.SIGKILL, 1)
-    assert "Another worker of this run was lost" in said and "Traceback" not in said
-
-    found = wait(start(data, run, 2, *LONG))
-    assert [code for code, _ in found] == [0, 0], found
-    run_one_device(data, tmp_path / "on one device", *LONG)
-    ours, theirs = rows(run), rows(tmp_path / "on one device")
-    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
-    for our, their in list(zip(ours, theirs))[:saved + 25]:
         assert our == pytest.approx(their, rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""From German and from Russian text to a served classifier; Chinese: tests/test_chains.py."""
+"""From Chinese, German and Russian text to a served classifier, which takes a minute."""
 
 import pytest
 
@@ -12,6 +12,6 @@ def client_fixture(tmp_path_factory):
         yield client
 
 
-@pytest.mark.parametrize("language", ["de", "ru"])
+@pytest.mark.parametrize("language", ["zh", "de", "ru"])
 def test_from_text_to_a_served_classifier(tmp_path, client, language):
     chains.check(tmp_path, language, client)
