@@ -1,6 +1,6 @@
 """Several processes that train one model: the same run as one, and who never comes.
 
-Real processes over the loopback address; stopped and lost ones: tests/peers/test_lost_workers.py.
+Real processes over the loopback address; stopped and lost ones: tests/peers/test_stops.py.
 """
 
 import json
