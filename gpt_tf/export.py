@@ -130,7 +130,7 @@ def _export_portable(config: ExportConfig, model_dir: str) -> None:
     print(f"{target}: {origin}, {_mebibytes(target)}.")
     print(f"Signatures: {', '.join(signatures)}, of token ids; what they take and give stands in "
           f"{os.path.join(target, portable.DESCRIPTION)}.")
-    print("Strings and the loop that generates are in the SavedModel only.")
+    print("Neither strings nor the loop that generates are in it: a SavedModel can hold both.")
 
 
 def _mebibytes(target: str) -> str:

@@ -9,9 +9,8 @@ Reads what pipelines.build_corpus reads. --kind says which tokenizer it becomes:
   byte_level  GPT-2's: its splitting rule, then bytes. Every text of any language comes back from
               its tokens as it was.
 
-The same text and flags make
-the same bytes, with any number of processes. The folder made is a tokenizer: give it as
---tokenizer to pipelines.build_corpus.
+The same text and flags make the same bytes, with any number of processes. The folder made is a
+tokenizer: give it as --tokenizer to pipelines.build_corpus.
 """
 
 import dataclasses

@@ -132,7 +132,7 @@ def test_few_documents_are_split_near_the_fraction(build, capsys, sizes, seed):
 def test_letters_of_another_language_are_told(build, capsys):
     text = "Это было тёмной и бурной ночью; шёл дождь. " * 3
     build({"a.txt": text, "b.txt": f"{text} 2"})
-    assert "100% are not Latin, as those of --language=en are; most are Cyrillic" in (
+    assert "100% are not Latin, as those of --language=en are; most of these are Cyrillic" in (
         capsys.readouterr().err)
 
 

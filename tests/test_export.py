@@ -452,7 +452,8 @@ def test_byte_level(client, tmp_path, byte_level):
     rows = byte_level.encode_batch(texts)
     kept = [row[:MAX_LENGTH] for row in rows]
     inputs = [forms.build(task.form, [row], forms.SpecialTokens.after(byte_level.vocabulary_size),
-                          MAX_LENGTH).token_ids for row in rows]
+                          MAX_LENGTH).token_ids
+              for row in byte_level.encode_batch(map(str.strip, texts))]  # as data is read
     sequences = padded([row for row, in inputs])
     by_text, by_ids, sorted_text, sorted_ids, new = client.ask([
         (str(tmp_path / "out" / "1"), *call) for call in (

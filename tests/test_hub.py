@@ -139,7 +139,7 @@ def test_a_tokenizer_comes_without_weights(hub, ours, tokenizer, tmp_path):
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         (ours / name).unlink()
     tables = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokenizer.tokens)},
-              "merges": list(map(list, tokenizer.merges))}
+              "merges": list(map(list, tokenizer.merges)), "end_of_word_suffix": "</w>"}
     (ours / "tokenizer.json").write_text(json.dumps({"model": tables}))
     assert GPTTokenizer.from_preset("hf://ours/copy").get_vocabulary() == list(tokenizer.tokens)
     (ours / "tokenizer.json").unlink()

@@ -58,7 +58,8 @@ def test_a_language_model(folder, tmp_path):
     assert first.startswith(f"{tmp_path}/out: {folder}/pretrained, update 9, 0.")
     assert second == ("Signatures: logits, of token ids; what they take and give stands in "
                       f"{tmp_path}/out/signatures.json.")
-    assert third == "Strings and the loop that generates are in the SavedModel only."
+    assert third == (
+        "Neither strings nor the loop that generates are in it: a SavedModel can hold both.")
     exported.check(folder / "pretrained", tmp_path / "out", open_litert)
     assert Tokenizer.load(tmp_path / "out").fingerprint == Tokenizer.load(
         folder / "pretrained").fingerprint

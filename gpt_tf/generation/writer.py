@@ -18,7 +18,8 @@ class Text:
       prompt_ids: the prompt's tokens; of one that is empty, none.
       sample: its number among the continuations of its prompt.
       token_ids, log_probabilities: the new tokens, and theirs under the model, in nats.
-      text: all of it as `Tokenizer.decode` writes, or up to a stop string.
+      text: all of it as `Tokenizer.decode` writes, half a character at its end as U+FFFD; or up
+        to a stop string.
       finish: "length" (all tokens asked for), "stop" (a stop string) or "limit" (the model's
         positions are full).
     """

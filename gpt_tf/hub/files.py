@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import SUMS, read_json
-from gpt_tf.interop.targets import PICKLES, READABLE
+from gpt_tf.interop.targets import KEPT, PICKLES, WEIGHT_FILES
 
 CONFIG = "config.json"
 _MODEL_TYPE = "openai-gpt"
@@ -97,15 +97,15 @@ def _of_keras(names: Iterable[str]) -> list[str]:
 
 
 def _of_transformers(names: Iterable[str]) -> list[str]:
-    on_top = [name for name in names if "/" not in name]
-    found = [name for name in on_top if name == SUMS or _is_any(name, READABLE)]
-    is_pickled = not any(map(_is_of_weights, found))
-    return found + [name for name in on_top if is_pickled and _is_any(name, PICKLES)]
+    weights = ([name for name in names if _is_any(name, WEIGHT_FILES)]
+               or [name for name in names if _is_any(name, PICKLES)])
+    return weights + [name for name in names
+                      if name in (CONFIG, KEPT, SUMS) or _TOKENIZER.fullmatch(name)]
 
 
 def _is_of_weights(name: str) -> bool:
-    return _is_any(name, ("*.safetensors", *PICKLES)) or name.endswith((".weights.h5", SHARDS))
+    return _is_any(name, (*WEIGHT_FILES, *PICKLES)) or name.endswith((".weights.h5", SHARDS))
 
 
 def _is_any(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return "/" not in name and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -26,7 +26,7 @@ _BLOCK = 1 << 20
 def fetch(handle: Handle, tokenizer_only: bool) -> Fetched:
     """Files of a repository, each fetched once and found without a network from then on.
 
-    A file whose checksum is not the one that the repository lists is thrown away.
+    A file that comes with another checksum than the repository lists is thrown away.
 
     Args:
       handle: of the repository.
@@ -39,8 +39,14 @@ def fetch(handle: Handle, tokenizer_only: bool) -> Fetched:
     with _explained(handle):
         commit, sums = _look_up(handle)
         names = _cached(handle, commit) if sums is None else list(sums)
-        return gather(handle.text, names, functools.partial(_take, handle, commit, sums),
-                      tokenizer_only)
+        try:
+            return gather(handle.text, names, functools.partial(_take, handle, commit, sums),
+                          tokenizer_only)
+        except UserError as error:
+            if sums is not None:
+                raise
+            raise UserError(f"{error} Only what is in the cache was looked at, as "
+                            f"{constants.ENDPOINT} cannot be reached.") from error
 
 
 def _look_up(handle: Handle) -> tuple[str, dict[str, str] | None]:
@@ -132,6 +138,8 @@ def _sentence(handle: Handle, error: Exception) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return (f"{name}: there is no revision {handle.revision!r}; name a branch, a tag or a "
                 "commit of the repository, or leave it out for the newest.")
+    if status == 401 and "Invalid credentials" in str(error):
+        return f"{name}: {endpoint} does not accept your token (401): renew or unset HF_TOKEN."
     if status in (401, 404):
         return (f"{name}: there is no such repository at {endpoint}, or it is private: check the "
                 f"name; for a private one {token}.")

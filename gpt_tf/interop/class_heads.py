@@ -103,12 +103,13 @@ def fold_bias(kernel: np.ndarray, bias: np.ndarray, gamma: np.ndarray,
     return (kernel + row[:, None] * bias).astype(np.float32)
 
 
-def read(values: dict[str, Any], arrays: dict[str, np.ndarray], has_special_tokens: bool,
-         where: str) -> tuple[Tuned | None, list[str]]:
+def read(values: dict[str, Any], num_positions: int, arrays: dict[str, np.ndarray],
+         has_special_tokens: bool, where: str) -> tuple[Tuned | None, list[str]]:
     """The head of a model that somebody fine-tuned.
 
     Args:
       values: of `config.json`.
+      num_positions: of the model.
       arrays: those of `NAMES` that the weights have; float32.
       has_special_tokens: whether the model has rows for start, delimiter and extract.
       where: names the file in errors.
@@ -123,11 +124,11 @@ def read(values: dict[str, Any], arrays: dict[str, np.ndarray], has_special_toke
         return None, []
     params = values.get(_KEY)
     ours = params.get(_PROGRAM) if isinstance(params, dict) else None
-    task, max_length = None, values.get("n_positions", 0)
+    task, max_length = None, num_positions
     if isinstance(ours, dict):
         task = Task.from_json(ours.get("task"), where)
         max_length = ours.get("max_length")
-        if type(max_length) is not int or not 0 < max_length <= values.get("n_positions", 0):
+        if type(max_length) is not int or not 0 < max_length <= num_positions:
             raise UserError(f"{where} is beside a configuration with a max_length of "
                             f"{max_length!r:.40}: take the folder from its source again.")
     if _SCORE in arrays:
@@ -155,6 +156,9 @@ def read(values: dict[str, Any], arrays: dict[str, np.ndarray], has_special_toke
         if task is None or task.form != MULTIPLE_CHOICE:
             task = Task("choice", MULTIPLE_CHOICE, 2, ("0", "1"), (), ("accuracy",))
             notes = [f"{where} does not say how many answers a question has: two are taken."]
+        if _CHOICE[0] not in arrays:
+            raise UserError(f"{where} has {_CHOICE[1]} without {_CHOICE[0]}: take the file from "
+                            "its source again.")
         kernel, bias = arrays[_CHOICE[0]].T, arrays.get(_CHOICE[1], np.zeros(1, np.float32))
     return Tuned(task, max_length, {HEAD_KERNEL: kernel, HEAD_BIAS: bias}), notes
 

@@ -115,6 +115,8 @@ def export_model(path: str | os.PathLike, gpt: GPT, tokenizer: Tokenizer | None,
     """
     if os.path.exists(path):
         raise ValueError(f"{path} exists: name a folder that is not there yet.")
+    if tokenizer:
+        _check_vocabulary(gpt.config, tokenizer, "The model", "its tokenizer")
     with atomic_folder(path) as folder:
         write_files(targets.HUGGING_FACE, folder, gpt, tokenizer, tuned=tuned)
 

@@ -128,7 +128,8 @@ def read(folder: str, kept: Kept | None, num_heads: int | None, vocabulary: Voca
         if head and all(each is not None for each in norm):
             class_heads.check_same(kept.tuned, head, *norm, weights)
         return found._replace(tuned=kept.tuned)
-    tuned, left_out = class_heads.read(values, head, bool(found.config.num_special_tokens), weights)
+    tuned, left_out = class_heads.read(values, found.config.max_sequence_length, head,
+                                       bool(found.config.num_special_tokens), weights)
     return found._replace(tuned=tuned, notes=[*found.notes, *left_out])
 
 

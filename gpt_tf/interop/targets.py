@@ -16,10 +16,10 @@ FILES = {OPENAI: (SHAPES, *PIECES),
          HUGGING_FACE: (CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG)}
 KEPT = "gpt_tf.safetensors"  # beside them: what the layout has no place for
 
-# What reading a repository in Hugging Face's layout can use, as patterns of file names. The second
-# are pickles: of use only where no file of the first is a `.safetensors`.
-READABLE = ("*.json", "*.txt", "*.safetensors")
-PICKLES = ("*.bin",)
+# Files of weights in Hugging Face's layout, as patterns of names. The second are pickles: of use
+# only where there is none of the first.
+WEIGHT_FILES = (WEIGHTS, "model-*.safetensors", f"{WEIGHTS}.index.json")
+PICKLES = (PICKLE, "pytorch_model-*.bin", f"{PICKLE}.index.json")
 
 # What a folder of converted weights may hold to be replaced; commands leave the lock.
 _RUN_FILES = run_folder.RUN_FILES | {".lock"}

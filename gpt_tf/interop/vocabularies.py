@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import read_json
 from gpt_tf.interop.targets import HUGGING_FACE, TOKENIZER, TOKENIZER_CONFIG
-from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer import Tokenizer, files
 from gpt_tf.tokenizer.files import is_tokenizer_file
+from gpt_tf.tokenizer.word_level import END_OF_WORD
 
 _ADDED = "added_tokens.json"  # of older releases
 LANGUAGE = "language"  # in `TOKENIZER_CONFIG`, of a tokenizer of words that are not English
@@ -78,9 +79,14 @@ def _of_model(model: Any, settings: dict[str, Any], path: str) -> Tokenizer:
                         "source again.")
     language = {LANGUAGE: settings[LANGUAGE]} if isinstance(settings.get(LANGUAGE), str) else {}
     try:
-        return Tokenizer.of(vocabulary, list(map(tuple, pairs)), **language)
+        tokenizer = Tokenizer.of(vocabulary, list(map(tuple, pairs)), **language)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    suffix = END_OF_WORD if tokenizer.kind == files.FIRST_KIND else ""
+    if (model.get("end_of_word_suffix") or "") != suffix or model.get("byte_fallback"):
+        raise UserError(f"{path} is a tokenizer of another kind than GPT-1's and GPT-2's, which "
+                        "mark the ends of words so or not at all: name another.")
+    return tokenizer
 
 
 def _added(described: dict[str, Any], settings: dict[str, Any], listed: dict[str, Any],

@@ -64,6 +64,9 @@ def _read_pickle(path: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} is a pickle, which only PyTorch reads: pip install torch, or take a folder "
             f"with {WEIGHTS}, which transformers' save_pretrained writes.") from error
+    if torch.__version__ < (2, 6):  # before, weights_only let code run (CVE-2025-32434)
+        raise UserError(f"{path} is a pickle, which PyTorch {torch.__version__} does not read "
+                        "safely: pip install 'torch>=2.6'.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {name: _to_numpy(tensor, torch) for name, tensor in state.items()}
@@ -76,4 +79,4 @@ def _read_pickle(path: str) -> dict[str, np.ndarray]:
 def _to_numpy(tensor, torch) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:  # numpy knows it by TensorFlow alone
         return tensor.contiguous().view(torch.int16).numpy().view(tf.bfloat16.as_numpy_dtype)
-    return tensor.numpy()
+    return tensor.detach().numpy()

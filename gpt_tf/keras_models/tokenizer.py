@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder
 from gpt_tf.hub import models
 from gpt_tf.interop import tokenizer_json
 from gpt_tf.keras_models.backbone import GPTBackbone, register
@@ -134,13 +135,17 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         Of text that cleaning changes they may differ, see `interop/README.md`.
 
         Args:
-          path: folder to make or to write into.
+          path: folder to make.
 
         Raises:
-          UserError: another tokenizer stands there, or the place cannot be written.
+          ValueError: something stands at `path`.
+          UserError: the place cannot be written.
         """
-        self._loaded().save(path, layout="huggingface")
-        tokenizer_json.write(path, self.tokenizer)
+        if os.path.exists(path):
+            raise ValueError(f"{path} exists: name a folder that is not there yet.")
+        with atomic_folder(path) as folder:
+            self._loaded().save(folder, layout="huggingface")
+            tokenizer_json.write(folder, self.tokenizer)
 
     def get_vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""

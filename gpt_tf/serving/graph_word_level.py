@@ -1,9 +1,8 @@
 """The paper's tokenizer in a TensorFlow graph: `WordTokenizer` in core ops.
 
-What a graph cannot do of
-ftfy's work: mojibake stays as it is, and marks do not join the letters before them (NFC). Where
-spaCy's answer for a chunk depends on the chunks around it, the chunk alone decides.
-benchmarks/RESULTS.md says how often that matters.
+What a graph cannot do of ftfy's work: mojibake stays as it is, and marks do not join the letters
+before them (NFC). Where spaCy's answer for a chunk depends on the chunks around it, the chunk alone
+decides. benchmarks/RESULTS.md says how often that matters.
 """
 
 import tensorflow as tf

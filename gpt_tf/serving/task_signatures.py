@@ -3,11 +3,15 @@
 import tensorflow as tf
 
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.serving import graph_forms
+from gpt_tf.serving import graph_forms, re2
 from gpt_tf.serving.graph_tokenizer import GraphTokenizer
 from gpt_tf.serving.signatures import Outputs, Signature, checked, spec, widened
 from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.forms import FIELDS, MULTIPLE_CHOICE, SpecialTokens
+
+# What Python's strip takes off a text's ends, as the readers of data and questions do.
+_SPACE = re2.character_class([character for character in map(chr, range(0x3001))
+                              if character.isspace()])
 
 
 class TaskServing:
@@ -72,7 +76,8 @@ class TaskServing:
         columns = [texts[field] for field in FIELDS[self._model.task.form]]
         if self._model.task.form == MULTIPLE_CHOICE:
             columns[-1:] = tf.unstack(columns[-1], axis=1)
-        ids = self._text.encode(tf.concat(columns, axis=0))
+        ids = self._text.encode(tf.strings.regex_replace(
+            tf.concat(columns, axis=0), f"^{_SPACE}+|{_SPACE}+$", ""))
         count = tf.shape(columns[0])[0]
         parts = [ids[index * count:(index + 1) * count] for index in range(len(columns))]
         token_ids, lengths = graph_forms.build(self._model.task.form, parts, self._special,

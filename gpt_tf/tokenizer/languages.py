@@ -53,17 +53,19 @@ class LetterSample:
         foreign = total - sum(scripts[script] for script in own)
         if not own or total < _FEWEST or foreign <= _MOSTLY * total:
             return
-        most = scripts.most_common(1)[0][0]
+        most = max(scripts.keys() - set(own), key=scripts.__getitem__)
         print(f"Of the letters {foreign / total:.0%} are not {' or '.join(map(_shown, own))}, as "
-              f"those of --language={language} are; most are {_shown(most)}: a tokenizer that "
-              f"pipelines.train_bpe makes with {_flag(most)} or --kind=byte_level suits such text.",
+              f"those of --language={language} are; most of these are {_shown(most)}: a tokenizer "
+              f"that pipelines.train_bpe makes with {_flag(most)} or --kind=byte_level suits such "
+              "text.",
               file=sys.stderr)
 
 
 @functools.cache
 def _script(letter: str) -> str:
     """The first word of a letter's name: CJK, LATIN, KATAKANA."""
-    return unicodedata.name(letter, "?").partition(" ")[0].partition("-")[0]
+    plain = unicodedata.normalize("NFKC", letter)  # of wide and narrow forms
+    return unicodedata.name(plain[0], "?").partition(" ")[0].partition("-")[0]
 
 
 def _shown(script: str) -> str:
