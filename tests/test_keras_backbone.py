@@ -250,6 +250,8 @@ def test_transformers_export_is_the_commands(run, tokenizer, tmp_path):
             assert path.read_bytes() == (tmp_path / "found" / path.name).read_bytes(), path.name
     with pytest.raises(ValueError, match="exists: name a folder"):
         model.export_to_transformers(tmp_path / "found")
+    with pytest.raises(ValueError, match="found holds a tokenizer"):
+        model.preprocessor.tokenizer.export_to_transformers(tmp_path / "found")
     model.backbone.enable_lora(2)
     with pytest.raises(ValueError, match="before enable_lora"):
         model.export_to_transformers(tmp_path / "none")

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import atomic_folder
 from gpt_tf.hub import models
 from gpt_tf.interop import tokenizer_json
+from gpt_tf.interop.targets import TOKENIZER
 from gpt_tf.keras_models.backbone import GPTBackbone, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.tokenizer import Tokenizer
@@ -135,17 +135,16 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         Of text that cleaning changes they may differ, see `interop/README.md`.
 
         Args:
-          path: folder to make.
+          path: folder to make, or that of an exported backbone.
 
         Raises:
-          ValueError: something stands at `path`.
+          ValueError: a tokenizer stands there.
           UserError: the place cannot be written.
         """
-        if os.path.exists(path):
-            raise ValueError(f"{path} exists: name a folder that is not there yet.")
-        with atomic_folder(path) as folder:
-            self._loaded().save(folder, layout="huggingface")
-            tokenizer_json.write(folder, self.tokenizer)
+        if os.path.exists(os.path.join(path, TOKENIZER)):
+            raise ValueError(f"{path} holds a tokenizer: name another folder.")
+        self._loaded().save(path, layout="huggingface")
+        tokenizer_json.write(path, self.tokenizer)
 
     def get_vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
