@@ -11,6 +11,7 @@ from gpt_tf.config import ModelConfig
 import gpt_tf.model
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.linear import products_of_tokens
 from gpt_tf.model.task_model import TaskHead
 
 SMALL = ModelConfig(vocabulary_size=61, num_layers=3, num_heads=4, hidden_dim=32,
@@ -96,6 +97,26 @@ def test_cached_equals_uncached(model, token_ids):
         parts.append(hidden)
     np.testing.assert_allclose(tf.concat(parts, axis=1), model(token_ids), rtol=0, atol=3e-6)
     assert int(caches[0].length) == 12
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_products_of_tokens_are_the_products(model, token_ids, rows):
+    token_ids = token_ids[:rows]
+
+    @tf.function(jit_compile=True)
+    def last_logits(token_ids, caches):
+        with products_of_tokens():
+            hidden, _ = model.call_with_cache(token_ids[:, 11:], caches)
+            return hidden, model.logits(hidden[:, 0])
+
+    caches = model.empty_caches(tf.zeros([rows], tf.int32), 16)
+    _, caches = model.call_with_cache(token_ids[:, :11], caches)
+    hidden, logits = last_logits(token_ids, caches)
+    expected = model(token_ids)[:, 11]
+    np.testing.assert_allclose(hidden[:, 0], expected, rtol=0, atol=3e-6)
+    np.testing.assert_allclose(logits, model.logits(expected), rtol=0, atol=3e-6)
+    program = last_logits.experimental_get_compiler_ir(token_ids, caches)(stage="hlo")
+    assert "opt-barrier" in program
 
 
 def test_dropout_is_on_in_training_only(model, token_ids):

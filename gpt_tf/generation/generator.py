@@ -16,6 +16,7 @@ from gpt_tf.generation.sampling import Sampling, choose
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.layers import Cache
+from gpt_tf.model.linear import products_of_tokens
 
 # Widths that are compiled for: prompts are padded to a multiple of the first, caches of the second.
 _PROMPT_STEP = 32
@@ -131,8 +132,7 @@ class Generator:
         self._generation = generation
         self._begin = tf.function(
             lambda *inputs: begin(model, *inputs), jit_compile=True)
-        self._extend = tf.function(
-            lambda *inputs: extend(model, *inputs), jit_compile=True)
+        self._extend = tf.function(self._extend_compiled, jit_compile=True)
 
     def __call__(self, prompts: Sequence[Sequence[int]],
                  rows: Sequence[int] | None = None) -> list[list[int]]:
@@ -189,6 +189,10 @@ class Generator:
         if len(prompt) >= limit and not self._slides:
             raise ValueError(f"its {len(prompt)} tokens fill the model's {limit} positions: "
                              "shorten it, or give --past_limit=slide")
+
+    def _extend_compiled(self, *inputs):
+        with products_of_tokens():
+            return extend(self._model, *inputs)
 
     @property
     def _slides(self) -> bool:

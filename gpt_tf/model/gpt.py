@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.layers import Cache, DecoderBlock, TokenAndPositionEmbedding
+from gpt_tf.model.linear import scores
 
 _SEEDS_PER_BLOCK = 8  # a block draws six kernels; each has a seed of its own
 
@@ -126,4 +127,4 @@ class GPT(keras.layers.Layer):
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """[..., D] -> float32 [..., V]: all logits at once; training uses `losses` instead."""
         table = tf.cast(self.output_table(), hidden.dtype)
-        return tf.cast(tf.tensordot(hidden, table, axes=[[-1], [1]]), tf.float32)
+        return tf.cast(scores(hidden, table), tf.float32)
