@@ -13,7 +13,8 @@ openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of th
 no place for, so that --from gives the run back. keras is a folder that a model of gpt_tf's Keras
 classes wrote by save_to_preset, or its .keras file. What a handle names is fetched: hf://owner/name,
 hf://owner/name@revision or, of a preset, kaggle://owner/model/keras/variation. Where a command
-takes a run folder, it takes a preset, a .keras file and a handle, too, and makes the run folder.
+takes a run folder, it takes a preset, a .keras file, a handle and gpt_tiny_en, the model that comes
+with gpt_tf, too, and makes the run folder.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import Options, option
-from gpt_tf.hub import handles, models
+from gpt_tf.hub import models
 from gpt_tf.interop import targets, vocabularies
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -37,8 +38,8 @@ _KERAS = "keras"
 class ConversionConfig(Options):
     """What is read, and what is made of it; --from and --to say which way."""
 
-    input: str = option(None, "Folder to read, .keras file or hf:// handle.", required=True,
-                        path=True)
+    input: str = option(None, "Folder to read, .keras file, hf:// handle or gpt_tiny_en.",
+                        required=True, path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
     num_heads: int | None = option(
         None, "With --from=openai: attention heads, which the released files do not say; 12 "
@@ -85,7 +86,7 @@ def main() -> None:
         raise UserError("--num_heads goes with --from=openai: a run and a Keras model say their "
                         "own; leave it out.")
     source, target = config.input, config.output_dir
-    if handles.is_handle(source):
+    if models.is_name(source):
         source = models.fetch(source).folder
     check_folder(source)
     targets.check(target, source, goal, config.overwrite)

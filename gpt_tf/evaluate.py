@@ -34,8 +34,8 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file or hf:// handle.",
-                            required=True, path=True)
+    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
+                                  "gpt_tiny_en.", required=True, path=True)
     data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
                                         "pipelines.build_task.", path=True)
 

@@ -37,8 +37,8 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 class ReportConfig(LoadingConfig, CompilationConfig):
     """What is drawn, and where to."""
 
-    model_dir: str = option("", "Run folder, Keras preset, .keras file or hf:// handle, or "
-                                "several, separated by commas.", path=True)
+    model_dir: str = option("", "Run folder, Keras preset, .keras file, hf:// handle or "
+                                "gpt_tiny_en, or several, separated by commas.", path=True)
     data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.",
                            path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)

@@ -31,8 +31,8 @@ _PICTURES = (".png", ".pdf", ".svg")
 class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file or hf:// handle.",
-                            required=True, path=True)
+    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
+                                  "gpt_tiny_en.", required=True, path=True)
     data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
                                  "separated by commas.", required=True, path=True)
 

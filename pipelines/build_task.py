@@ -3,15 +3,17 @@
   python -m pipelines.build_task --task=sst2 --input=SST-2/ --tokenizer=bpe --output_dir=data/sst2
   python -m pipelines.build_task --task=dpr --zero_shot --input=DPR/train.c.txt \\
       --tokenizer=runs/gpt1 --output_dir=data/dpr
+  python -m pipelines.build_task --task=reviews --tokenizer=gpt_tiny_en --output_dir=data/reviews
 
---task is a task of the paper, or your own spec.json (see pipelines/tasks/spec.py). --input is the
-folder of its original files, or of what a data hub exports, or tfds:NAME, a data set that
-tensorflow-datasets has prepared; files may be named one by one (see pipelines/tasks/rows.py). Each
-row becomes the sequences of Figure 1 of the paper; with --zero_shot those of its section 5,
-"Zero-shot Behaviors", which a pre-trained model answers as it is (cola, sst2, race_middle,
-race_high, story_cloze, and dpr, which also reads Winograd schemas). The folder is all that
-fine-tuning, or gpt_tf.zero_shot, needs; the same input and flags make the same bytes. The same
-command again goes on where it was stopped.
+--task is a task of the paper, your own spec.json (see pipelines/tasks/spec.py), or reviews, a
+sample of 450 sentences that comes with the package. --input is the folder of the task's original
+files, or of what a data hub exports, or tfds:NAME, a data set that tensorflow-datasets has
+prepared; files may be named one by one (see pipelines/tasks/rows.py). Where it is not given, the
+rows stand beside the spec.json. Each row becomes the sequences of Figure 1 of the paper; with
+--zero_shot those of its section 5, "Zero-shot Behaviors", which a pre-trained model answers as it
+is (cola, sst2, race_middle, race_high, story_cloze, and dpr, which also reads Winograd schemas).
+The folder is all that fine-tuning, or gpt_tf.zero_shot, needs; the same input and flags make the
+same bytes. The same command again goes on where it was stopped.
 
 With --runner, Apache Beam makes the shards, on machines that see --input, --tokenizer and
 --output_dir under the same names:
@@ -47,7 +49,7 @@ from pipelines.tasks.balance import cautions, describe_labels
 from pipelines.tasks.encoding import RowEncoding
 from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
-from pipelines.tasks.table import find_task
+from pipelines.tasks.table import find_spec, find_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +60,10 @@ class TaskConfig(FolderConfig):
       ValueError: a value is missing or out of range.
     """
 
-    task: str = option("", "A task of the paper, such as sst2; or a spec.json of your own.",
-                       required=True, path=True)
+    task: str = option("", "A task of the paper, such as sst2; a spec.json of your own; or "
+                       "the sample reviews.", required=True, path=True)
     input: str = option("", "Folder of the task's files, one file, train=FILE,validation=FILE,... "
-                        "or tfds:NAME.", required=True, path=True)
+                        "or tfds:NAME. Not given: the folder of the task's spec.json.", path=True)
     zero_shot: bool = option(False, "Make data for gpt_tf.zero_shot instead of fine-tuning.")
     # Start, delimiter, extract and a token of text.
     max_length: int | None = option(
@@ -79,6 +81,13 @@ class TaskConfig(FolderConfig):
     def __post_init__(self):
         super().__post_init__()
         check_encoding(self.encoding)
+        if not (self.input or find_spec(self.task)):
+            raise ValueError(f"--input must be given: where the files of {self.task} stand.")
+
+    @property
+    def rows(self) -> str:
+        """`input`, or the folder of the task's spec.json."""
+        return self.input or os.path.dirname(os.path.abspath(find_spec(self.task)))
 
     @property
     def shared_fraction(self) -> float:
@@ -105,13 +114,13 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
                                   max_length=config.max_length or model.max_sequence_length)
     folder = DataFolder(settled, command="pipelines.build_task")
     maker = _make_maker(settled)
-    if config.input.startswith("tfds:"):
+    if config.rows.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
     maker.input.open()  # what is missing is named before anything starts
     built = build_folder(folder, functools.partial(plan_task, maker, config.shared_fraction),
                          beam_options)
     _print_summary(config, built, time.monotonic() - start)
-    print(_next_step(config, built.manifest))
+    print(_next_step(config, tokenizer, built.manifest))
     return built.manifest
 
 
@@ -119,7 +128,7 @@ def _make_maker(config: TaskConfig) -> RecordMaker:
     description = find_task(config.task)
     encoding = RowEncoding(task_of(description, config.zero_shot), config.max_length,
                            config.on_bad_row)
-    read = TaskInput(description, config.input, config.tfds_dir, config.on_bad_row,
+    read = TaskInput(description, config.rows, config.tfds_dir, config.on_bad_row,
                      config.encoding)
     return RecordMaker(os.path.abspath(config.tokenizer), os.path.abspath(config.output_dir), read,
                        encoding)
@@ -152,17 +161,25 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
             print(f"Warning: {caution}", file=sys.stderr)
 
 
-def _next_step(config: TaskConfig, manifest: Manifest) -> str:
-    """What to type next, of a model with this tokenizer where there is one."""
+def _next_step(config: TaskConfig, tokenizer: str, manifest: Manifest) -> str:
+    """What to type next, of a model with this tokenizer where there is one.
+
+    Args:
+      config: the flags.
+      tokenizer: the folder that config.tokenizer names.
+      manifest: of what was made.
+    """
     if not config.zero_shot and not (TRAIN in manifest.splits and validation_splits(manifest)):
         missing = VALIDATION if TRAIN in manifest.splits else TRAIN
         return (f"There is no {missing} split with labels, which fine-tuning needs: add its rows "
                 "to --input, or for validation a --validation_fraction.")
     found = filter(os.path.isdir, glob.glob("runs/*"))
-    runs = [config.tokenizer, *sorted(found, key=os.path.getmtime, reverse=True)]
-    run = next((each for each in runs if _is_pretrained(each, manifest)), None)
+    # What to call a run, which a name other than its folder's may lead to.
+    runs = {tokenizer: config.tokenizer} | {
+        each: each for each in sorted(found, key=os.path.getmtime, reverse=True)}
+    folder = next((each for each in runs if _is_pretrained(each, manifest)), None)
+    run, model = (runs[folder], run_folder.load_config(folder)) if folder else (None, None)
     again = config.given | {"overwrite": True}
-    model = run and run_folder.load_config(run)
     if is_handle(config.tokenizer) and models.fetch(config.tokenizer, tokenizer_only=True).is_gpt1:
         run, model = config.tokenizer, ModelConfig()  # of the paper's size, as what is published is
     if run is None:

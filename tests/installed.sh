@@ -45,4 +45,10 @@ gpt-tf pretrain --flagfile=quickstart.flags --data_dir=data --model_dir=run --nu
 grep -q -x -e '--learning_rate=0.006' run/pretrain.flags  # as quickstart.flags has it
 gpt-tf generate --model_dir=run --prompt='This is the story of' --max_new_tokens=8
 gpt-tf evaluate --model_dir=run --data_dir=data | grep perplexity
+echo "== A model that is in the wheel"
+gpt-tf generate --model_dir=gpt_tiny_en --prompt='It was a' --max_new_tokens=8
+gpt-tf build_task --task=reviews --tokenizer=gpt_tiny_en --output_dir=reviews
+gpt-tf finetune --flagfile=quickstart_finetune.flags --data_dir=reviews --init_from=gpt_tiny_en \
+  --model_dir=classifier --num_epochs=0.2
+echo 'A lovely day.' | gpt-tf predict --model_dir=classifier | grep -x -E 'positive|negative'
 echo "The installed package works."

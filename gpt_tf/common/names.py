@@ -42,6 +42,13 @@ def unused(path: str) -> str:
     return next(each for each in itertools.chain([path], numbered) if not os.path.exists(each))
 
 
+def folders_in(path: str) -> list[str]:
+    """The names of the folders in a folder; none where it cannot be read."""
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        return [entry.name for entry in entries if entry.is_dir()]
+    return []
+
+
 def check_folder(path: str | os.PathLike) -> None:
     """Sees that there is something at `path`.
 
@@ -54,10 +61,7 @@ def check_folder(path: str | os.PathLike) -> None:
     missing = path  # the highest folder on the way that is not there
     while (parent := os.path.dirname(missing)) and not os.path.exists(parent):
         missing = parent
-    beside: list[str] = []
-    with contextlib.suppress(OSError), os.scandir(parent or os.curdir) as entries:
-        beside = [entry.name for entry in entries if entry.is_dir()]
-    found = nearest(os.path.basename(missing), beside)
+    found = nearest(os.path.basename(missing), folders_in(parent or os.curdir))
     hint = f"did you mean {os.path.join(parent, found[0])}?" if found else "check the path."
     raise UserError(f"{path}: no such folder; {hint}")
 

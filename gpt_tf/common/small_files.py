@@ -69,6 +69,24 @@ def record(folder: str | os.PathLike, names: Iterable[str]) -> None:
     _write_sums(folder, others + [pair for pair in found if pair[0]])
 
 
+def recorded(folder: str | os.PathLike) -> set[str]:
+    """The names of the files that the `SUMS` of `folder` lists; none where there is none.
+
+    Raises:
+      UserError: it cannot be read, or is damaged.
+    """
+    return {name for _, name in _read_sums(folder)}
+
+
+def is_as_recorded(folder: str | os.PathLike, name: str) -> bool:
+    """Whether a file of `folder`, of any size, has a checksum that its `SUMS` lists.
+
+    Raises:
+      UserError: one of the two cannot be read.
+    """
+    return (_sum_of(os.path.join(folder, name)), name) in _read_sums(folder)
+
+
 def notice_without_sums(folder: str | os.PathLike) -> None:
     """Says on standard error, once, that a folder has no `SUMS`."""
     if not os.path.exists(os.path.join(folder, SUMS)):

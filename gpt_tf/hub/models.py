@@ -1,4 +1,4 @@
-"""The one door: a handle -> a folder of this machine.
+"""The one door: a handle, or the name of a model that comes with gpt_tf -> a folder here.
 
 A Keras model's preset stays where its hub's client keeps it, and goes through the same checks as
 any other. Of a model in transformers' layout a run folder is made in the user's cache, and of its
@@ -11,23 +11,31 @@ import sys
 
 from gpt_tf.common import cache, cli
 from gpt_tf.common.files import atomic_folder
+from gpt_tf.hub import packaged
 from gpt_tf.hub.files import Fetched
 from gpt_tf.hub.handles import HUGGINGFACE, Handle, is_handle
 from gpt_tf.interop import vocabularies
 from gpt_tf.interop.targets import HUGGING_FACE
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` is a handle, or of a model that comes with gpt_tf, and not a path."""
+    return is_handle(name) or packaged.is_packaged(name)
+
+
 def fetch(name: str, tokenizer_only: bool = False) -> Fetched:
-    """What a handle names, as it is published.
+    """What a name of `is_name` means, as it is published.
 
     Args:
-      name: the handle.
+      name: the handle, or the model's name.
       tokenizer_only: whether the weights can stay where they are.
 
     Raises:
       UserError: it is no handle; there is no such model or tokenizer, or it is not for who asks; or
-        it cannot be fetched.
+        it cannot be fetched, or is damaged.
     """
+    if packaged.is_packaged(name):
+        return packaged.fetch(name, tokenizer_only)
     handle = Handle.parse(name)
     # Here, as the clients take their time.
     if handle.hub == HUGGINGFACE:
@@ -41,13 +49,14 @@ def local(name: str) -> str:
     """The run folder, or the preset of a Keras model, that `name` names.
 
     Args:
-      name: a handle, fetched where it is not here yet. What is none comes back as it is.
+      name: one of `is_name`, fetched where it is not here yet. What is none comes back as it is.
 
     Raises:
-      UserError: see `fetch`; or the model is none that a run folder can hold, or the cache cannot
-        be written.
+      UserError: see `fetch`; or the model is none that a run folder can hold, the cache cannot be
+        written, or the name of a model that comes with gpt_tf is mistyped.
     """
-    if not is_handle(name):
+    if not is_name(name):
+        packaged.check_spelling(name)
         return name
     found = fetch(name)
     return found.folder if found.is_keras else _ours(
@@ -56,17 +65,17 @@ def local(name: str) -> str:
 
 def local_tokenizer(name: str) -> str:
     """A folder with the tokenizer of what `name` names, or the preset of a Keras model, whose
-    weights may be elsewhere.
+    weights may be elsewhere. Of a model that comes with gpt_tf it is the run folder, which says how
+    many positions there are, too.
 
     Args:
       name: see `local`.
 
     Raises:
-      UserError: see `fetch`; or the tokenizer is of no kind that is known, or the cache cannot be
-        written.
+      UserError: see `local`; or the tokenizer is of no kind that is known.
     """
     if not is_handle(name):
-        return name
+        return local(name)
     found = fetch(name, tokenizer_only=True)
     return found.folder if found.is_keras else _ours(
         "tokenizer", found, lambda path: _save_tokenizer(found.folder, path))

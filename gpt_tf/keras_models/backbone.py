@@ -117,8 +117,9 @@ class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
         """A backbone from a preset of `save_to_preset`, or from a run folder of `gpt_tf`.
 
         Args:
-          preset: folder, or a handle of what is published: "hf://owner/name",
-            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
+          preset: folder; a name of `presets`, which come with gpt_tf; or a handle of what is
+            published: "hf://owner/name", "hf://owner/name@revision" or
+            "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class that stand for the preset's, such as `dtype`, `seed` or
             `dropout`; of a run folder also `weights`: "best" or "newest".

@@ -54,8 +54,9 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
         from what is published, the released GPT-1 among it.
 
         Args:
-          preset: folder, or a handle of what is published: "hf://owner/name",
-            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
+          preset: folder; a name of `presets`, which come with gpt_tf; or a handle of what is
+            published: "hf://owner/name", "hf://owner/name@revision" or
+            "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `dropout`; of a run
             folder also `weights`, "best" or "newest") or the preprocessor (`sequence_length`).

@@ -39,7 +39,8 @@ class _FromPreset(RecordedPreset):
         """The preprocessor of a preset, with the preset's tokenizer.
 
         Args:
-          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, or a handle.
+          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, a name of `presets`,
+            or a handle.
           **kwargs: arguments of the constructor that differ from the preset's. Where neither says
             it, `sequence_length` is the model's number of positions.
 

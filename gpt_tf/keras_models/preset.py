@@ -14,6 +14,7 @@ import keras
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import SUMS, parse_json, read_json, record
 from gpt_tf.config import ModelConfig
+from gpt_tf.hub import packaged
 
 _BACKBONE, _WEIGHTS = "config.json", "model.weights.h5"
 TASK, TOKENIZER = "task.json", "tokenizer.json"
@@ -53,8 +54,22 @@ def hdf5_errors(folder: str) -> Iterator[None]:
                 raise OSError(code, os.strerror(code), folder) from error
 
 
+class _Packaged:
+    """What comes with gpt_tf, as an attribute of a class; it is read when it is asked for."""
+
+    def __get__(self, instance, owner) -> dict[str, dict[str, Any]]:
+        return packaged.presets()
+
+
 class RecordedPreset:
-    """A part of a preset that lists the preset's JSON files in its `SUMS`."""
+    """A part of a preset that lists the preset's JSON files in its `SUMS`.
+
+    Attributes:
+      presets: names that `from_preset` takes for what comes with gpt_tf -> what is said of each:
+        {"metadata": {"description", "params", "path"}}.
+    """
+
+    presets = _Packaged()
 
     def save_to_preset(self, preset_dir, *args, **kwargs):
         """Writes this part into a preset.

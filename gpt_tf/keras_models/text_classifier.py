@@ -120,8 +120,9 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
         Else it is the saved one; `class_names` alone give its classes other names.
 
         Args:
-          preset: folder, or a handle of what is published: "hf://owner/name",
-            "hf://owner/name@revision" or "kaggle://owner/model/keras/variation".
+          preset: folder; a name of `presets`, which come with gpt_tf; or a handle of what is
+            published: "hf://owner/name", "hf://owner/name@revision" or
+            "kaggle://owner/model/keras/variation".
           load_weights: False leaves the initial weights.
           **kwargs: arguments of the class, the backbone (`dtype`, `seed`, `attention_dropout`; of
             a run folder also `weights`, "best" or "newest") or the preprocessor

@@ -84,8 +84,8 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         """The tokenizer of a preset.
 
         Args:
-          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, or a handle,
-            "hf://owner/name" or "kaggle://owner/model/keras/variation".
+          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, a name of `presets`,
+            or a handle, "hf://owner/name" or "kaggle://owner/model/keras/variation".
           **kwargs: those of the constructor but for the vocabulary's.
 
         Raises:

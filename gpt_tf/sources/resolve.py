@@ -1,6 +1,7 @@
 """What names a model -> the run folder that a command takes. No TensorFlow until it is needed.
 
-A run folder names itself, and a handle is fetched (`hub.models`). Of a Keras preset and of a
+A run folder names itself, and a handle or the name of a model that comes with gpt_tf is looked up
+(`hub.models`). Of a Keras preset and of a
 `.keras` file a run folder is made in the user's cache, under a name that their content decides, and
 found there the next time.
 """
@@ -10,7 +11,7 @@ import sys
 
 from gpt_tf.common import cache, cli
 from gpt_tf.common.small_files import read_json
-from gpt_tf.hub import files, handles, models
+from gpt_tf.hub import files, models
 
 
 def run_folder(source: str) -> str:
@@ -18,12 +19,12 @@ def run_folder(source: str) -> str:
 
     Args:
       source: a run folder, a folder that a Keras model's `save_to_preset` wrote, a `.keras` file,
-        or a handle of what is published. What is none of them comes back as it is, to be refused
-        as a run folder.
+        a handle of what is published, or the name of a model that comes with gpt_tf. What is none
+        of them comes back as it is, to be refused as a run folder.
 
     Raises:
       UserError: a Keras model that is damaged, is not of gpt_tf, or that a run folder cannot hold;
-        what a handle names cannot be had (`hub.models.local`); or the cache cannot be written.
+        what a name stands for cannot be had (`hub.models.local`); or the cache cannot be written.
     """
     path = models.local(source)
     if is_keras(path):
@@ -31,7 +32,7 @@ def run_folder(source: str) -> str:
         path = cache.folder(f"keras-{cache.digest(_files(saved))}",
                             lambda path: _convert(saved, path))
         print(f"{source} is a model of Keras; its run folder is {path}.", file=sys.stderr)
-    elif handles.is_handle(source):
+    elif models.is_name(source):
         print(f"The run folder of {source} is {path}.", file=sys.stderr)
     return path
 
@@ -40,11 +41,11 @@ def tokenizer_folder(source: str) -> str:
     """The folder of the tokenizer that `source` names.
 
     Args:
-      source: such a folder, a folder of `save_to_preset`, or a handle, of which the weights are
-        not fetched.
+      source: such a folder, a folder of `save_to_preset`, the name of a model that comes with
+        gpt_tf, or a handle, of which the weights are not fetched.
 
     Raises:
-      UserError: what a handle names cannot be had, or the description of a preset is damaged.
+      UserError: what a name stands for cannot be had, or the description of a preset is damaged.
     """
     path = models.local_tokenizer(source)
     return os.path.join(path, files.ASSETS) if is_keras(path) else path

@@ -7,6 +7,7 @@ builders; see `spec` for a user's own task.
 
 from collections.abc import Mapping
 import dataclasses
+import pathlib
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.tasks import heuristics
@@ -221,22 +222,38 @@ def _with_exported(task: TaskDescription) -> TaskDescription:
 
 TASKS = {task.name: _with_exported(task) for task in _DESCRIPTIONS}
 
+# A folder for each labelled set that comes with the package: spec.json and its rows.
+SAMPLES = pathlib.Path(__file__).resolve().parent.parent / "samples"
+
+
+def find_spec(name: str) -> str:
+    """The path of the spec.json that `name` means: its own, or a sample's; "" if it means none.
+
+    Example: find_spec("tickets/spec.json"), and find_spec("reviews"), which comes with the package.
+    """
+    if name.endswith(".json"):
+        return name
+    samples = {path.parent.name: str(path) for path in SAMPLES.glob("*/spec.json")}
+    return samples.get(name, "")
+
 
 def find_task(name: str) -> TaskDescription:
-    """The task of that name, or of GLUE's spelling of it, or a user's own spec.json.
+    """The task of that name, or of GLUE's spelling of it, or that of a spec.json.
 
-    Example: find_task("sst2"), find_task("SST-2") and find_task("tickets/spec.json").
+    Example: find_task("sst2"), find_task("SST-2"), find_task("tickets/spec.json"),
+      find_task("reviews").
 
     Raises:
       UserError: there is no such task, or the spec is missing or wrong.
     """
-    if name.endswith(".json"):
-        return spec.load(name)
+    if path := find_spec(name):
+        return spec.load(path)
     for task in TASKS.values():
         if _letters(task.name) == _letters(name):
             return task
-    raise UserError(f"--task={name} is not known: name one of {', '.join(TASKS)}, or a .json file "
-                    "that describes your own (see pipelines/tasks/spec.py).")
+    raise UserError(f"--task={name} is not known: name one of {', '.join(TASKS)}, the sample "
+                    "reviews, or a .json file that describes your own (see "
+                    "pipelines/tasks/spec.py).")
 
 
 def _letters(name: str) -> str:

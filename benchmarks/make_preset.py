@@ -1,0 +1,203 @@
+"""Makes a model that comes with gpt_tf of a pre-trained run, with its model card.
+
+  python -m benchmarks.make_preset --model_dir=runs/english --data_dir=data/books,data/articles \\
+      --texts='../shared/data/english/*.jsonl.gz'
+
+The weights are the run's best, rounded to float16; the loss on the validation split of each data
+folder is measured before and after. The folder is gpt_tf/presets/gpt_tiny_en, in place of the one
+that stands there. Commit it as it is: the same run, data and texts make the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import math
+import os
+import pathlib
+import string
+import tempfile
+from typing import Any
+
+from absl import flags
+
+from benchmarks import report
+from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import atomic_folder, atomic_write
+from gpt_tf.common.names import find_files, split_paths
+from gpt_tf.common.progress import Progress
+from gpt_tf.common.small_files import SUMS, parse_json, record, write_json
+from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.hub import packaged
+from gpt_tf.interop import targets
+from gpt_tf.runs import metrics_log, run_folder
+from gpt_tf.tokenizer import Tokenizer
+from pipelines.reading import files
+
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.pretrain.",
+                                 required=True)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Data folders of pipelines.build_corpus, of the run's windows, to measure on, "
+    "separated by commas.", required=True)
+_TEXTS = flags.DEFINE_string(
+    "texts", None, "The corpora, JSONL with a title a row, for the list of titles; those of books "
+    "have names that begin so.", required=True)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", str(packaged.FOLDER / "gpt_tiny_en"),
+                                  "Folder to make, called as the model is.")
+
+_CARD = pathlib.Path(__file__).with_name("model_card.template")
+_MOST_BYTES = 20 * 10**6
+_TITLES = "TEXTS.tsv"
+_DESCRIPTION = ("GPT-1 of {num_layers} blocks of width {hidden_dim}, for lower-case English; "
+                "pre-trained on books of 1880-1930 and Wikipedia's articles of 2015.")
+
+
+def _titles(pattern: str) -> Iterator[tuple[str, str]]:
+    """(file, title) of each row of the corpora.
+
+    Raises:
+      UserError: there are none, or a row has no title.
+    """
+    for path in find_files("texts", pattern, (".jsonl", ".jsonl.gz")):
+        name = os.path.basename(path)
+        for number, line in enumerate(files.read_lines(path), start=1):
+            try:
+                yield name, " ".join(parse_json(line.decode())["title"].split())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{path}, line {number} is no row with a title.") from error
+
+
+def _write_half(model_dir: str, folder: str) -> int:
+    """Writes a run in transformers' layout, its weights rounded to float16; returns their update.
+
+    Raises:
+      UserError: a weight is too large for float16.
+    """
+    import numpy as np
+
+    from gpt_tf.interop import conversion, tensors
+    from gpt_tf.runs import weights
+
+    gpt, step = weights.load_model(model_dir)
+    conversion.write_files(targets.HUGGING_FACE, folder, gpt, Tokenizer.load(model_dir), step)
+    path = os.path.join(folder, targets.WEIGHTS)
+    arrays, metadata = tensors.read(path)
+    with np.errstate(over="ignore"):
+        halves = {name: array.astype(np.float16) for name, array in arrays.items()}
+    for name, array in halves.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"{model_dir}: {name} has values that float16 does not hold.")
+    tensors.write(path, halves, metadata)
+    return step
+
+
+def _measure(model_dir: str, data_dirs: list[str]) -> list[dict[str, float]]:
+    """The scores of a run on the validation split of each data folder."""
+    from gpt_tf.data.batches import evaluation_batches
+    from gpt_tf.runs import weights
+    from gpt_tf.training.evaluator import Evaluator
+    from gpt_tf.training.replicas import one_device
+
+    evaluate = Evaluator(weights.load_model(model_dir)[0], one_device())
+    found = []
+    for data_dir in data_dirs:
+        batches = evaluation_batches(data_dir, "validation", 32)
+        split = batches.manifest.splits["validation"]
+        with Progress(split.records, " windows", f"measuring on {data_dir}") as progress:
+            found.append(evaluate(_counted(batches, progress), split))
+    return found
+
+
+def _counted(batches: Iterable[Any], progress: Progress) -> Iterator[Any]:
+    for batch in batches:
+        yield batch
+        progress.update(len(batch["lengths"]))
+
+
+def _figures(data_dirs: list[str], before: list[dict], after: list[dict]) -> str:
+    """A table in Markdown."""
+    return report.markdown_table(
+        ["validation split of", "predicted tokens", "loss", "perplexity", "bits per byte",
+         "loss by float16"],
+        [[os.path.basename(os.path.normpath(name)), f"{full['predicted_tokens']:,.0f}",
+          f"{full['loss']:.4f}", f"{full['perplexity']:.2f}", f"{full['bits_per_byte']:.4f}",
+          f"{half['loss'] - full['loss']:+.5f}"]
+         for name, full, half in zip(data_dirs, before, after, strict=True)])
+
+
+def _scalars(model_dir: str) -> str:
+    """What the run reported last of all that it watched, but for its validation, as a list."""
+    last = {}
+    for row in metrics_log.load_rows(model_dir):
+        last |= {name: (row.step, value) for name, value in row.values.items()
+                 if not name.startswith(("train/", "validation/")) and math.isfinite(value)}
+    lines = [f"- {name}: {value:.4f} after update {step:,}" for name, (step, value) in last.items()]
+    return "\n".join(["", *lines, ""]) if lines else ""
+
+
+def _flags(values: dict[str, str]) -> str:
+    """The lines of a run's flagfile that decide its numbers."""
+    names = {field.name for config in (ModelConfig, OptimizerConfig, TrainingConfig)
+             for field in dataclasses.fields(config) if not field.metadata.get("resumable")}
+    return "\n".join(f"--{name}={value}" if value else f"--{name}"
+                     for name, value in sorted(values.items())
+                     if name.removeprefix("no") in names or name in names)
+
+
+def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> str:
+    """Makes the folder.
+
+    Args:
+      model_dir, texts, output_dir: see the flags.
+      data_dirs: those that the flag names.
+
+    Returns:
+      Lines for the user: its size, and the table of its figures.
+
+    Raises:
+      UserError: the run, a data folder or a text is not what is expected; or the folder would be
+        larger than it may be.
+    """
+    from gpt_tf.interop import conversion
+
+    recipe, shape = run_folder.load_flags(model_dir), run_folder.load_config(model_dir)
+    titles = list(_titles(texts))
+    books = sum(file.startswith("books") for file, _ in titles)
+    values: dict[str, Any] = recipe | dataclasses.asdict(shape) | {
+        "name": os.path.basename(os.path.abspath(output_dir)),
+        "parameters": f"{shape.num_parameters:,}", "flags": _flags(recipe),
+        "window": Manifest.load(data_dirs[0]).sequence_length, "scalars": _scalars(model_dir),
+        "merges": len(Tokenizer.load(model_dir).merges),
+        "updates": f"{int(recipe['num_steps']):,}",
+        "books": f"{books:,}", "articles": f"{len(titles) - books:,}"}
+    before = _measure(model_dir, data_dirs)
+    with atomic_folder(output_dir) as folder, tempfile.TemporaryDirectory() as temporary:
+        values["update"] = f"{_write_half(model_dir, folder):,}"
+        packed = os.path.join(temporary, "run")
+        conversion.import_run(targets.HUGGING_FACE, folder, packed, None, "")
+        values["figures"] = _figures(data_dirs, before, _measure(packed, data_dirs))
+        _write(folder, _TITLES, "".join(f"{file}\t{title}\n" for file, title in titles))
+        _write(folder, "README.md", string.Template(_CARD.read_text("utf-8")).substitute(values))
+        write_json(os.path.join(folder, packaged.DESCRIPTION), {
+            "description": _DESCRIPTION.format(**values), "params": shape.num_parameters})
+        record(folder, set(os.listdir(folder)) - {SUMS})
+        size = sum(entry.stat().st_size for entry in os.scandir(folder))
+        if size > _MOST_BYTES:
+            raise UserError(f"The folder has {size:,} bytes, and {_MOST_BYTES:,} are the most that "
+                            "comes with gpt_tf: pack a smaller model.")
+    return f"{output_dir}: {size:,} bytes.\n{values['figures']}"
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    with atomic_write(os.path.join(folder, name)) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+def main() -> None:
+    """Makes the folder, and says what rounding cost."""
+    cli.import_tensorflow()
+    print(make(_MODEL_DIR.value, split_paths(_DATA_DIR.value), _TEXTS.value, _OUTPUT_DIR.value))
+
+
+if __name__ == "__main__":
+    cli.run(main, makes_files=True)
