@@ -37,8 +37,8 @@ from pipelines.reading import files
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.pretrain.",
                                  required=True)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Data folders of pipelines.build_corpus, of the run's windows, to measure on, "
-    "separated by commas.", required=True)
+    "data_dir", None, "Data folders of pipelines.build_corpus, of the run's windows, to measure "
+    "on, separated by commas.", required=True)
 _TEXTS = flags.DEFINE_string(
     "texts", None, "The corpora, JSONL with a title a row, for the list of titles; those of books "
     "have names that begin so.", required=True)
