@@ -225,6 +225,10 @@ class TrainingConfig(CompilationConfig):
         "takes all its updates.", resumable=True, at_least=0)
     keep_checkpoints: int = option(3, "Newest checkpoints that are kept.", resumable=True,
                                    at_least=1)
+    checkpoints_per_decade: int = option(
+        0, "Checkpoints that are saved and kept, beside the newest, for each factor of ten of the "
+        "updates: 3 are those of 1, 2, 5, 10, 22, 46, 100, ...; 0: none.", resumable=True,
+        at_least=0, at_most=100)
     histograms_every: int = option(
         0, "Updates between histograms of each weight matrix and its gradient in TensorBoard; 0: "
         "none.", resumable=True, at_least=0)
@@ -244,6 +248,18 @@ class TrainingConfig(CompilationConfig):
     def total_steps(self, num_records: int) -> int:
         """Updates of a run on so many records: epochs become updates here and nowhere else."""
         return self.num_steps or max(1, round(self.num_epochs * num_records / self.batch_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig(Options):
+    """What is measured of a language model in its course, beside its own validation."""
+
+    probe_induction: bool = option(
+        False, "Measure at each validation how far tokens that are repeated are foreseen: the loss "
+        "of random tokens less that of the same tokens once more, in nats.", resumable=True)
+    probe_data: str = option(
+        "", "Data folders of pipelines.build_corpus, separated by commas, on whose validation "
+        "splits the model is measured at each validation, too.", resumable=True, path=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,11 @@ data was made with and whose shape the model has:
 import dataclasses
 
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, ProbeConfig, TrainingConfig, option
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
-from gpt_tf.training.run_config import RunConfig, TrainingData
+from gpt_tf.training.run_config import PreTrainingRunConfig, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class PreTrainingFolders(Options):
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
-    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
+    field.name for options in (TrainingConfig, ProbeConfig)
+    for field in dataclasses.fields(options) if field.metadata["resumable"]})
 
 
 def _model(data: TrainingData, init_from: str) -> ModelConfig:
@@ -65,10 +66,11 @@ def main() -> None:
     init_from = resolve.run_folder(folders.init_from)
     model = _model(data, init_from)
     # The model's own values, so that the flagfile says what the run is.
-    config = RunConfig(data, model_dir, init_from, model, optimizer, training,
-                       cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
-                       overwrite=folders.overwrite,
-                       change_length=folders.change_length)
+    config = PreTrainingRunConfig(
+        data, model_dir, init_from, model, optimizer, training,
+        cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
+        overwrite=folders.overwrite, change_length=folders.change_length,
+        probes=cli.from_flags(ProbeConfig))
     config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
     from gpt_tf.training import devices, distribution, pretraining
@@ -88,4 +90,5 @@ if __name__ == "__main__":
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)
+    cli.define_flags(ProbeConfig)
     cli.run(main, makes_files=True)

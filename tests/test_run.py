@@ -29,7 +29,7 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning, memory, pretraining
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.replicas import one_device
-from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
+from gpt_tf.training.run_config import FineTuningRunConfig, PreTrainingRunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
 MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
@@ -56,7 +56,7 @@ def pretrain(data_dir, model_dir, init_from=run_folder.FROM_SCRATCH, optimizer=N
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     cluster = distribution.join("one_device")
     with cluster.owning(model_dir):
-        return pretraining.pretrain(RunConfig(
+        return pretraining.pretrain(PreTrainingRunConfig(
             data, model_dir, init_from, MODEL, optimizer or OptimizerConfig(),
             dataclasses.replace(TRAINING, **training), "", frozenset({"early_stopping"})), cluster)
 

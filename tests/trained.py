@@ -2,11 +2,17 @@
 
 import dataclasses
 
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ProbeConfig,
+    TrainingConfig,
+)
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK
 from gpt_tf.runs import run_folder
 from gpt_tf.training import distribution, finetuning, pretraining
-from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
+from gpt_tf.training.run_config import FineTuningRunConfig, PreTrainingRunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
 MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
@@ -15,7 +21,7 @@ TRAINING = TrainingConfig(batch_size=4, num_steps=6, jit_compile=False, strategy
                           log_every=2, evaluate_every=2, save_every=3, profile_step=5)
 
 
-def pretrain(folder, **training):
+def pretrain(folder, probes=ProbeConfig(), **training):
     """Takes the run in `folder` to its end, on the data beside it."""
     data_dir = folder.parent / "data"
     if not data_dir.exists():
@@ -24,9 +30,11 @@ def pretrain(folder, **training):
     cluster = distribution.join("one_device")
     with cluster.owning(str(folder)):
         pretraining.pretrain(
-            RunConfig(TrainingData.load(str(data_dir), LANGUAGE_MODEL), str(folder),
-                      run_folder.FROM_SCRATCH, MODEL, OptimizerConfig(learning_rate=0.01),
-                      dataclasses.replace(TRAINING, **training), "--seed=0\n", frozenset()),
+            PreTrainingRunConfig(
+                TrainingData.load(str(data_dir), LANGUAGE_MODEL), str(folder),
+                run_folder.FROM_SCRATCH, MODEL, OptimizerConfig(learning_rate=0.01),
+                dataclasses.replace(TRAINING, **training), "--seed=0\n", frozenset(),
+                probes=probes),
             cluster)
     return folder
 

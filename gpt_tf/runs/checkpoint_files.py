@@ -6,6 +6,7 @@
 
 from collections.abc import Iterable
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -65,6 +66,17 @@ def steps_in(names: Iterable[str]) -> list[int]:
 def steps(folder: str) -> list[int]:
     """`steps_in` of what is there now."""
     return steps_in(listing(folder))
+
+
+def is_milestone(step: int, per_decade: int) -> bool:
+    """Whether an update is one of those at a logarithmic spacing: 10^(k / per_decade), rounded.
+
+    Example (per_decade=3): 1, 2, 5, 10, 22, 46, 100, ...
+    """
+    if not per_decade:
+        return False
+    nearest = round(per_decade * math.log10(step))
+    return any(step == round(10 ** (k / per_decade)) for k in (nearest - 1, nearest, nearest + 1))
 
 
 def publish(folder: str, step: int) -> None:

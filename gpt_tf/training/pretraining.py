@@ -12,19 +12,18 @@ from gpt_tf.model.objectives import language_model_loss
 from gpt_tf.runs.reporting import Reporter, as_markdown
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
+from gpt_tf.training.probes import probes_of
 from gpt_tf.training.run import Outcome, Run, start_run
-from gpt_tf.training.run_config import RunConfig, TrainingData, validation_splits
+from gpt_tf.training.run_config import PreTrainingRunConfig, TrainingData, validation_splits
 
 _SAMPLE_PROMPTS = 3
 _SAMPLE_PROMPT_TOKENS = 16
 _SAMPLE_NEW_TOKENS = 48
 _OPENING_WORDS = 5
-# What TensorBoard shows side by side.
-_CHARTS = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "perplexity")}
 
 
 class LanguageModelValidation:
-    """Scores and text samples of a language model as training goes.
+    """Scores and text samples of a language model as training goes, and what its probes measure.
 
     Args:
       run: whose model is validated; its best weights are kept.
@@ -45,6 +44,7 @@ class LanguageModelValidation:
         self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, data.manifest.sequence_length // 2)]
         self._generate = Generator(run.model, SamplingConfig(top_p=0.9),
                                    GenerationConfig(max_new_tokens=_SAMPLE_NEW_TOKENS))
+        self._probes = probes_of(run)
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
@@ -56,8 +56,11 @@ class LanguageModelValidation:
             self._best.offer(step, {"validation/loss": scores["loss"]})
         if last and self._limit:
             scores = self._evaluate(self._batches, self._split)
-        return {f"validation/{name}": scores[name]
-                for name in ("loss", "perplexity", "bits_per_byte")}
+        scores = {f"validation/{name}": scores[name]
+                  for name in ("loss", "perplexity", "bits_per_byte")}
+        for probe in self._probes:
+            scores |= probe()
+        return scores
 
     def _report_samples(self, step: int) -> None:
         # Random numbers of its own for each sample; those of a like number would be alike.
@@ -70,7 +73,14 @@ class LanguageModelValidation:
             for prompt, sample in zip(self._prompts.numpy(), samples)))
 
 
-def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
+def _charts(config: PreTrainingRunConfig) -> dict[str, list[str]]:
+    """What TensorBoard shows side by side."""
+    charts = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "perplexity")}
+    charts["loss"] += [f"{name}/loss" for name in config.probe_names]
+    return charts
+
+
+def pretrain(config: PreTrainingRunConfig, cluster: Cluster) -> Outcome:
     """Takes a run to its end, from the start or from where it stopped.
 
     Call inside `cluster.owning(config.model_dir)`, on every worker.
@@ -87,7 +97,7 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
     if run.is_finished:
         return run.outcome(run.start)
     _announce(run)
-    with run.reporting("Pre-training", _CHARTS) as reporter:
+    with run.reporting("Pre-training", _charts(config)) as reporter:
         steps = run.train(reporter, language_model_loss(run.model, training.seed,
                                                         training.jit_compile),
                           train_batches(data.folder, training.batch_size, training.seed,

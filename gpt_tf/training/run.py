@@ -174,7 +174,8 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     checkpoints = Checkpoints(
         run_folder.checkpoint_folder(folder),
         {"model": weights.model_variables(model), **optimizer.moments()},
-        training.keep_checkpoints, writes=cluster.is_chief)
+        training.keep_checkpoints, writes=cluster.is_chief,
+        keep_per_decade=training.checkpoints_per_decade)
 
     # How a run starts:
     # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
