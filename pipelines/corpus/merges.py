@@ -97,15 +97,44 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
     `<unk>`; every character, the most frequent first; the same as ends of words; what the merges
     make; the line break.
     """
-    characters: collections.Counter[str] = collections.Counter()
-    for word, count in counts.items():
-        for character in word:
-            characters[character] += count
-    alphabet = sorted(characters, key=lambda character: (-characters[character], character))
+    alphabet = _by_frequency(_characters(counts))
     tokens = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet),
               *map("".join, merges), NEWLINE]
     # Two merges may make one token: "ab" + "c" and "a" + "bc".
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+
+
+def of_frequent_characters(counts: Mapping[str, int], coverage: float) -> dict[str, int]:
+    """The words that are spelt with the most frequent characters alone.
+
+    Args:
+      counts: how often each word occurs.
+      coverage: share of all characters of the text that those make up at the least. Of characters
+        equally frequent, the one that comes first is taken first.
+
+    Example: `of_frequent_characters({"aab": 4, "c": 1}, 0.9)` gives {"aab": 4}.
+    """
+    characters = _characters(counts)
+    wanted, total, kept = coverage * characters.total(), 0, set()
+    for character in _by_frequency(characters):
+        if total >= wanted:
+            break
+        kept.add(character)
+        total += characters[character]
+    return {word: count for word, count in counts.items() if kept.issuperset(word)}
+
+
+def _characters(counts: Mapping[str, int]) -> collections.Counter[str]:
+    """How often each character occurs in the words."""
+    characters: collections.Counter[str] = collections.Counter()
+    for word, count in counts.items():
+        for character in word:
+            characters[character] += count
+    return characters
+
+
+def _by_frequency(characters: Mapping[str, int]) -> list[str]:
+    return sorted(characters, key=lambda character: (-characters[character], character))
 
 
 def learn_words(counts: Mapping[str, int], num_merges: int | None,
