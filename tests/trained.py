@@ -20,8 +20,10 @@ MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_
 TRAINING = TrainingConfig(batch_size=4, num_steps=6, jit_compile=False, strategy="one_device",
                           log_every=2, evaluate_every=2, save_every=3, profile_step=5)
 
+NO_PROBES = ProbeConfig()
 
-def pretrain(folder, probes=ProbeConfig(), **training):
+
+def pretrain(folder, probes=NO_PROBES, **training):
     """Takes the run in `folder` to its end, on the data beside it."""
     data_dir = folder.parent / "data"
     if not data_dir.exists():
