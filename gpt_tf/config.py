@@ -217,8 +217,8 @@ class TrainingConfig(CompilationConfig):
     evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
                                    resumable=True, at_least=0)
     evaluation_batches: int = option(
-        0, "Batches of a validation during training, by which the best weights are chosen; 0 "
-        "takes all. The report after the last update is of all.", at_least=0)
+        0, "Batches of a validation during training, from all over the split, by which the best "
+        "weights are chosen; 0 takes all. The report after the last update is of all.", at_least=0)
     save_every: int = option(1000, "Updates between checkpoints.", resumable=True, at_least=1)
     early_stopping: int = option(
         0, "Validations after which a run ends if none was better than the best before them; 0: it "

@@ -1,7 +1,6 @@
 """Pre-training from a data folder into a run folder (Radford et al. 2018, section 3.1)."""
 
 import functools
-import itertools
 import math
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
@@ -32,9 +31,10 @@ class LanguageModelValidation:
 
     def __init__(self, run: Run, reporter: Reporter):
         training, data, cluster = run.config.training, run.config.data, run.cluster
-        self._limit = training.evaluation_batches or None
-        self._batches = evaluation_batches(data.folder, "validation", training.batch_size,
-                                           cluster.share, data.manifest)
+        self._batches, self._all = (
+            evaluation_batches(data.folder, "validation", training.batch_size, cluster.share,
+                               data.manifest, limit)
+            for limit in (training.evaluation_batches, 0))
         self._split = data.manifest.splits["validation"]
         self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._tokenizer = data.tokenizer
@@ -48,14 +48,14 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        scores = self._evaluate(self._batches, self._split)
         if self._reporter.writes and math.isfinite(scores["loss"]):
             self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})
-        if last and self._limit:
-            scores = self._evaluate(self._batches, self._split)
+        if last and len(self._all.dataset) > len(self._batches.dataset):
+            scores = self._evaluate(self._all, self._split)
         scores = {f"validation/{name}": scores[name]
                   for name in ("loss", "perplexity", "bits_per_byte")}
         for probe in self._probes:

@@ -5,7 +5,6 @@ those of the validation go: `metrics.jsonl`, TensorBoard, the progress. The Trai
 """
 
 from collections.abc import Callable
-import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -77,13 +76,13 @@ class CorpusProbe:
         self._name = name
         self._split = manifest.splits["validation"]
         self._batches = evaluation_batches(folder, "validation", training.batch_size,
-                                           run.cluster.share, manifest)
-        self._limit = training.evaluation_batches or None
+                                           run.cluster.share, manifest,
+                                           training.evaluation_batches)
         self._evaluate = Evaluator(run.model, run.cluster.strategy, training.jit_compile)
 
     def __call__(self) -> dict[str, float]:
         """{"books/loss": nats a token, "books/bits_per_byte": bits}, of a folder `books`."""
-        scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        scores = self._evaluate(self._batches, self._split)
         return {f"{self._name}/{name}": scores[name] for name in ("loss", "bits_per_byte")}
 
 
