@@ -5,10 +5,10 @@ import itertools
 import math
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.data.batches import evaluation_batches, train_batches
+from gpt_tf.data.batches import Batches, evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.objectives import language_model_loss
+from gpt_tf.model.objectives import LossFunction, language_model_loss
 from gpt_tf.runs.reporting import Reporter, as_markdown
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
@@ -48,16 +48,20 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        scores = self._evaluate(itertools.islice(self._batches, self._limit), self._split)
+        scores = self.scores(self._limit)
         if self._reporter.writes and math.isfinite(scores["loss"]):
             self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})
         if last and self._limit:
-            scores = self._evaluate(self._batches, self._split)
+            scores = self.scores()
         return {f"validation/{name}": scores[name]
                 for name in ("loss", "perplexity", "bits_per_byte")}
+
+    def scores(self, batches: int | None = None) -> dict[str, float]:
+        """See `Evaluator`; of the split's first batches, or of all of them."""
+        return self._evaluate(itertools.islice(self._batches, batches), self._split)
 
     def _report_samples(self, step: int) -> None:
         # Random numbers of its own for each sample; those of a like number would be alike.
@@ -79,21 +83,36 @@ def pretrain(config: RunConfig, cluster: Cluster) -> Outcome:
       UserError: data, flags and run folder do not fit together, or the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
-    data, training = config.data, config.training
-    run = start_run(
-        config, cluster,
-        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype_policy),
-        take_over=lambda model, other: model.assign(other))
+    run = start(config, cluster)
     if run.is_finished:
         return run.outcome(run.start)
     _announce(run)
     with run.reporting("Pre-training", _CHARTS) as reporter:
-        steps = run.train(reporter, language_model_loss(run.model, training.seed,
-                                                        training.jit_compile),
-                          train_batches(data.folder, training.batch_size, training.seed,
-                                        run.start, cluster.share, data.manifest),
+        steps = run.train(reporter, loss_of(run), batches_of(run),
                           LanguageModelValidation(run, reporter) if config.validates else None)
     return run.outcome(steps)
+
+
+def start(config: RunConfig, cluster: Cluster) -> Run:
+    """See `run.start_run`."""
+    training = config.training
+    return start_run(
+        config, cluster,
+        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype_policy),
+        take_over=lambda model, other: model.assign(other))
+
+
+def loss_of(run: Run) -> LossFunction:
+    """The loss that a run of pre-training lowers."""
+    training = run.config.training
+    return language_model_loss(run.model, training.seed, training.jit_compile)
+
+
+def batches_of(run: Run) -> Batches:
+    """This worker's share of the batches of the updates that a run has left."""
+    data, training = run.config.data, run.config.training
+    return train_batches(data.folder, training.batch_size, training.seed, run.start,
+                         run.cluster.share, data.manifest)
 
 
 def opening(data: TrainingData) -> str:
