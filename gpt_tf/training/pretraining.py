@@ -26,6 +26,9 @@ _CHARTS = {name: [f"train/{name}", f"validation/{name}"] for name in ("loss", "p
 class LanguageModelValidation:
     """Scores and text samples of a language model as training goes.
 
+    Attributes:
+      evaluate: its `Evaluator`.
+
     Args:
       run: whose model is validated; its best weights are kept.
       reporter: takes the samples.
@@ -37,7 +40,7 @@ class LanguageModelValidation:
         self._batches = evaluation_batches(data.folder, "validation", training.batch_size,
                                            cluster.share, data.manifest)
         self._split = data.manifest.splits["validation"]
-        self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
+        self.evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._tokenizer = data.tokenizer
         self._reporter = reporter
         self._best, self._together = run.best, cluster.together
@@ -48,20 +51,16 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        scores = self.scores(self._limit)
+        scores = self.evaluate(itertools.islice(self._batches, self._limit), self._split)
         if self._reporter.writes and math.isfinite(scores["loss"]):
             self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})
         if last and self._limit:
-            scores = self.scores()
+            scores = self.evaluate(self._batches, self._split)
         return {f"validation/{name}": scores[name]
                 for name in ("loss", "perplexity", "bits_per_byte")}
-
-    def scores(self, batches: int | None = None) -> dict[str, float]:
-        """See `Evaluator`; of the split's first batches, or of all of them."""
-        return self._evaluate(itertools.islice(self._batches, batches), self._split)
 
     def _report_samples(self, step: int) -> None:
         # Random numbers of its own for each sample; those of a like number would be alike.

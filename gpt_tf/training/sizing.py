@@ -14,6 +14,7 @@ import tensorflow as tf
 from gpt_tf.common.errors import Interrupted
 from gpt_tf.common.memory import size_text
 from gpt_tf.common.progress import Progress
+from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.model.losses import chunk_length
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training import memory, pretraining, products
@@ -177,7 +178,12 @@ def _time_validation(run: Run, reporter: Reporter) -> tuple[float, float, float]
     again = _seconds(lambda: validate(1, False))  # no better than the first: nothing is kept
     count = run.cluster.from_chief(
         min(_validation_batches(run.config), max(1, round(_VALIDATION_SECONDS / again))))
-    return again, first - again, _seconds(lambda: validate.scores(count)) / count
+    data = run.config.data
+    batches = evaluation_batches(data.folder, "validation", run.config.training.batch_size,
+                                 run.cluster.share, data.manifest)
+    seconds = _seconds(lambda: validate.evaluate(
+        itertools.islice(batches, count), data.manifest.splits["validation"]))
+    return again, first - again, seconds / count
 
 
 def _seconds(call: Callable[[], object]) -> float:
