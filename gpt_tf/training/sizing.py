@@ -9,13 +9,11 @@ import tempfile
 import time
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from gpt_tf.common.errors import Interrupted
 from gpt_tf.common.memory import size_text
 from gpt_tf.common.progress import Progress
 from gpt_tf.data.batches import evaluation_batches
-from gpt_tf.model.losses import chunk_length
+from gpt_tf.model.losses import chunk_length, on_gpu
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training import memory, pretraining, products
 from gpt_tf.training.distribution import Cluster, check_batch_size
@@ -194,15 +192,15 @@ def _seconds(call: Callable[[], object]) -> float:
 
 def _peak(run: Run) -> float:
     """FLOP/s at an update's products alone, of all devices."""
-    config, on_gpu = run.config, bool(tf.config.list_logical_devices("GPU"))
-    model, strategy = config.model, run.cluster.strategy
-    dtype = "bfloat16" if on_gpu and config.training.dtype == "mixed_bfloat16" else "float32"
+    config, model = run.config, run.config.model
+    dtype = "bfloat16" if on_gpu() and config.training.dtype == "mixed_bfloat16" else "float32"
     made = products.of_step(model, config.data.manifest.sequence_length, run.micro_batches.size,
                             chunk_length(model.num_token_rows, model.hidden_dim))
     # The fastest of some calls: a peak is what is reached where nothing else goes on.
     rates = products.measure(made, lambda product: products.with_xla(product, dtype), min)
     # Replicas on processors share those of their machine.
-    devices = strategy.num_replicas_in_sync if on_gpu else run.cluster.share.count
+    devices = (run.cluster.strategy.num_replicas_in_sync if on_gpu() else
+               run.cluster.share.count)
     return devices * products.peak(made, rates)
 
 
