@@ -18,18 +18,18 @@ from tests import fuzz_seeds, trained
 VOCABULARY = 50
 
 
-@pytest.mark.parametrize("per_decade, expected", [
-    (0, []), (1, [1, 10, 100, 1000]), (3, [1, 2, 5, 10, 22, 46, 100, 215, 464, 1000])])
-def test_milestones(per_decade, expected):
-    assert [step for step in range(1, 1001)
-            if checkpoint_files.is_milestone(step, per_decade)] == expected
+@pytest.mark.parametrize("total, per_decade, expected", [
+    (1000, 0, []), (1000, 1, [1, 10, 100, 1000]), (999, 1, [1, 10, 100]), (1, 3, [1]),
+    (1000, 3, [1, 2, 5, 10, 22, 46, 100, 215, 464, 1000])])
+def test_milestones(total, per_decade, expected):
+    assert sorted(checkpoint_files.milestones(total, per_decade)) == expected
 
 
 @pytest.mark.parametrize("per_decade", [7, 100])
-def test_milestones_are_the_rounded_powers(per_decade):
+def test_milestones_do_not_hang_on_the_total(per_decade):
     expected = {round(10 ** (k / per_decade)) for k in range(4 * per_decade + 1)}
     assert expected == {step for step in range(1, 10_001)
-                        if checkpoint_files.is_milestone(step, per_decade)}
+                        if step in checkpoint_files.milestones(step, per_decade)}
 
 
 class Repeating:

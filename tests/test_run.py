@@ -305,7 +305,8 @@ def test_runs_that_cannot_be(tmp_path, data_dir, monkeypatch, change, message):
 def test_a_run_that_goes_on_cuts_its_batches_as_before(tmp_path, data_dir, monkeypatch):
     run = str(tmp_path / "run")
     machine = {"bytes": 0}
-    monkeypatch.setattr(memory, "run_memory", lambda model, length, share, micro, jit: micro)
+    monkeypatch.setattr(memory, "run_memory",
+                        lambda model, length, share, micro, jit: {"all": micro})
     monkeypatch.setattr(memory.choose, "__defaults__", (0, lambda strategy: machine["bytes"]))
     for size, expected in ((3, 2), (100, 2), (1, 1)):  # 80% of 3; as before; as many as fit
         machine["bytes"] = size

@@ -34,7 +34,7 @@ class Checkpoints:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
-      keep_per_decade: of `checkpoint_files.is_milestone`, which are kept, too.
+      keep_per_decade: of `checkpoint_files.milestones`, which are kept, too.
       writes: False on a worker that leaves writing to the chief: nothing is saved or deleted.
       remedy: what to do where none can be read.
     """
@@ -91,10 +91,10 @@ class Checkpoints:
         with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
             stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
         taken = [each for each in self.steps if each <= step]
-        kept = taken[-self._keep:] + [each for each in taken if checkpoint_files.is_milestone(
-            each, self._keep_per_decade)]
+        milestones = checkpoint_files.milestones(step, self._keep_per_decade)
+        kept = {*taken[-self._keep:], *milestones.intersection(taken)}
         # A later one was damaged, and the run has gone on from before it.
-        for other in set(self.steps) - set(kept):
+        for other in set(self.steps) - kept:
             checkpoint_files.remove(self._folder, other)
 
     def finish_save(self, step: int) -> None:

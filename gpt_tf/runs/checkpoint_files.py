@@ -68,15 +68,16 @@ def steps(folder: str) -> list[int]:
     return steps_in(listing(folder))
 
 
-def is_milestone(step: int, per_decade: int) -> bool:
-    """Whether an update is one of those at a logarithmic spacing: 10^(k / per_decade), rounded.
+def milestones(total: int, per_decade: int) -> set[int]:
+    """The updates up to `total` at a logarithmic spacing: 10^(k / per_decade), rounded.
 
     Example (per_decade=3): 1, 2, 5, 10, 22, 46, 100, ...
     """
     if not per_decade:
-        return False
-    nearest = round(per_decade * math.log10(step))
-    return any(step == round(10 ** (k / per_decade)) for k in (nearest - 1, nearest, nearest + 1))
+        return set()
+    last = math.ceil(per_decade * math.log10(total))
+    steps = {round(10 ** (k / per_decade)) for k in range(last + 1)}
+    return {step for step in steps if step <= total}
 
 
 def publish(folder: str, step: int) -> None:

@@ -4,10 +4,10 @@ import functools
 import math
 
 from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.data.batches import evaluation_batches, train_batches
+from gpt_tf.data.batches import Batches, evaluation_batches, train_batches
 from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.objectives import language_model_loss
+from gpt_tf.model.objectives import LossFunction, language_model_loss
 from gpt_tf.runs.reporting import Reporter, as_markdown
 from gpt_tf.training.distribution import Cluster
 from gpt_tf.training.evaluator import Evaluator
@@ -24,6 +24,9 @@ _OPENING_WORDS = 5
 class LanguageModelValidation:
     """Scores and text samples of a language model as training goes, and what its probes measure.
 
+    Attributes:
+      evaluate: its `Evaluator`.
+
     Args:
       run: whose model is validated; its best weights are kept.
       reporter: takes the samples.
@@ -36,7 +39,7 @@ class LanguageModelValidation:
                                data.manifest, limit)
             for limit in (training.evaluation_batches, 0))
         self._split = data.manifest.splits["validation"]
-        self._evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
+        self.evaluate = Evaluator(run.model, cluster.strategy, training.jit_compile)
         self._tokenizer = data.tokenizer
         self._reporter = reporter
         self._best, self._together = run.best, cluster.together
@@ -48,14 +51,14 @@ class LanguageModelValidation:
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""
-        scores = self._evaluate(self._batches, self._split)
+        scores = self.evaluate(self._batches, self._split)
         if self._reporter.writes and math.isfinite(scores["loss"]):
             self._report_samples(step)
         # Of the same batches each time: which weights are best must not hang on what is measured.
         with self._together():
             self._best.offer(step, {"validation/loss": scores["loss"]})
         if last and len(self._all.dataset) > len(self._batches.dataset):
-            scores = self._evaluate(self._all, self._split)
+            scores = self.evaluate(self._all, self._split)
         scores = {f"validation/{name}": scores[name]
                   for name in ("loss", "perplexity", "bits_per_byte")}
         for probe in self._probes:
@@ -89,21 +92,36 @@ def pretrain(config: PreTrainingRunConfig, cluster: Cluster) -> Outcome:
       UserError: data, flags and run folder do not fit together, or the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
-    data, training = config.data, config.training
-    run = start_run(
-        config, cluster,
-        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype_policy),
-        take_over=lambda model, other: model.assign(other))
+    run = start(config, cluster)
     if run.is_finished:
         return run.outcome(run.start)
     _announce(run)
     with run.reporting("Pre-training", _charts(config)) as reporter:
-        steps = run.train(reporter, language_model_loss(run.model, training.seed,
-                                                        training.jit_compile),
-                          train_batches(data.folder, training.batch_size, training.seed,
-                                        run.start, cluster.share, data.manifest),
+        steps = run.train(reporter, loss_of(run), batches_of(run),
                           LanguageModelValidation(run, reporter) if config.validates else None)
     return run.outcome(steps)
+
+
+def start(config: PreTrainingRunConfig, cluster: Cluster) -> Run:
+    """See `run.start_run`."""
+    training = config.training
+    return start_run(
+        config, cluster,
+        functools.partial(GPT, config.model, seed=training.seed, dtype=training.dtype_policy),
+        take_over=lambda model, other: model.assign(other))
+
+
+def loss_of(run: Run) -> LossFunction:
+    """The loss that a run of pre-training lowers."""
+    training = run.config.training
+    return language_model_loss(run.model, training.seed, training.jit_compile)
+
+
+def batches_of(run: Run) -> Batches:
+    """This worker's share of the batches of the updates that a run has left."""
+    data, training = run.config.data, run.config.training
+    return train_batches(data.folder, training.batch_size, training.seed, run.start,
+                         run.cluster.share, data.manifest)
 
 
 def opening(data: TrainingData) -> str:

@@ -19,7 +19,7 @@ from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
-from gpt_tf.runs.checkpoint_files import is_milestone
+from gpt_tf.runs.checkpoint_files import milestones
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.training.distribution import Cluster
@@ -86,7 +86,7 @@ class Trainer:
                 last = step == total
                 evaluate = bool(validate) and (last or _is_due(step, config.evaluate_every))
                 save = (last or step % config.save_every == 0
-                        or is_milestone(step, config.checkpoints_per_decade))
+                        or step in milestones(step, config.checkpoints_per_decade))
                 shown = {}
                 if save or evaluate or stop or step % config.log_every == 0:
                     shown = self._log(step)
