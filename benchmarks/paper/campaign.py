@@ -27,6 +27,7 @@ from benchmarks.paper.configuration import (
     num_epochs,
 )
 from benchmarks.paper.estimate import Estimate, spoken
+from benchmarks.paper.renewal import Renewal
 from benchmarks.paper.results import Cell, Outcome, Result
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
@@ -72,6 +73,7 @@ class Campaign:
         self._end = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else (
             math.inf)
         self._cluster = None
+        self._renewal = Renewal()
         self._found: dict[Run, Result] = {}
 
     def build(self, task: str) -> None:
@@ -140,6 +142,7 @@ class Campaign:
                         return False
                     estimate.add(self._kind(key.cell), self._finish(key))
                     self._say_what_is_left(cells, estimate)
+                    self._renewal.renew_if_large(self._end)
                 write()
         finally:
             write()
