@@ -27,7 +27,7 @@ def answers(metric, seed, runs=1, rows=ROWS):
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews", "pearson"])
 @pytest.mark.filterwarnings("ignore::gpt_tf.tasks.metrics.MetricWarning")
 def test_one_run_is_scipys_permutation_test(metric):
-    labels, first, second = answers(metric, seed=3)
+    labels, first, second = answers(metric, seed=14)
 
     def statistic(one, other):
         return METRICS[metric](labels, one) - METRICS[metric](labels, other)

@@ -119,7 +119,7 @@ class Campaign:
 
         Args:
           cells: those of a task stand together; their data is built.
-          write: writes what there is; called after each task and in the end, whatever ends it.
+          write: writes what there is; called between tasks and in the end, whatever ends it.
 
         Returns:
           Whether everything is done.
@@ -134,7 +134,10 @@ class Campaign:
             for result in self.results([cell]):
                 estimate.add(self._kind(cell), result)
         try:
-            for _, group in itertools.groupby(cells, key=lambda cell: cell.data_name):
+            for number, (_, group) in enumerate(
+                    itertools.groupby(cells, key=lambda cell: cell.data_name)):
+                if number:
+                    write()
                 for key in self._unfinished(list(group)):
                     if time.monotonic() > self._end:
                         print(f"--max_minutes={self.settings.max_minutes:g} are over; the same "
@@ -143,7 +146,6 @@ class Campaign:
                     estimate.add(self._kind(key.cell), self._finish(key))
                     self._say_what_is_left(cells, estimate)
                     self._renewal.renew_if_large(self._end)
-                write()
         finally:
             write()
         return True
