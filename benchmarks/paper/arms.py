@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import gc
 from typing import Any
 
 from gpt_tf.runs.run_folder import FROM_SCRATCH
@@ -10,7 +11,10 @@ from gpt_tf.runs.run_folder import FROM_SCRATCH
 def _finetune(*arguments: Any) -> None:
     from gpt_tf.training.finetuning import finetune  # who only makes tables needs no TensorFlow
 
-    finetune(*arguments)
+    try:
+        finetune(*arguments)
+    finally:
+        gc.collect()  # a model and its compiled steps hold each other
 
 
 @dataclasses.dataclass(frozen=True)
