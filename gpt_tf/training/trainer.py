@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.errors import Diverged, Interrupted
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.optimizer import Adam
@@ -68,7 +68,8 @@ class Trainer:
           stops_early: step -> whether the validation after it was the run's end.
 
         Raises:
-          UserError: the loss is not finite, or a checkpoint cannot be written.
+          Diverged: the loss is not finite.
+          UserError: a checkpoint cannot be written.
           Interrupted: a signal came; the run was saved.
         """
         config = self._config
@@ -214,7 +215,7 @@ class Trainer:
                                      f" (loss {row['loss']:.7g}, gradient norm "
                                      f"{row['gradient_norm']:.7g})")
 
-    def _diverged(self, step: int, what: str, figures: str = "") -> UserError:
+    def _diverged(self, step: int, what: str, figures: str = "") -> Diverged:
         """The error that `what` is not finite at update `step`.
 
         The same numbers follow from whatever is saved, so no start is saved for this: the seed, or
@@ -227,7 +228,7 @@ class Trainer:
                f"{remedy}, with --overwrite to start anew, or with --init_from and another "
                "--model_dir to start from the run's weights." if latest else
                f"Nothing was saved before: run the same command with {remedy}.")
-        return UserError(f"{what} is not finite at update {step}{figures}. {way}")
+        return Diverged(f"{what} is not finite at update {step}{figures}. {way}")
 
     def _validate(self, step: int, last: bool, validate, progress: Progress) -> None:
         scalars = validate(step, last)

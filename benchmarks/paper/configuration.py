@@ -1,0 +1,97 @@
+"""The run of a cell as `gpt_tf.finetune` would make it of its flags."""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import hashlib
+import os
+from typing import Any
+
+from benchmarks.paper.results import Cell
+from benchmarks.paper.settings import RECIPES, Settings
+from gpt_tf.common import cli
+from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.data.manifest import Manifest
+from gpt_tf.runs import checkpoint_files, run_folder
+from gpt_tf.tokenizer import SPECIAL_TOKENS
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
+
+SELECTION_SEED = 0  # of the runs that choose a learning rate
+_FEW_ROWS = 2000  # fewer are not worth a validation each epoch
+_PARTS = (ModelConfig, OptimizerConfig, TrainingConfig, FineTuningConfig)
+_RESUMABLE = frozenset({"data_dir", "model_dir"} | {
+    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
+
+
+@functools.cache
+def digest(run: str) -> str:
+    """Of a run's weights, those that fine-tuning starts from; "none" from scratch."""
+    if run == run_folder.FROM_SCRATCH:
+        return run
+    folder, seen = run_folder.weights_folder(run), hashlib.sha256()
+    newest = f"ckpt-{checkpoint_files.steps(folder)[-1]}."
+    for name in checkpoint_files.listing(folder):
+        if name.startswith(newest):
+            with open(os.path.join(folder, name), "rb") as stream:
+                seen.update(hashlib.file_digest(stream, "sha256").digest())
+    return seen.hexdigest()[:16]
+
+
+def num_epochs(settings: Settings, cell: Cell) -> float:
+    """Epochs of a cell."""
+    return cell.num_epochs or settings.num_epochs(cell.task)
+
+
+def flags_of(settings: Settings, shape: ModelConfig, manifest: Manifest, cell: Cell, rate: float,
+             seed: int) -> dict[str, Any]:
+    """Every flag that decides a run, by name.
+
+    Args:
+      settings: of the command.
+      shape: of the pre-trained run.
+      manifest: of the whole task.
+      cell, rate, seed: which run.
+    """
+    rows = cell.rows or manifest.splits["train"].records
+    return (dataclasses.asdict(shape) | {"num_special_tokens": len(SPECIAL_TOKENS)}
+            | {field.name: field.default for part in _PARTS[1:]
+               for field in dataclasses.fields(part) if "help" in field.metadata}
+            | RECIPES[settings.recipe].flags
+            | {"evaluations_per_epoch": float(rows >= _FEW_ROWS)}
+            | {"num_epochs": num_epochs(settings, cell), "learning_rate": rate, "seed": seed}
+            | dict(cell.arm.flags))
+
+
+def identity(flags: Mapping[str, Any], manifest: Manifest, cell: Cell) -> dict[str, Any]:
+    """What tells a run from another: its flags but those of speed, its weights and its data."""
+    return {name: value for name, value in flags.items() if name not in _RESUMABLE} | {
+        "init_from": digest(cell.arm.init_from), "data": manifest.fingerprint[:16],
+        "rows": cell.rows}
+
+
+def make_config(flags: Mapping[str, Any], data: TrainingData, init_from: str,
+                model_dir: str) -> FineTuningRunConfig:
+    """The run with these flags.
+
+    Args:
+      flags: of `flags_of`.
+      data: what it is trained on.
+      init_from: the arm's.
+      model_dir: where it goes.
+
+    Raises:
+      ValueError: a value is out of its range.
+      TypeError: a flag is none of fine-tuning's.
+    """
+    parts, known = [], set()
+    for part in _PARTS:
+        names = {field.name for field in dataclasses.fields(part)}
+        parts.append(part(**{name: flags[name] for name in names & flags.keys()}))
+        known |= names
+    if flags.keys() - known:
+        raise TypeError(f"No flags of gpt_tf.finetune: {sorted(flags.keys() - known)}")
+    model, optimizer, training, fine_tuning = parts
+    text = cli.flags_text({"data_dir": data.folder, "init_from": init_from,
+                           "model_dir": model_dir, **flags})
+    return FineTuningRunConfig(data, model_dir, init_from, model, optimizer, training, text,
+                               _RESUMABLE, fine_tuning)

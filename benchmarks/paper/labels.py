@@ -1,0 +1,161 @@
+"""Accuracy over the number of labelled rows: pre-trained, scratch, and a bag of words.
+
+  python -m benchmarks.paper.labels --pretrained=runs/english --tasks_dir=tasks --work_dir=paper
+
+Each seed has rows of its own, drawn at random; those of a smaller number are among those of a
+larger one. Each is measured on the whole validation set. The same command goes on where it was
+stopped; what it has made so far stands in labels.md, labels.json and labels.png of --output.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import statistics
+
+from benchmarks import report
+from benchmarks.paper import arms, tasks
+from benchmarks.paper.campaign import Campaign
+from benchmarks.paper.comparison import gap, p_value
+from benchmarks.paper.output import Item, bar_lines, p_text, points, write
+from benchmarks.paper.results import Cell, percent
+from benchmarks.paper.settings import Settings
+from gpt_tf.common import cli
+from gpt_tf.config import option
+
+_ALL = "all"
+# The bar, of SST-2: fixed before the first run.
+_TASK, _ROWS, _POINTS = "sst2", 500, 0.08
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsSettings(Settings):
+    """Flags of this figure."""
+
+    task: str = option(_TASK, "The task.", choices=tuple(tasks.TASKS))
+    counts: str = option("100,500,2000,10000,all", "Numbers of labelled rows.")
+    few_epochs: float = option(20.0, "Epochs where these are not all rows.", above=0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.numbers  # noqa: B018  to see that they parse
+
+    @functools.cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers, smallest first; 0, which stands last, is all."""
+        parts = set(self.counts.split(","))
+        if not all(part == _ALL or part.isdigit() and int(part) for part in parts):
+            raise ValueError(f"--counts={self.counts} must be numbers of rows and {_ALL}, as "
+                             f"100,500,{_ALL}.")
+        return (*sorted(map(int, parts - {_ALL})), *([0] if _ALL in parts else ()))
+
+
+def cells_of(campaign: Campaign, rows: int) -> tuple[Cell, Cell]:
+    """Pre-trained and scratch."""
+    settings = campaign.settings
+    epochs = settings.few_epochs if rows else 0
+    return tuple(Cell(settings.task, arm, rows, epochs) for arm in (
+        arms.pretrained(campaign.pretrained), arms.scratch()))
+
+
+def bag_scores(campaign: Campaign, rows: int) -> list[float]:
+    """Of the bag of words, fitted on the rows of each seed; all rows are the same for each."""
+    task, metric = campaign.settings.task, campaign.metric(campaign.settings.task)
+    seeds = campaign.settings.seeds if rows else [1]
+    return [campaign.baselines(task, rows, seed)["bag of words"][metric] for seed in seeds]
+
+
+def row_of(campaign: Campaign, rows: int) -> list[str]:
+    """A number's row of the table."""
+    metric = campaign.metric(campaign.settings.task)
+    ours, scratch = map(campaign.outcome, cells_of(campaign, rows))
+    return [f"{rows:,}" if rows else _ALL,
+            percent([100 * score for score in bag_scores(campaign, rows)]),
+            scratch.cell(metric), ours.cell(metric), points(gap(ours, scratch, metric)),
+            p_text(p_value(ours, scratch, metric))]
+
+
+def bar(campaign: Campaign) -> list[Item]:
+    """What was to be reached with few rows of SST-2; nothing where these were not run."""
+    if campaign.settings.task != _TASK or _ROWS not in campaign.settings.numbers:
+        return []
+    metric = campaign.metric(_TASK)
+    ours, scratch = map(campaign.outcome, cells_of(campaign, _ROWS))
+    bag, found = statistics.median(bag_scores(campaign, _ROWS)), gap(ours, scratch, metric)
+    return [Item(f"{_ROWS} rows: at least {100 * _POINTS:g} points ahead of scratch",
+                 f"gap {points(found) or 'unknown'}", found >= _POINTS),
+            Item(f"{_ROWS} rows: ahead of the bag of words",
+                 f"medians {100 * ours.median(metric):.1f} and {100 * bag:.1f}",
+                 ours.median(metric) > bag)]
+
+
+def picture(campaign: Campaign):
+    """Medians and ranges over the number of rows: a matplotlib Figure."""
+    from gpt_tf.evaluation import pictures  # matplotlib takes a second
+
+    settings, metric = campaign.settings, campaign.metric(campaign.settings.task)
+    everything = campaign.manifest(settings.task).splits["train"].records
+    outcomes = [tuple(map(campaign.outcome, cells_of(campaign, rows)))
+                for rows in settings.numbers]
+    curves = {"pre-trained": [ours.scores(metric) for ours, _ in outcomes],
+              "scratch": [scratch.scores(metric) for _, scratch in outcomes],
+              "bag of words": [bag_scores(campaign, rows) for rows in settings.numbers]}
+    return draw(pictures, [rows or everything for rows in settings.numbers], curves,
+                f"{settings.task}: {metric}, validation")
+
+
+def draw(pictures, rows: Sequence[int], curves: dict[str, list[list[float]]], label: str):
+    """The figure of `picture`: a curve for each name, of the scores at each number of rows."""
+    figure, axes = pictures.styled(pictures.make)(7.0, 4.5)
+    for color, (name, scores) in zip(pictures.COLORS, curves.items()):
+        there = [(x, statistics.median(each), min(each), max(each))
+                 for x, each in zip(rows, scores) if each]
+        if there:
+            x, middle, low, high = zip(*there)
+            axes.plot(x, middle, marker="o", color=color, label=name)
+            axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(rows, [f"{each:,}" for each in rows])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled rows")
+    axes.set_ylabel(label)
+    axes.legend()
+    return figure
+
+
+def make(campaign: Campaign) -> str:
+    """Writes what there is; returns the table with its caption and the bar."""
+    settings = campaign.settings
+    cells = [cell for rows in settings.numbers for cell in cells_of(campaign, rows)]
+    items = bar(campaign)
+    text = "\n".join([
+        f"# {settings.task} over the number of labelled rows", "",
+        f"{settings.pretrained}: {campaign.shape.num_parameters:,} parameters; recipe "
+        f"{settings.recipe}. {settings.reductions([settings.task])} Of fewer rows than all: "
+        f"{settings.few_epochs:g} epochs, each seed on rows of its own, drawn at random. Percent "
+        f"of {campaign.metric(settings.task)} on the whole validation set: median (range) over the "
+        "seeds, at the last update. p: paired permutation test over the validation rows, "
+        "pre-trained against scratch.", "",
+        report.markdown_table(("rows", "bag of words", "scratch", "pre-trained", "gap", "p"),
+                              [row_of(campaign, rows) for rows in settings.numbers]), "",
+        *(["The bar:", "", bar_lines(items), ""] if items else ()),
+        "![labels](labels.png)", "", report.describe_machine(["tensorflow"]), ""])
+    write(settings, "labels", text, {
+        "settings": dataclasses.asdict(settings), "bar": [item._asdict() for item in items],
+        "bag of words": {rows or _ALL: bag_scores(campaign, rows) for rows in settings.numbers},
+        "runs": [result.summary for result in campaign.results(cells)]}, picture(campaign))
+    return text
+
+
+def main() -> None:
+    """Draws and fine-tunes what is missing, and writes the picture of what there is."""
+    settings = cli.from_flags(LabelsSettings)
+    campaign = Campaign(settings)
+    campaign.build(settings.task)
+    cells = [cell for rows in settings.numbers for cell in cells_of(campaign, rows)]
+    campaign.run(cells, write=lambda: make(campaign))
+    print(make(campaign))
+
+
+if __name__ == "__main__":
+    cli.define_flags(LabelsSettings)
+    cli.run(main, makes_files=True)

@@ -1,0 +1,58 @@
+"""The files of a table or a figure, each whole or absent, and how the bar reads."""
+
+from collections.abc import Iterable
+import io
+import math
+import os
+from typing import Any, NamedTuple
+
+from benchmarks.paper.settings import Settings
+from gpt_tf.common.files import atomic_write, make_folder
+from gpt_tf.common.small_files import write_json
+
+
+class Item(NamedTuple):
+    """Something that was to be reached: what, what was found, and whether that is it."""
+
+    what: str
+    found: str
+    is_met: bool
+
+
+def bar_lines(items: Iterable[Item]) -> str:
+    """A line for each item, met or not met."""
+    return "\n".join(f"- {'met' if item.is_met else 'not met'}: {item.what} ({item.found})"
+                     for item in items)
+
+
+def points(value: float) -> str:
+    """A difference of percentages, with its sign; "" of none."""
+    return "" if math.isnan(value) else f"{100 * value:+.1f}"
+
+
+def p_text(value: float) -> str:
+    """A p-value as tables show it; "" of none."""
+    return "" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def write(settings: Settings, name: str, text: str, values: dict[str, Any], figure=None) -> None:
+    """Writes NAME.md, NAME.json and, of a figure, NAME.png into --output.
+
+    Args:
+      settings: of the command.
+      name: of the table or figure.
+      text: Markdown.
+      values: JSON.
+      figure: a matplotlib Figure.
+    """
+    folder = settings.output or settings.work_dir
+    make_folder(folder)
+    path = os.path.join(folder, name)
+    with atomic_write(f"{path}.md") as stream:
+        stream.write(text.encode("utf-8"))
+    write_json(f"{path}.json", values)
+    if figure is not None:
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150)
+        with atomic_write(f"{path}.png") as stream:
+            stream.write(picture.getvalue())
