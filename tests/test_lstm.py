@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.paper.lstm_block import LSTMBlock, equal_units, in_place_of_blocks
+from benchmarks.paper.arms import equal_units
+from benchmarks.paper.lstm_block import LSTMBlock, in_place_of_blocks
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.layers import DecoderBlock

@@ -7,7 +7,6 @@ and U units. Gates stand in Keras's order: input, forget, candidate, output.
 
 from collections.abc import Iterator
 import contextlib
-import math
 
 import keras
 import tensorflow as tf
@@ -28,19 +27,6 @@ def in_place_of_blocks() -> Iterator[None]:
         yield
     finally:
         GPT.block_class = before
-
-
-def equal_units(config: ModelConfig) -> int:
-    """The units with which one `LSTMBlock` has about as many parameters as a decoder's blocks.
-
-    Args:
-      config: the decoder's shape.
-    """
-    width, rows = config.hidden_dim, config.num_token_rows + config.max_sequence_length
-    wanted = config.num_parameters - rows * width
-    # 4 U^2 + (5 D + 4) U + D parameters, see `LSTMBlock`.
-    linear = 5 * width + 4
-    return max(1, round((math.sqrt(linear**2 + 16 * (wanted - width)) - linear) / 8))
 
 
 class LSTMBlock(keras.layers.Layer):
