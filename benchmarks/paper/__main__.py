@@ -1,7 +1,7 @@
 """Makes a table or a figure of the paper from a pre-trained run.
 
   python -m benchmarks.paper           what there is
-  python -m benchmarks.paper NAME --help
+  python -m benchmarks.paper tables --help
   python -m benchmarks.paper tables --pretrained=runs/english --tasks_dir=tasks --work_dir=paper
 
 Each NAME is a module of this package: `tables` is `python -m benchmarks.paper.tables`.

@@ -63,8 +63,10 @@ def first_layers(run: str, count: int, shape: ModelConfig) -> Arm:
 
 def lstm(run: str, shape: ModelConfig) -> Arm:
     """From a run of this shape whose block is an LSTM, with the joint loss."""
-    flags = dataclasses.asdict(shape)
-    del flags["num_special_tokens"]  # fine-tuning adds its own
+    # Dropout is the recipe's, and fine-tuning adds special tokens of its own.
+    left_out = {"num_special_tokens", *ModelConfig.NOT_SHAPE}
+    flags = {name: value for name, value in dataclasses.asdict(shape).items()
+             if name not in left_out}
     return Arm("lstm", run, flags, _finetune_lstm)
 
 

@@ -27,6 +27,7 @@ from benchmarks.paper.configuration import (
     num_epochs,
 )
 from benchmarks.paper.estimate import Estimate, spoken
+from benchmarks.paper.renewal import Renewal
 from benchmarks.paper.results import Cell, Outcome, Result
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
@@ -72,6 +73,7 @@ class Campaign:
         self._end = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else (
             math.inf)
         self._cluster = None
+        self._renewal = Renewal()
         self._found: dict[Run, Result] = {}
 
     def build(self, task: str) -> None:
@@ -118,7 +120,7 @@ class Campaign:
 
         Args:
           cells: those of a task stand together; their data is built.
-          write: writes what there is; called after each task and in the end, whatever ends it.
+          write: writes what there is; called between tasks and in the end, whatever ends it.
 
         Returns:
           Whether everything is done.
@@ -133,7 +135,10 @@ class Campaign:
             for result in self.results([cell]):
                 estimate.add(self._kind(cell), result)
         try:
-            for _, group in itertools.groupby(cells, key=lambda cell: cell.data_name):
+            for number, (_, group) in enumerate(
+                    itertools.groupby(cells, key=lambda cell: cell.data_name)):
+                if number:
+                    write()
                 for key in self._unfinished(list(group)):
                     if time.monotonic() > self._end:
                         print(f"--max_minutes={self.settings.max_minutes:g} are over; the same "
@@ -141,7 +146,7 @@ class Campaign:
                         return False
                     estimate.add(self._kind(key.cell), self._finish(key))
                     self._say_what_is_left(cells, estimate)
-                write()
+                    self._renewal.renew_if_large(self._end)
         finally:
             write()
         return True

@@ -145,9 +145,12 @@ def main() -> None:
     settings = cli.from_flags(LabelsSettings)
     campaign = Campaign(settings)
     campaign.build(settings.task)
+    for rows in settings.numbers:
+        bag_scores(campaign, rows)  # now: a stop should not wait for it
     cells = [cell for rows in settings.numbers for cell in cells_of(campaign, rows)]
-    campaign.run(cells, write=lambda: make(campaign))
-    print(make(campaign))
+    texts = []
+    campaign.run(cells, write=lambda: texts.append(make(campaign)))
+    print(texts[-1])
 
 
 if __name__ == "__main__":

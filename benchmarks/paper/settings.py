@@ -6,7 +6,7 @@ import functools
 
 from benchmarks.paper import tasks
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import CompilationConfig, option
+from gpt_tf.config import Options, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,12 @@ RECIPES = {"small": Recipe(_SHARED | {"warmup_fraction": 0.1}, (3e-4, 1e-3, 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Places(CompilationConfig):
-    """Flags of every command of this package."""
+class Places(Options):
+    """Flags of every command of this package.
+
+    There is no --compile_cache: a program is named by all that the process has traced before, so
+    that no second run has one in common.
+    """
 
     pretrained: str = option(None, "Run folder, Keras preset, .keras file or hf:// handle of a "
                                    "pre-trained model.", required=True, path=True)
@@ -43,7 +47,7 @@ class Places(CompilationConfig):
                                     "finished here is not done again.", required=True, path=True)
     output: str = option("", "Folder for the table, the JSON and the picture; empty: --work_dir.",
                          path=True)
-    max_minutes: float = option(0, "Minutes after which no run is started; 0: no limit.",
+    max_minutes: float = option(0.0, "Minutes after which no run is started; 0: no limit.",
                                 at_least=0)
 
 
