@@ -111,6 +111,8 @@ def test_figure_2_left(places, trained):
 
 def test_figure_2_right(places):
     flags = "--tasks=dpr", f"--lstm={places / 'lstm'}"
+    done = command(places, "figure2_right", *flags, "--max_minutes=1e-9")
+    assert not done.code and "are over; the same command goes on" in done.stdout
     done = command(places, "figure2_right", *flags)
     assert not done.code, done.stderr
     folder = places / "figure2_right"

@@ -231,7 +231,7 @@ def make(courses: Courses) -> str:
     curves = {who: {task: course for task in names if (course := courses.relative(who, task))[0]}
               for who in courses.runs}
     figure = zero_shot_figure(curves[_DECODER], curves.get(_LSTM), "state of the art of the time")
-    if curves.get(_LSTM):
+    if curves[_DECODER] and curves.get(_LSTM):
         figure.axes[0].get_legend().set_title("dashed: LSTM")
     text = "\n".join([
         "# Figure 2, right: zero-shot performance over pre-training", "",

@@ -94,5 +94,6 @@ def zero_shot_figure(curves: Mapping[str, Course], dashed: Mapping[str, Course] 
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set(xlabel="updates of pre-training",
              ylabel=f"relative performance (0: random guess, 1: {best})")
-    axes.legend()
+    if curves:
+        axes.legend()
     return figure
