@@ -41,4 +41,4 @@ def test_from_pretraining_to_the_table(tmp_path):
     assert [each["arm"] for each in runs] == ["pretrained", "scratch", "no_lm", "lstm"]
     # The task is one word: half of the rows are right by chance.
     assert all(each["scores"]["accuracy"] > 0.9 for each in runs)
-    assert "rate 0.01" not in run(*table)  # all is done
+    assert "seed 1 ..." not in run(*table)  # all is done
