@@ -113,8 +113,10 @@ def commands_of(code: str, where: str) -> Iterator[Line]:
     """Each `python -m` in lines of shell, with its arguments: up to a pipe, a bracket, an end.
 
     `gpt-tf pretrain` stands for `python -m gpt_tf.pretrain`, `python -m benchmarks.paper tables`
-    for `python -m benchmarks.paper.tables`.
+    for `python -m benchmarks.paper.tables`, and `python -m benchmarks.paper.lstm pretrain`, which
+    runs it, for `python -m gpt_tf.pretrain`.
     """
+    code = code.replace("python -m benchmarks.paper.lstm ", "python -m gpt_tf.")
     for name in benchmarks.paper.__main__.NAMES:
         code = re.sub(rf"python -m benchmarks\.paper {name}\b",
                       f"python -m benchmarks.paper.{name}", code)

@@ -11,7 +11,7 @@ import sys
 
 from gpt_tf.__main__ import summary
 
-NAMES = ("tables", "labels")
+NAMES = ("tables", "labels", "table5", "figure2_left", "figure2_right")
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import gc
+import math
 from typing import Any
 
+from gpt_tf.config import ModelConfig
 from gpt_tf.runs.run_folder import FROM_SCRATCH
 
 
@@ -15,6 +17,13 @@ def _finetune(*arguments: Any) -> None:
         finetune(*arguments)
     finally:
         gc.collect()  # a model and its compiled steps hold each other
+
+
+def _finetune_lstm(*arguments: Any) -> None:
+    from benchmarks.paper.lstm_block import in_place_of_blocks
+
+    with in_place_of_blocks():
+        _finetune(*arguments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,3 +51,37 @@ def pretrained(run: str) -> Arm:
 def scratch() -> Arm:
     """The same shape and loss, from random weights."""
     return Arm("scratch", FROM_SCRATCH)
+
+
+def without_lm(run: str) -> Arm:
+    """From a run folder, without the auxiliary loss."""
+    return Arm("no_lm", run, {"lm_coef": 0.0})
+
+
+def first_layers(run: str, count: int, shape: ModelConfig) -> Arm:
+    """From a run folder of this shape, the embeddings and its first `count` blocks."""
+    if count == shape.num_layers:
+        return pretrained(run)
+    return Arm(f"layers_{count}", run, {"transfer_layers": count})
+
+
+def lstm(run: str, shape: ModelConfig) -> Arm:
+    """From a run of this shape whose block is an LSTM, with the joint loss."""
+    # Dropout is the recipe's, and fine-tuning adds special tokens of its own.
+    left_out = {"num_special_tokens", *ModelConfig.NOT_SHAPE}
+    flags = {name: value for name, value in dataclasses.asdict(shape).items()
+             if name not in left_out}
+    return Arm("lstm", run, flags, _finetune_lstm)
+
+
+def equal_units(config: ModelConfig) -> int:
+    """The units with which one LSTM has about as many parameters as a decoder's blocks.
+
+    Args:
+      config: the decoder's shape.
+    """
+    width, rows = config.hidden_dim, config.num_token_rows + config.max_sequence_length
+    wanted = config.num_parameters - rows * width
+    # 4 U^2 + (5 D + 4) U + D parameters, see `lstm_block.LSTMBlock`.
+    linear = 5 * width + 4
+    return max(1, round((math.sqrt(linear**2 + 16 * (wanted - width)) - linear) / 8))

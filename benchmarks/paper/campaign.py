@@ -17,7 +17,7 @@ import shutil
 import time
 from typing import NamedTuple
 
-from benchmarks.paper import folders
+from benchmarks.paper import folders, tasks
 from benchmarks.paper.configuration import (
     SELECTION_SEED,
     flags_of,
@@ -77,7 +77,8 @@ class Campaign:
 
     def build(self, task: str) -> None:
         """Builds a task's data folder unless it is there."""
-        folders.build(task, self.settings.tasks_dir, self.pretrained, self._data(task))
+        folders.build(task, tasks.files_of(task, self.settings.tasks_dir), self.pretrained,
+                      self._data(task))
 
     @functools.cache  # noqa: B019  a command has one campaign
     def manifest(self, task: str) -> Manifest:

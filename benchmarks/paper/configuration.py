@@ -28,10 +28,15 @@ def digest(run: str) -> str:
     """Of a run's weights, those that fine-tuning starts from; "none" from scratch."""
     if run == run_folder.FROM_SCRATCH:
         return run
-    folder, seen = run_folder.weights_folder(run), hashlib.sha256()
-    newest = f"ckpt-{checkpoint_files.steps(folder)[-1]}."
+    folder = run_folder.weights_folder(run)
+    return checkpoint_digest(folder, checkpoint_files.steps(folder)[-1])
+
+
+def checkpoint_digest(folder: str, step: int) -> str:
+    """Of the checkpoint of an update in a folder of checkpoints."""
+    seen = hashlib.sha256()
     for name in checkpoint_files.listing(folder):
-        if name.startswith(newest):
+        if name.startswith(f"ckpt-{step}."):
             with open(os.path.join(folder, name), "rb") as stream:
                 seen.update(hashlib.file_digest(stream, "sha256").digest())
     return seen.hexdigest()[:16]

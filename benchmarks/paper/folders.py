@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 
-from benchmarks.paper import tasks
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.small_files import read_json, write_json
@@ -19,14 +18,15 @@ def is_finished(folder: str) -> bool:
     return os.path.exists(os.path.join(folder, MANIFEST_NAME))
 
 
-def build(task: str, tasks_dir: str, tokenizer: str, folder: str) -> None:
+def build(task: str, files: str, tokenizer: str, folder: str, *options: str) -> None:
     """Builds a task's data folder, in a process of its own, unless it is there.
 
     Args:
-      task: of `tasks.TASKS`.
-      tasks_dir: with the original files.
+      task: of `pipelines.build_task`.
+      files: the folder of its original files.
       tokenizer: the run folder of the model, which also says the longest sequence.
       folder: the data folder.
+      *options: more flags.
 
     Raises:
       UserError: the files are missing or wrong; the process has said which.
@@ -34,8 +34,7 @@ def build(task: str, tasks_dir: str, tokenizer: str, folder: str) -> None:
     if is_finished(folder):
         return
     command = [sys.executable, "-m", "pipelines.build_task", f"--task={task}",
-               f"--input={tasks.files_of(task, tasks_dir)}", f"--tokenizer={tokenizer}",
-               f"--output_dir={folder}"]
+               f"--input={files}", f"--tokenizer={tokenizer}", f"--output_dir={folder}", *options]
     print(f"{task}: building {folder}", flush=True)
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:

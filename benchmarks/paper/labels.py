@@ -16,7 +16,7 @@ from benchmarks import report
 from benchmarks.paper import arms, tasks
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.comparison import gap, p_value
-from benchmarks.paper.output import Item, bar_lines, p_text, points, write
+from benchmarks.paper.output import Item, bar_lines, draw_ranges, p_text, points, write
 from benchmarks.paper.results import Cell, percent
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
@@ -106,13 +106,7 @@ def picture(campaign: Campaign):
 def draw(pictures, rows: Sequence[int], curves: dict[str, list[list[float]]], label: str):
     """The figure of `picture`: a curve for each name, of the scores at each number of rows."""
     figure, axes = pictures.styled(pictures.make)(7.0, 4.5)
-    for color, (name, scores) in zip(pictures.COLORS, curves.items()):
-        there = [(x, statistics.median(each), min(each), max(each))
-                 for x, each in zip(rows, scores) if each]
-        if there:
-            x, middle, low, high = zip(*there)
-            axes.plot(x, middle, marker="o", color=color, label=name)
-            axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    draw_ranges(axes, rows, curves, pictures.COLORS)
     axes.set_xscale("log")
     axes.set_xticks(rows, [f"{each:,}" for each in rows])
     axes.minorticks_off()

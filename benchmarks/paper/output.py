@@ -1,12 +1,13 @@
 """The files of a table or a figure, each whole or absent, and how the bar reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 import io
 import math
 import os
+import statistics
 from typing import Any, NamedTuple
 
-from benchmarks.paper.settings import Settings
+from benchmarks.paper.settings import Places
 from gpt_tf.common.files import atomic_write, make_folder
 from gpt_tf.common.small_files import write_json
 
@@ -35,7 +36,20 @@ def p_text(value: float) -> str:
     return "" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def write(settings: Settings, name: str, text: str, values: dict[str, Any], figure=None) -> None:
+def draw_ranges(axes, x: Sequence[float], curves: Mapping[str, Sequence[Sequence[float]]],
+                colors: Sequence[str]) -> None:
+    """Draws for each name the medians of the values at each `x`, and a band from lowest to highest;
+    nothing where there are none."""
+    for color, (name, values) in zip(colors, curves.items()):
+        there = [(place, statistics.median(each), min(each), max(each))
+                 for place, each in zip(x, values, strict=True) if each]
+        if there:
+            places, middle, low, high = zip(*there)
+            axes.plot(places, middle, marker="o", color=color, label=name)
+            axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def write(settings: Places, name: str, text: str, values: dict[str, Any], figure=None) -> None:
     """Writes NAME.md, NAME.json and, of a figure, NAME.png into --output.
 
     Args:

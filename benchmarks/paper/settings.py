@@ -32,7 +32,7 @@ RECIPES = {"small": Recipe(_SHARED | {"warmup_fraction": 0.1}, (3e-4, 1e-3, 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Options):
+class Places(Options):
     """Flags of every command of this package.
 
     There is no --compile_cache: a program is named by all that the process has traced before, so
@@ -47,6 +47,14 @@ class Settings(Options):
                                     "finished here is not done again.", required=True, path=True)
     output: str = option("", "Folder for the table, the JSON and the picture; empty: --work_dir.",
                          path=True)
+    max_minutes: float = option(0.0, "Minutes after which no run is started; 0: no limit.",
+                                at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Places):
+    """Flags of every command that fine-tunes."""
+
     recipe: str = option("small", "How everything is fine-tuned: small, for models of a few "
                          "million parameters; or paper, section 4.1's 3 epochs of rate 6.25e-5.",
                          choices=tuple(RECIPES))
@@ -56,8 +64,6 @@ class Settings(Options):
     epochs: str = option("", "Epochs that differ from the recipe's, as sst2=2,stsb=5.")
     max_rows: str = option("", "Training rows at the most, as race_middle=5000,qnli=2000: for each "
                                "seed others, drawn at random.")
-    max_minutes: float = option(0, "Minutes after which no run is started; 0: no limit.",
-                                at_least=0)
 
     def __post_init__(self):
         super().__post_init__()

@@ -167,7 +167,7 @@ def example(data: TrainingData) -> str:
 def _announce(run: Run) -> None:
     config, manifest = run.config, run.config.data.manifest
     source = "from scratch" if config.is_from_scratch else f"from {config.init_from}"
-    run.announce(f"{manifest.task.name}, {source}: {config.model.num_parameters:,} parameters and "
+    run.announce(f"{manifest.task.name}, {source}: {run.model.gpt.count_params():,} parameters and "
                  f"a head; {manifest.splits['train'].records:,} training rows; updates of "
                  f"{config.training.batch_size} rows")
 

@@ -147,7 +147,7 @@ def small_text_note(parameters: int, tokens: int, early_stopping: int) -> str:
 def _announce(run: Run) -> None:
     config, manifest = run.config, run.config.data.manifest
     size, length = config.training.batch_size, manifest.sequence_length
-    parameters, tokens = config.model.num_parameters, manifest.splits["train"].tokens
+    parameters, tokens = run.model.count_params(), manifest.splits["train"].tokens
     run.announce(f"{parameters:,} parameters; {tokens:,} training tokens; updates of {size} x "
                  f"{length} = {size * length:,} tokens on "
                  f"{run.cluster.strategy.num_replicas_in_sync} device(s)")
