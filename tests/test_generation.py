@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
-from gpt_tf.generation.generator import Generator
+from gpt_tf.config import ModelConfig, SamplingConfig
 from gpt_tf.generation.sampling import Sampling, choose, filter_logits
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
+from tests import generators
 
 POSITIONS = 24
 
@@ -93,9 +93,8 @@ def greedy(model, prompt, count):
 PROMPTS = [[7, 1, 30, 2, 5], [3], [39, 38, 37, 36, 35, 34, 33, 32, 31], [11, 12]]
 
 
-def make(model, past_limit="stop", max_new_tokens=12, seed=0, **sampling):
-    return Generator(model, SamplingConfig(**sampling), GenerationConfig(
-        max_new_tokens=max_new_tokens, past_limit=past_limit, seed=seed))
+def make(model, past_limit="stop", max_new_tokens=12, **settings):
+    return generators.make(model, max_new_tokens, past_limit=past_limit, **settings)
 
 
 def test_greedy_equals_a_loop_without_a_cache(model):

@@ -1,5 +1,6 @@
 """The walls of the house: who may import whom, and that every shipped flagfile parses."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_one_module_knows_beam_and_only_when_it_runs():
     assert list(found) == ["pipelines.building.with_beam"]
     for path in found.values():
         assert not re.search(r"^(import|from) apache_beam", path.read_text(), re.MULTILINE)
+
+
+def test_no_python_is_rewritten_before_it_is_traced():
+    # None of ours branches on tensors, and AutoGraph takes seconds where much is traced.
+    for name, path in house.modules(ROOT, "gpt_tf").items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        uses = [node for node in nodes if isinstance(node, ast.Attribute)
+                and ast.unparse(node) == "tf.function"]
+        plain = [node for node in nodes if isinstance(node, ast.Call) and node.func in uses
+                 and any(ast.unparse(each) == "autograph=False" for each in node.keywords)]
+        assert len(plain) == len(uses), name
 
 
 def loaded_by(*names):

@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 
 import gpt_tf
+from pipelines.building import frame
 from tests import corpora
 from tests.commands import run_command
 
@@ -144,7 +145,8 @@ def test_sources_are_drawn_again(saved, tmp_path):
 
 
 @pytest.mark.parametrize("name", COMMANDS["folders"])
-def test_data_is_built_again(saved, tmp_path, name):
+def test_data_is_built_again(saved, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(frame, "Encoders", corpora.InProcess)
     for needed in ("source", "bpe"):
         if needed != name:
             shutil.copytree(saved / needed, tmp_path / needed)

@@ -69,7 +69,7 @@ class Cluster:
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
             self.share = BatchShare(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
-        self._replica_sum = tf.function(self._sum_over_replicas)
+        self._replica_sum = tf.function(self._sum_over_replicas, autograph=False)
 
     @property
     def is_chief(self) -> bool:
