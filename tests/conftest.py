@@ -11,9 +11,9 @@ from gpt_tf.common import cli
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # The longest first, from two minutes down to some 20 seconds; shorter ones fill what is left.
-LONGEST = ("test_commands", "test_export", "test_keras", "test_workers", "test_saved",
-           "test_training", "test_convert", "test_finetuning", "test_task_model", "test_fuzz",
-           "test_keras_fit", "test_finetune_command", "test_predict", "test_zero_shot")
+LONGEST = ("test_export", "test_commands", "test_training", "test_saved", "test_finetuning",
+           "test_workers", "test_convert", "test_task_model", "test_fuzz", "test_keras_fit",
+           "test_finetune_command", "test_keras", "test_predict", "test_zero_shot")
 
 
 def pytest_addoption(parser):

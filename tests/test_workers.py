@@ -22,7 +22,7 @@ tokenizer_fixture = corpora.tokenizer_fixture
 @pytest.fixture(name="data", scope="module")
 def data_fixture(tmp_path_factory, tokenizer):
     return task_data.write(str(tmp_path_factory.mktemp("task") / "data"), tokenizer,
-                           task_data.TASKS["classification"], shortest=2)
+                           task_data.TASKS["classification"])
 
 
 def test_three_workers_train_as_one_device_does(data, tmp_path):
