@@ -8,7 +8,13 @@ import sys
 import pytest
 
 import gpt_tf.__main__
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ProbeConfig,
+    TrainingConfig,
+)
 from tests import house
 from tests.house import ROOT
 
@@ -152,7 +158,7 @@ def test_who_reads_weights_and_predicts_loads_nothing_that_trains():
 @pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),
                          ids=lambda p: p.stem)
 def test_flagfiles(path):
-    configs = (ModelConfig, FineTuningConfig, OptimizerConfig, TrainingConfig)
+    configs = (ModelConfig, FineTuningConfig, OptimizerConfig, TrainingConfig, ProbeConfig)
     known = {name: type(field.default) for config in configs
              for name, field in config.__dataclass_fields__.items() if "help" in field.metadata}
     lines = path.read_text().splitlines()
