@@ -1,10 +1,9 @@
 """Makes a table or a figure of the paper from a pre-trained run.
 
-  python -m benchmarks.paper           what there is
-  python -m benchmarks.paper tables --help
   python -m benchmarks.paper tables --pretrained=runs/english --tasks_dir=tasks --work_dir=paper
 
-Each NAME is a module of this package: `tables` is `python -m benchmarks.paper.tables`.
+Without a name it lists what there is. Each name is a module of this package, whose `--help` says
+more: `tables` is `python -m benchmarks.paper.tables`.
 """
 
 import runpy

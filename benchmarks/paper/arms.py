@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import gc
 import math
 from typing import Any
 
@@ -12,7 +13,10 @@ from gpt_tf.runs.run_folder import FROM_SCRATCH
 def _finetune(*arguments: Any) -> None:
     from gpt_tf.training.finetuning import finetune  # who only makes tables needs no TensorFlow
 
-    finetune(*arguments)
+    try:
+        finetune(*arguments)
+    finally:
+        gc.collect()  # a model and its compiled steps hold each other
 
 
 def _finetune_lstm(*arguments: Any) -> None:

@@ -10,7 +10,6 @@ What a campaign keeps in its work folder:
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
-import gc
 import itertools
 import math
 import os
@@ -234,8 +233,6 @@ class Campaign:
             except Diverged as error:
                 print(f"  {error}", flush=True)
                 return False
-            finally:
-                gc.collect()  # a model and its compiled steps hold each other
         return True
 
     def _start(self) -> None:
