@@ -21,7 +21,7 @@ SHAPE = ["--num_layers=1", "--num_heads=2", "--hidden_dim=8", "--intermediate_di
          "--max_sequence_length=0", "--batch_size=4", "--num_steps=10"]
 
 
-def config(records=50, validation=17, **training):
+def config(records=50, validation=17, probed=(), **training):
     """What the rows are made of: a model of 600 parameters in each block, windows of 16 tokens."""
     splits = {"train": types.SimpleNamespace(records=records, tokens=records * 12),
               "validation": types.SimpleNamespace(records=validation)}
@@ -31,7 +31,9 @@ def config(records=50, validation=17, **training):
                           max_sequence_length=20),
         training=training, total_steps=training.total_steps(records), validates=validation > 0,
         data=types.SimpleNamespace(manifest=types.SimpleNamespace(
-            sequence_length=16, splits=splits)))
+            sequence_length=16, splits=splits)),
+        probe_manifests={str(count): types.SimpleNamespace(
+            splits={"validation": types.SimpleNamespace(records=count)}) for count in probed})
 
 
 def values(rows):
@@ -72,7 +74,9 @@ def test_the_rate_by_hand():
     # batches, and all at the end; saved at 50 and 100.
     (dict(evaluate_every=30, evaluation_batches=2, save_every=50), (4, 4 * 2 + 5), 2, 100),
     (dict(evaluate_every=50, save_every=1000), (2, 2 * 5), 1, 100),  # the last is of all anyway
-    (dict(evaluate_every=0, evaluation_batches=9, save_every=99), (1, 5), 2, 100)], ids=str)
+    (dict(evaluate_every=0, evaluation_batches=9, save_every=99), (1, 5), 2, 100),
+    # Beside 50 and 100, updates 1 and 10.
+    (dict(evaluate_every=0, save_every=50, checkpoints_per_decade=1), (1, 5), 4, 100)], ids=str)
 def test_the_duration_by_hand(values_, validations, saves, updates):
     rows = sizing.duration_rows(config(num_steps=updates, **values_), TIMINGS, devices=1)
     times, batches = validations
@@ -84,6 +88,14 @@ def test_the_duration_by_hand(values_, validations, saves, updates):
         ("validations", sizing.duration(3.0 * batches + rest)), ("saves", f"{saves:.1f} seconds"),
         ("on 2 devices", sizing.duration(divided / 2 + others)),
         ("on 4 devices", sizing.duration(divided / 4 + others))]  # 8 do not divide a batch of 4
+
+
+def test_the_duration_of_probes_by_hand():
+    # 2 validations of 3 batches, and of 3 and 1 of the probed; 5 at the end.
+    rows = sizing.duration_rows(config(num_steps=100, probed=[30, 4], evaluate_every=50,
+                                       evaluation_batches=3, save_every=100), TIMINGS, devices=1)
+    assert values(rows)["validations"] == sizing.duration(
+        3.0 * (2 * (3 + 3 + 1) + 5) + 2 * (5.0 - 3 * 3.0 + 0.5))
 
 
 def test_nothing_to_validate_on():

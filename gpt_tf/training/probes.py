@@ -43,7 +43,7 @@ class InductionProbe:
         half = np.random.default_rng(seed).integers(
             model.config.vocabulary_size, size=[_REPEATED_SEQUENCES, length // 2], dtype=np.int32)
         self._token_ids = tf.constant(np.concatenate([half, half], axis=1))
-        self._measure = tf.function(self._gain, jit_compile=jit_compile)
+        self._measure = tf.function(self._gain, jit_compile=jit_compile, autograph=False)
 
     def __call__(self) -> dict[str, float]:
         """{"induction/gain": nats}."""
