@@ -105,7 +105,7 @@ def with_xla(product: Product, dtype: str = "float32") -> Callable[[], object]:
 
     from gpt_tf.model.losses import on_gpu
     left, right = (tf.cast(tf.random.normal(shape), dtype) for shape in product.shapes())
-    multiply = tf.function(lambda a, b: tf.matmul(a, b), jit_compile=True)
+    multiply = tf.function(lambda a, b: tf.matmul(a, b), jit_compile=True, autograph=False)
 
     def call():
         result = multiply(left, right)
