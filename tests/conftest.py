@@ -11,7 +11,7 @@ from gpt_tf.common import cli
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # The longest first, from two minutes down to some 20 seconds; shorter ones fill what is left.
-LONGEST = ("test_export", "test_commands", "test_training", "test_saved", "test_finetuning",
+LONGEST = ("test_export", "test_commands", "test_training", "test_finetuning",
            "test_workers", "test_convert", "test_task_model", "test_fuzz", "test_keras_fit",
            "test_finetune_command", "test_keras", "test_predict", "test_zero_shot")
 

@@ -24,7 +24,7 @@ from pipelines.building import frame
 from tests import corpora
 from tests.commands import run_command
 
-SAVED = pathlib.Path(__file__).resolve().parent / "saved"
+SAVED = pathlib.Path(__file__).resolve().parents[1] / "saved"
 COMMANDS = json.loads((SAVED / "commands.json").read_text(encoding="utf-8"))
 # The flags that data folders have gained since.
 NEW_FLAGS = {"document_separator", "encoding"}
