@@ -227,7 +227,8 @@ class TrainingConfig(CompilationConfig):
                                    at_least=1)
     checkpoints_per_decade: int = option(
         0, "Checkpoints that are saved and kept, beside the newest, for each factor of ten of the "
-        "updates: 3 are those of 1, 2, 5, 10, 22, 46, 100, ...; 0: none.", resumable=True,
+        "updates: 3 are those of 1, 2, 5, 10, 22, 46, 100, ...; 0: none, and a run that goes on "
+        "so removes them.", resumable=True,
         at_least=0, at_most=100)
     histograms_every: int = option(
         0, "Updates between histograms of each weight matrix and its gradient in TensorBoard; 0: "

@@ -51,8 +51,9 @@ class TrainBpeConfig(InputConfig):
                                         "rules. Without it en.")
     character_coverage: float = option(
         1.0, "Of --kind=gpt1: share of the text's characters that have a symbol, the most frequent "
-        "ones; the others are <unk>. Below 1 for text with scattered words of many scripts: 0.9999 "
-        "keeps 300 of the 2,700 characters of some encyclopedia articles.", above=0, at_most=1)
+        "ones; the others are <unk>, and nothing is learned from words with them. Below 1 for text "
+        "with scattered words of many scripts: 0.9999 keeps 300 of the 2,700 characters of some "
+        "encyclopedia articles.", above=0, at_most=1)
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gpt_tf import GPTBackbone
 from gpt_tf.config import ModelConfig, SamplingConfig
 from gpt_tf.generation.sampling import Sampling, choose, filter_logits
 from gpt_tf.model.dropout import make_dropout_keys
@@ -99,6 +100,31 @@ def make(model, past_limit="stop", max_new_tokens=12, **settings):
 
 def test_greedy_equals_a_loop_without_a_cache(model):
     assert make(model, temperature=0.0)(PROMPTS) == [greedy(model, p, 12) for p in PROMPTS]
+
+
+def test_each_new_token_has_products_of_its_own(model):
+    generator, program = make(model), {}
+    extend = generator._extend
+
+    def watched(*inputs):
+        program["text"] = extend.experimental_get_compiler_ir(*inputs)(stage="hlo")
+        return extend(*inputs)
+
+    generator._extend = watched
+    generator([[3]])
+    assert "opt-barrier" in program["text"]
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_a_quantized_decoder():
+    backbone = GPTBackbone(vocabulary_size=40, num_layers=1, num_heads=2, hidden_dim=16,
+                           intermediate_dim=32, max_sequence_length=POSITIONS)
+    backbone.quantize("int8")
+    changed = backbone.gpt
+    found = generators.make(changed, 6, temperature=0.0)
+    assert found(PROMPTS[:2]) == [greedy(changed, prompt, 6) for prompt in PROMPTS[:2]]
+    assert found(PROMPTS[:1]) == [greedy(changed, PROMPTS[0], 6)]
 
 
 def test_a_prompt_gets_what_it_gets_alone(model):

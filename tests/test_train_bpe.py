@@ -62,13 +62,14 @@ def test_merges_follow_the_definition():
 
 @pytest.mark.parametrize("coverage, kept", [
     (1.0, ["aab", "cab", "dé", "é"]),  # 14 characters: a 6, b 4, é 2, c 1, d 1
-    (0.9, ["aab", "cab", "é"]), (12 / 14, ["aab", "é"]), (0.72, ["aab", "é"]), (10 / 14, ["aab"]),
-    (0.4, [])])
+    (0.9, ["aab", "cab", "é"]), (12 / 14, ["aab", "é"]), (0.72, ["aab", "é"]), (10 / 14, ["aab"])])
 def test_the_most_frequent_characters(coverage, kept):
     counts = {"aab": 2, "cab": 1, "dé": 1, "é": 1, "b": 0, "ab": 1}
     found = of_frequent_characters(counts, coverage)
     assert [word for word in found if word not in ("b", "ab")] == kept
     assert found.items() <= counts.items()
+    with pytest.raises(UserError, match="=0.4 leaves 1 characters, which make no word"):
+        of_frequent_characters(counts, 0.4)
 
 
 def test_merges_example():

@@ -128,7 +128,7 @@ class Checkpoints:
                     raise UserError(
                         f"Checkpoint {self._prefix(step)} cannot be read ({reason(error)}): "
                         "leave it out, or restore it from a copy.") from error
-        raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps its newest alone; "
+        raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps it no longer; "
                         "leave it out.")
 
     def restore_latest(self) -> int | None:

@@ -9,7 +9,7 @@ import os
 from typing import ClassVar
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.names import split_paths
+from gpt_tf.common.names import in_utf8, split_paths
 from gpt_tf.config import (
     FineTuningConfig,
     ModelConfig,
@@ -204,7 +204,8 @@ class PreTrainingRunConfig(RunConfig):
     @property
     def probe_names(self) -> list[str]:
         """What the scalars of --probe_data begin with: the names of the folders."""
-        return [os.path.basename(os.path.abspath(folder)) for folder in self.probe_manifests]
+        return [in_utf8(os.path.basename(os.path.abspath(folder)))
+                for folder in self.probe_manifests]
 
     def check(self) -> None:
         """See `RunConfig.check`; and what is probed fits the model."""

@@ -81,9 +81,10 @@ def size(config: PreTrainingRunConfig, cluster: Cluster, began: float) -> None:
     """
     check_batch_size(cluster.strategy, config.training.batch_size,
                      config.training.micro_batch_size)
-    micro_batches = memory.choose(config, cluster.strategy)
-    _print([*model_rows(config), *memory_rows(micro_batches), *token_rows(config)])
-    micro_batches.check()
+    with cluster.together():
+        micro_batches = memory.choose(config, cluster.strategy)
+        _print([*model_rows(config), *memory_rows(micro_batches), *token_rows(config)])
+        micro_batches.check()
     timings = _measure(config, cluster, began)
     _print([*rate_rows(config, timings),
             *duration_rows(config, timings, cluster.strategy.num_replicas_in_sync)])
@@ -157,7 +158,7 @@ def _time_updates(run: Run, began: float) -> tuple[float, float, int]:
         begin = time.perf_counter()
         for count in itertools.count(_UPDATES, _UPDATES):
             for step, batch in itertools.islice(batches, _UPDATES):
-                values = take(batch, step)
+                values = take(batch, min(step, run.config.total_steps))  # as the schedule ends
             float(values["loss"])  # a GPU may have them still to do
             seconds = time.perf_counter() - begin
             progress.update(_UPDATES)
@@ -210,9 +211,13 @@ def _peak(run: Run) -> float:
 def _temporary_folder() -> Iterator[str]:
     """A folder that is gone afterwards, whatever ends the block but SIGKILL."""
     def handler(number, _):
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # while the folder is removed
         raise Interrupted(number, "Stopped; nothing of the dry run is left.")
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         with tempfile.TemporaryDirectory(prefix="gpt_tf-dry-run-") as folder:

@@ -112,6 +112,9 @@ def of_frequent_characters(counts: Mapping[str, int], coverage: float) -> dict[s
       coverage: share of all characters of the text that those make up at the least. Of characters
         equally frequent, the one that comes first is taken first.
 
+    Raises:
+      UserError: no word is.
+
     Example: `of_frequent_characters({"aab": 4, "c": 1}, 0.9)` gives {"aab": 4}.
     """
     characters = _characters(counts)
@@ -121,7 +124,11 @@ def of_frequent_characters(counts: Mapping[str, int], coverage: float) -> dict[s
             break
         kept.add(character)
         total += characters[character]
-    return {word: count for word, count in counts.items() if kept.issuperset(word)}
+    found = {word: count for word, count in counts.items() if kept.issuperset(word)}
+    if counts and not found:
+        raise UserError(f"--character_coverage={coverage} leaves {len(kept)} characters, which "
+                        "make no word of the text: give more, such as 0.9999.")
+    return found
 
 
 def _characters(counts: Mapping[str, int]) -> collections.Counter[str]:
