@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -133,6 +134,43 @@ def test_diverged_runs_are_the_worst_and_are_counted(folder, tmp_path):
     assert [run.seed for run in campaign.outcome(cells[1]).runs] == [1]
 
 
+def test_a_loss_that_is_not_finite_is_kept_as_none(folder, tmp_path):
+    def finetune(config, cluster, watch):
+        with open(os.path.join(config.model_dir, "metrics.jsonl"), "w", encoding="utf-8") as file:
+            file.write('{"step": 2, "validation/loss": null}\n')
+        raise Diverged("not finite")
+
+    cells = [Cell("sst2", arms.Arm("arm", "none", finetune=finetune))]
+    settled = dict(rates="1e-3", num_seeds=1)
+    assert campaign_of(folder, tmp_path, **settled).run(cells, write=lambda: None)
+    again = campaign_of(folder, tmp_path, **settled)
+    assert again.outcome(cells[0]).diverged == 1
+    assert again.results(cells)[0].course == [{"epoch": 1.0, "validation/loss": None}]
+
+
+def test_weights_that_change_meanwhile(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    weights = next((run / "checkpoints").glob("ckpt-7.data*"))
+    kept, stub = weights.read_bytes(), Stub({1e-3: 0})
+
+    def finetune(*arguments):
+        stub(*arguments)
+        weights.write_bytes(kept[:-1] + b"x")
+
+    settled = dict(rates="1e-3", num_seeds=1)
+    with pytest.raises(UserError, match="The weights of .*run have changed meanwhile: wait"):
+        campaign_of(folder, tmp_path, **settled).run(
+            [Cell("sst2", arms.Arm("arm", str(run), finetune=finetune))], write=lambda: None)
+    assert not (tmp_path / "results").exists()
+    cells = [Cell("sst2", arms.Arm("arm", str(run), finetune=stub))]
+    with pytest.raises(UserError, match="identity.json is of a run with init_from '.*', and now"):
+        campaign_of(folder, tmp_path, **settled).run(cells, write=lambda: None)
+    weights.write_bytes(kept)
+    assert campaign_of(folder, tmp_path, **settled).run(cells, write=lambda: None)
+    assert len(stub.calls) == 2
+
+
 def test_what_ends_a_campaign_leaves_what_there_is(folder, tmp_path):
     stub = Stub({1e-3: 0}, ((1e-3, 2), Interrupted(signal.SIGTERM, "Saved.")))
     cells = [Cell("sst2", arms.Arm("arm", "none", finetune=stub))]
@@ -177,7 +215,7 @@ def test_labels(folder, monkeypatch):
         monkeypatch.setattr(arms, name, lambda *run, name=name, wrong=wrong: arms.Arm(
             name, "none", finetune=Stub({1e-3: wrong})))
     done = run_command("benchmarks.paper.labels", *flags_of(
-        folder, counts="8,all", num_seeds=2, rates="1e-3", output=folder / "out"))
+        folder, counts="8,64,100,all", num_seeds=2, rates="1e-3", output=folder / "out"))
     assert done.code == 0, done.stderr
     assert sorted(os.listdir(folder / "out")) == ["labels.json", "labels.md", "labels.png"]
     # Of 24 rows scratch has 10 and 11 wrong, the pre-trained 2 and 3.
@@ -192,6 +230,7 @@ def test_labels(folder, monkeypatch):
     ({"tasks": "sst3"}, "--tasks names sst3, and the tasks are mnli"),
     ({"rates": "fast"}, "--rates=fast must be numbers between 0 and 1"),
     ({"epochs": "sst2"}, "--epochs=sst2: 'sst2' must be a task and a number"),
+    ({"epochs": "sst2=nan"}, "--epochs=sst2=nan: 'sst2=nan' must be above 0, and finite"),
     ({"max_rows": "stsb=0"}, "--max_rows=stsb=0: 'stsb=0' must be above 0"),
     ({"pretrained": "runs/none"}, "runs/none"),
 ])
@@ -200,6 +239,16 @@ def test_what_is_wrong(folder, tmp_path, others, sentence):
         folder, **{"work_dir": tmp_path / "work"} | others))
     assert done.code == 1 and done.stderr.startswith("error: ") and sentence in done.stderr
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("others,sentence", [
+    ({"max_rows": "sst2=8"}, "--max_rows=sst2=8 is not for this figure"),
+    ({"counts": "²"}, "--counts=² must be numbers of rows and all"),
+    ({"counts": "64"}, "--counts=64: sst2 has 64 training rows; name fewer, or all"),
+])
+def test_what_labels_refuses(folder, others, sentence):
+    done = run_command("benchmarks.paper.labels", *flags_of(folder, **others))
+    assert done.code and done.stderr.startswith("error: ") and sentence in done.stderr
 
 
 def test_names_of_tables():

@@ -3,16 +3,20 @@
 import gc
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks.paper.arms import equal_units
+from benchmarks.paper import table5
+from benchmarks.paper.arms import Arm, equal_units
 from benchmarks.paper.lstm_block import LSTMBlock, in_place_of_blocks
+from benchmarks.paper.results import Outcome
 from gpt_tf.model.gpt import GPT
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import checkpoint_files, run_folder
 from gpt_tf.training import finetuning
+from gpt_tf.zero_shot import Course
 from tests import fuzz_seeds, runs, task_data, task_files, zero_shot_files
 from tests.commands import run_command
 
@@ -122,6 +126,8 @@ def test_figure_2_right(places):
     for of_who in courses.values():
         for each in of_who["dpr"].values():
             assert each["relative"] == pytest.approx((each["score"] - 0.5) / (0.764 - 0.5))
+    rows = courses["decoder"]["dpr"]["10"]["rows"]
+    assert f"| dpr (accuracy; train, {rows} rows) |" in text
     found = courses["decoder"]["dpr"]["10"]["score"]
     assert f"| decoder, update 10 | {100 * found:.1f} |" in text and "| LSTM, update 7 |" in text
     assert (folder / "figure2_right.png").read_bytes().startswith(b"\x89PNG")
@@ -134,6 +140,43 @@ def test_figure_2_right(places):
                            "--checkpoints=10", "--nojit_compile", "--nocompile_cache",
                            f"--data_dir={places / 'work' / 'data' / 'dpr-zero-shot'}")
     assert f"accuracy           {found:.4f}" in measured.stdout
+
+
+def test_a_checkpoint_that_is_pruned_meanwhile_is_left_out(places, tmp_path, monkeypatch):
+    shutil.copytree(places / "decoder", tmp_path / "run")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "data").symlink_to(places / "work" / "data")
+    restore = Course.restore
+
+    def prune_and_restore(course, step):
+        checkpoint_files.remove(tmp_path / "run" / "checkpoints", 1)
+        restore(course, step)
+
+    monkeypatch.setattr(Course, "restore", prune_and_restore)
+    done = command(places, "figure2_right", "--tasks=dpr", f"--pretrained={tmp_path / 'run'}",
+                   f"--work_dir={tmp_path / 'work'}", f"--output={tmp_path}")
+    assert not done.code, done.stderr
+    assert "decoder, update 1: the run in training keeps it no longer" in done.stdout
+    assert "| decoder, update 10 |" in done.stdout and "| decoder, update 1 |" not in done.stdout
+
+
+def test_the_paper_s_own_averages():
+    campaign = SimpleNamespace(
+        metric=lambda task: "accuracy", settings=SimpleNamespace(row_limit=lambda task: 0),
+        outcome=lambda cell: Outcome(None, (), 0, 5))
+    rows = [table5.rows_of(campaign, list(table5._TASKS), Arm(name, "none"))[1]
+            for name in ("pretrained", "scratch", "no_lm", "lstm")]
+    assert [row[1] for row in rows] == ["74.7", "59.9", "75.0", "69.1"]
+
+
+@pytest.mark.parametrize("flags,sentence", [
+    (("--num_layers=1", "--dry_run"), "--dry_run tells of the decoder's blocks"),
+    (("--flagfile=quickstart.flags",), "The LSTM has one layer: give --num_layers=1"),
+    ((), "The LSTM has one layer"),
+])
+def test_what_the_lstm_refuses(flags, sentence):
+    done = run_command("benchmarks.paper.lstm", "pretrain", "--data_dir=d", "--model_dir=m", *flags)
+    assert done.code == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name,flags,sentence", [

@@ -1,6 +1,7 @@
 """benchmarks.paper.statistics against scipy and the definition, and what "ahead" means."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,20 @@ def outcome(*scores, asked=None, seeds=None):
     ((), (0.1, 0.1), False)])
 def test_ahead_by_more_than_both_ranges(first, second, expected):
     assert comparison.is_ahead(outcome(*first), outcome(*second), "accuracy") is expected
+
+
+def test_none_is_ahead_while_seeds_are_missing():
+    ours, scratch = outcome(0.9, 0.9, asked=5), outcome(0.1, 0.1)
+    assert not comparison.is_ahead(ours, scratch, "accuracy")
+    assert comparison.missing(scratch, ours) == "; 2 of 5 seeds" and not comparison.missing(scratch)
+
+
+def test_a_baseline_of_few_rows_is_measured_of_each_seed():
+    campaign = SimpleNamespace(
+        settings=SimpleNamespace(seeds=range(1, 4)), metric=lambda task: "accuracy",
+        baselines=lambda task, rows, seed: {"bag of words": {"accuracy": seed / 8}})
+    assert comparison.baseline_scores(campaign, "bag of words", "sst2", 9) == [1/8, 2/8, 3/8]
+    assert comparison.baseline_scores(campaign, "bag of words", "sst2", 0) == [1/8]
 
 
 def test_seeds_are_paired():

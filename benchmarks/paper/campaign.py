@@ -20,6 +20,7 @@ from typing import NamedTuple
 from benchmarks.paper import folders, tasks
 from benchmarks.paper.configuration import (
     SELECTION_SEED,
+    Weights,
     flags_of,
     identity,
     make_config,
@@ -27,7 +28,7 @@ from benchmarks.paper.configuration import (
 )
 from benchmarks.paper.estimate import Estimate, spoken
 from benchmarks.paper.renewal import Renewal
-from benchmarks.paper.results import Cell, Outcome, Result
+from benchmarks.paper.results import Cell, Outcome, Result, begin_or_check
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
 from gpt_tf.common.errors import Diverged
@@ -73,6 +74,7 @@ class Campaign:
             math.inf)
         self._cluster = None
         self._renewal = Renewal()
+        self._weights = Weights()
         self._found: dict[Run, Result] = {}
 
     def build(self, task: str) -> None:
@@ -200,7 +202,9 @@ class Campaign:
             if split == first:
                 answers[:] = [found]
 
+        self._weights.check(cell.arm.init_from)
         diverged = not self._finetune(key, config, watch)
+        self._weights.check(cell.arm.init_from)
         if not (answers or diverged):
             # It was killed after its last checkpoint and before its result was written.
             shutil.rmtree(config.model_dir)
@@ -210,7 +214,8 @@ class Campaign:
         scores = {} if diverged else {name: METRICS[name](labels, given)
                                       for name in self.manifest(cell.task).task.metrics}
         per_epoch = config.total_steps / config.training.num_epochs
-        course = [{"epoch": row.step / per_epoch} | row.values
+        course = [{"epoch": row.step / per_epoch} | {
+            name: value if math.isfinite(value) else None for name, value in row.values.items()}
                   for row in metrics_log.load_rows(config.model_dir)
                   if f"{first}/loss" in row.values]
         result = Result(cell.task, cell.rows, cell.arm.name, key.rate, key.seed,
@@ -227,6 +232,7 @@ class Campaign:
         in its folder."""
         with self._cluster.owning(config.model_dir), open(
                 os.path.join(config.model_dir, "log.txt"), "a", encoding="utf-8") as log:
+            begin_or_check(config.model_dir, self._identity(key))
             try:
                 with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                     key.cell.arm.finetune(config, self._cluster, watch)
@@ -248,7 +254,8 @@ class Campaign:
         return flags_of(self.settings, self.shape, self.manifest(key.cell.task), *key)
 
     def _identity(self, key: Run) -> dict:
-        return identity(self._flags(key), self.manifest(key.cell.task), key.cell)
+        return identity(self._flags(key), self._weights.digest(key.cell.arm.init_from),
+                        self.manifest(key.cell.task), key.cell)
 
     def _load(self, key: Run) -> Result | None:
         """The result of a run; None where it is not finished."""

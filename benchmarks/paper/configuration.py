@@ -1,8 +1,8 @@
 """The run of a cell as `gpt_tf.finetune` would make it of its flags."""
 
 from collections.abc import Mapping
+import contextlib
 import dataclasses
-import functools
 import hashlib
 import os
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.paper.results import Cell
 from benchmarks.paper.settings import RECIPES, Settings
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import checkpoint_files, run_folder
@@ -23,23 +24,50 @@ _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
     field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
-@functools.cache
 def digest(run: str) -> str:
-    """Of a run's weights, those that fine-tuning starts from; "none" from scratch."""
+    """Of a run's weights, those that fine-tuning starts from now; "none" from scratch."""
     if run == run_folder.FROM_SCRATCH:
         return run
-    folder = run_folder.weights_folder(run)
-    return checkpoint_digest(folder, checkpoint_files.steps(folder)[-1])
+    found = None
+    while found is None:  # a run in training takes the newest away for one that is newer
+        folder = run_folder.weights_folder(run)
+        found = checkpoint_digest(folder, checkpoint_files.steps(folder)[-1])
+    return found
 
 
-def checkpoint_digest(folder: str, step: int) -> str:
-    """Of the checkpoint of an update in a folder of checkpoints."""
-    seen = hashlib.sha256()
-    for name in checkpoint_files.listing(folder):
-        if name.startswith(f"ckpt-{step}."):
+class Weights:
+    """The weights that runs start from, as a command has first found them."""
+
+    def __init__(self):
+        self._found: dict[str, str] = {}
+
+    def digest(self, run: str) -> str:
+        """`digest`, of the weights that were there first."""
+        if run not in self._found:
+            self._found[run] = digest(run)
+        return self._found[run]
+
+    def check(self, run: str) -> None:
+        """Raises UserError where others are there now."""
+        if digest(run) != self.digest(run):
+            raise UserError(f"The weights of {run} have changed meanwhile: wait until it is "
+                            "trained, and name another --work_dir.")
+
+
+def checkpoint_digest(folder: str, step: int) -> str | None:
+    """Of the checkpoint of an update in a folder of checkpoints; None where it is not kept."""
+    files, seen = _files(folder, step), hashlib.sha256()
+    with contextlib.suppress(FileNotFoundError):
+        for name in files:
             with open(os.path.join(folder, name), "rb") as stream:
                 seen.update(hashlib.file_digest(stream, "sha256").digest())
-    return seen.hexdigest()[:16]
+    # Of one that was taken away or replaced meanwhile parts were read, or none.
+    return seen.hexdigest()[:16] if files and files == _files(folder, step) else None
+
+
+def _files(folder: str, step: int) -> dict[str, checkpoint_files.File]:
+    return {name: file for name, file in checkpoint_files.listing(folder).items()
+            if name.startswith(f"ckpt-{step}.")}
 
 
 def num_epochs(settings: Settings, cell: Cell) -> float:
@@ -67,10 +95,18 @@ def flags_of(settings: Settings, shape: ModelConfig, manifest: Manifest, cell: C
             | dict(cell.arm.flags))
 
 
-def identity(flags: Mapping[str, Any], manifest: Manifest, cell: Cell) -> dict[str, Any]:
-    """What tells a run from another: its flags but those of speed, its weights and its data."""
+def identity(flags: Mapping[str, Any], weights: str, manifest: Manifest,
+             cell: Cell) -> dict[str, Any]:
+    """What tells a run from another: its flags but those of speed, its weights and its data.
+
+    Args:
+      flags: of `flags_of`.
+      weights: `digest` of those that it starts from.
+      manifest: of the whole task.
+      cell: the run's.
+    """
     return {name: value for name, value in flags.items() if name not in _RESUMABLE} | {
-        "init_from": digest(cell.arm.init_from), "data": manifest.fingerprint[:16],
+        "init_from": weights, "data": manifest.fingerprint[:16],
         "rows": cell.rows}
 
 

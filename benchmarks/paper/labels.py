@@ -15,11 +15,12 @@ import statistics
 from benchmarks import report
 from benchmarks.paper import arms, tasks
 from benchmarks.paper.campaign import Campaign
-from benchmarks.paper.comparison import gap, p_value
+from benchmarks.paper.comparison import baseline_scores, gap, missing, p_value
 from benchmarks.paper.output import Item, bar_lines, draw_ranges, p_text, points, write
 from benchmarks.paper.results import Cell, percent
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.config import option
 
 _ALL = "all"
@@ -37,16 +38,40 @@ class LabelsSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        self.numbers  # noqa: B018  to see that they parse
+        if self.max_rows:
+            raise ValueError(f"--max_rows={self.max_rows} is not for this figure: --counts says "
+                             "of how many rows it is.")
+        self._numbers  # noqa: B018  to see that they parse
 
     @functools.cached_property
-    def numbers(self) -> tuple[int, ...]:
-        """The numbers, smallest first; 0, which stands last, is all."""
+    def _numbers(self) -> tuple[int, ...]:
         parts = set(self.counts.split(","))
-        if not all(part == _ALL or part.isdigit() and int(part) for part in parts):
+        if not all(part == _ALL or part.isascii() and part.isdecimal() and int(part)
+                   for part in parts):
             raise ValueError(f"--counts={self.counts} must be numbers of rows and {_ALL}, as "
                              f"100,500,{_ALL}.")
-        return (*sorted(map(int, parts - {_ALL})), *([0] if _ALL in parts else ()))
+        return (*sorted(set(map(int, parts - {_ALL}))), *([0] if _ALL in parts else ()))
+
+    def numbers(self, rows: int) -> tuple[int, ...]:
+        """The numbers, smallest first; 0, which stands last, is all.
+
+        Args:
+          rows: those of the task; as many or more are left out.
+
+        Raises:
+          UserError: none is left.
+        """
+        found = tuple(number for number in self._numbers if number < rows)
+        if not found:
+            raise UserError(f"--counts={self.counts}: {self.task} has {rows:,} training rows; name "
+                            f"fewer, or {_ALL}.")
+        return found
+
+
+def numbers_of(campaign: Campaign) -> tuple[int, ...]:
+    """Of --counts, those of which the task has more rows; 0 is all."""
+    settings = campaign.settings
+    return settings.numbers(campaign.manifest(settings.task).splits["train"].records)
 
 
 def cells_of(campaign: Campaign, rows: int) -> tuple[Cell, Cell]:
@@ -59,9 +84,7 @@ def cells_of(campaign: Campaign, rows: int) -> tuple[Cell, Cell]:
 
 def bag_scores(campaign: Campaign, rows: int) -> list[float]:
     """Of the bag of words, fitted on the rows of each seed; all rows are the same for each."""
-    task, metric = campaign.settings.task, campaign.metric(campaign.settings.task)
-    seeds = campaign.settings.seeds if rows else [1]
-    return [campaign.baselines(task, rows, seed)["bag of words"][metric] for seed in seeds]
+    return baseline_scores(campaign, "bag of words", campaign.settings.task, rows)
 
 
 def row_of(campaign: Campaign, rows: int) -> list[str]:
@@ -76,16 +99,17 @@ def row_of(campaign: Campaign, rows: int) -> list[str]:
 
 def bar(campaign: Campaign) -> list[Item]:
     """What was to be reached with few rows of SST-2; nothing where these were not run."""
-    if campaign.settings.task != _TASK or _ROWS not in campaign.settings.numbers:
+    if campaign.settings.task != _TASK or _ROWS not in numbers_of(campaign):
         return []
     metric = campaign.metric(_TASK)
     ours, scratch = map(campaign.outcome, cells_of(campaign, _ROWS))
     bag, found = statistics.median(bag_scores(campaign, _ROWS)), gap(ours, scratch, metric)
+    seeds = missing(ours, scratch)
     return [Item(f"{_ROWS} rows: at least {100 * _POINTS:g} points ahead of scratch",
-                 f"gap {points(found) or 'unknown'}", found >= _POINTS),
+                 f"gap {points(found) or 'unknown'}{seeds}", found >= _POINTS and not seeds),
             Item(f"{_ROWS} rows: ahead of the bag of words",
-                 f"medians {100 * ours.median(metric):.1f} and {100 * bag:.1f}",
-                 ours.median(metric) > bag)]
+                 f"medians {100 * ours.median(metric):.1f} and {100 * bag:.1f}{missing(ours)}",
+                 ours.median(metric) > bag and not missing(ours))]
 
 
 def picture(campaign: Campaign):
@@ -93,13 +117,14 @@ def picture(campaign: Campaign):
     from gpt_tf.evaluation import pictures  # matplotlib takes a second
 
     settings, metric = campaign.settings, campaign.metric(campaign.settings.task)
+    numbers = numbers_of(campaign)
     everything = campaign.manifest(settings.task).splits["train"].records
     outcomes = [tuple(map(campaign.outcome, cells_of(campaign, rows)))
-                for rows in settings.numbers]
+                for rows in numbers]
     curves = {"pre-trained": [ours.scores(metric) for ours, _ in outcomes],
               "scratch": [scratch.scores(metric) for _, scratch in outcomes],
-              "bag of words": [bag_scores(campaign, rows) for rows in settings.numbers]}
-    return draw(pictures, [rows or everything for rows in settings.numbers], curves,
+              "bag of words": [bag_scores(campaign, rows) for rows in numbers]}
+    return draw(pictures, [rows or everything for rows in numbers], curves,
                 f"{settings.task}: {metric}, validation")
 
 
@@ -118,8 +143,8 @@ def draw(pictures, rows: Sequence[int], curves: dict[str, list[list[float]]], la
 
 def make(campaign: Campaign) -> str:
     """Writes what there is; returns the table with its caption and the bar."""
-    settings = campaign.settings
-    cells = [cell for rows in settings.numbers for cell in cells_of(campaign, rows)]
+    settings, numbers = campaign.settings, numbers_of(campaign)
+    cells = [cell for rows in numbers for cell in cells_of(campaign, rows)]
     items = bar(campaign)
     text = "\n".join([
         f"# {settings.task} over the number of labelled rows", "",
@@ -130,12 +155,12 @@ def make(campaign: Campaign) -> str:
         "seeds, at the last update. p: paired permutation test over the validation rows, "
         "pre-trained against scratch.", "",
         report.markdown_table(("rows", "bag of words", "scratch", "pre-trained", "gap", "p"),
-                              [row_of(campaign, rows) for rows in settings.numbers]), "",
+                              [row_of(campaign, rows) for rows in numbers]), "",
         *(["The bar:", "", bar_lines(items), ""] if items else ()),
         "![labels](labels.png)", "", report.describe_machine(["tensorflow"]), ""])
     write(settings, "labels", text, {
         "settings": dataclasses.asdict(settings), "bar": [item._asdict() for item in items],
-        "bag of words": {rows or _ALL: bag_scores(campaign, rows) for rows in settings.numbers},
+        "bag of words": {rows or _ALL: bag_scores(campaign, rows) for rows in numbers},
         "runs": [result.summary for result in campaign.results(cells)]}, picture(campaign))
     return text
 
@@ -145,9 +170,10 @@ def main() -> None:
     settings = cli.from_flags(LabelsSettings)
     campaign = Campaign(settings)
     campaign.build(settings.task)
-    for rows in settings.numbers:
+    numbers = numbers_of(campaign)
+    for rows in numbers:
         bag_scores(campaign, rows)  # now: a stop should not wait for it
-    cells = [cell for rows in settings.numbers for cell in cells_of(campaign, rows)]
+    cells = [cell for rows in numbers for cell in cells_of(campaign, rows)]
     texts = []
     campaign.run(cells, write=lambda: texts.append(make(campaign)))
     print(texts[-1])

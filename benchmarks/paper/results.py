@@ -34,12 +34,33 @@ class Cell:
         return f"{self.task}-{self.rows}" if self.rows else self.task
 
 
+def check_same(path: str, found: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Raises UserError where the run that `path` tells of had other flags than `flags`."""
+    for name in sorted(flags.keys() | found.keys()):
+        if flags.get(name) != found.get(name):
+            raise UserError(f"{path} is of a run with {name} {found.get(name)!r}, and now it is "
+                            f"{flags.get(name)!r}: name another --work_dir.")
+
+
+def begin_or_check(folder: str, flags: Mapping[str, Any]) -> None:
+    """Writes the flags of a run that begins into its folder.
+
+    Raises:
+      UserError: a run with others has begun there.
+    """
+    path = os.path.join(folder, "identity.json")
+    if os.path.exists(path):
+        check_same(path, read_json(path, "a run on its way"), flags)
+    else:
+        write_json(path, flags)
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """A finished run.
 
     flags: of `gpt_tf.finetune`, all that decide the run.
-    course: the scalars of each validation, with its epoch.
+    course: the scalars of each validation, with its epoch; None where one was not finite.
     seconds: of the session that finished it.
     scores: metric -> value at the last update; empty where the run diverged.
     labels, answers: of the validation rows in their order, the answers those of the last update.
@@ -51,7 +72,7 @@ class Result:
     rate: float
     seed: int
     flags: dict[str, Any]
-    course: list[dict[str, float]]
+    course: list[dict[str, float | None]]
     seconds: float
     scores: dict[str, float]
     labels: list[float]
@@ -70,10 +91,7 @@ class Result:
         if set(value) != {field.name for field in dataclasses.fields(cls)}:
             raise UserError(f"{path} is no finished run of this program: remove it.")
         result = cls(**value)
-        for name in sorted(flags.keys() | result.flags.keys()):
-            if flags.get(name) != result.flags.get(name):
-                raise UserError(f"{path} is of a run with {name} {result.flags.get(name)!r}, and "
-                                f"now it is {flags.get(name)!r}: name another --work_dir.")
+        check_same(path, result.flags, flags)
         return result
 
     def save(self, path: str) -> None:
@@ -117,6 +135,11 @@ class Outcome:
         return max(scores) - min(scores) if scores else math.nan
 
     @property
+    def finished(self) -> int:
+        """How many seeds are done, those that diverged among them."""
+        return len(self.runs) + self.diverged
+
+    @property
     def labels(self) -> np.ndarray:
         """Of the N validation rows: [N]."""
         return np.array(self.runs[0].labels)
@@ -130,8 +153,7 @@ class Outcome:
         """For a table, in percent: median and range, and how many runs are missing."""
         found = [100 * score for score in self.scores(metric)]
         notes = [f"{self.diverged} diverged"] * bool(self.diverged) + [
-            f"{len(self.runs) + self.diverged} of {self.asked}"
-        ] * (len(self.runs) + self.diverged < self.asked)
+            f"{self.finished} of {self.asked}"] * (self.finished < self.asked)
         return percent(found) + "".join(f" [{note}]" for note in notes)
 
 

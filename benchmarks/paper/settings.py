@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import dataclasses
 import functools
+import math
 
 from benchmarks.paper import tasks
 from gpt_tf.common.errors import UserError
@@ -78,7 +79,7 @@ class Settings(Places):
             found = sorted({float(rate) for rate in self.rates.split(",")})
         except ValueError:
             found = []
-        if not found or not 0 < found[0] <= found[-1] < 1:
+        if not found or not all(0 < rate < 1 for rate in found):
             raise ValueError(f"--rates={self.rates} must be numbers between 0 and 1, as "
                              "3e-4,1e-3.")
         return tuple(found)
@@ -128,6 +129,6 @@ def _by_task(flag: str, value: str, kind: type) -> dict:
         except (ValueError, UserError) as error:
             raise ValueError(f"--{flag}={value}: {part!r} must be a task and a number, as sst2=2; "
                              f"the tasks are {', '.join(tasks.TASKS)}.") from error
-        if found[name] <= 0:
-            raise ValueError(f"--{flag}={value}: {part!r} must be above 0.")
+        if not 0 < found[name] < math.inf:
+            raise ValueError(f"--{flag}={value}: {part!r} must be above 0, and finite.")
     return found

@@ -27,17 +27,20 @@ from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
-# The tasks in the order of the paper's table, and its rows in percent.
+# The tasks in the order of the paper's table, and its rows in percent, with the averages
+# that it prints.
 _TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 _PAPER = {
-    "pretrained": ("full", (45.4, 91.3, 82.3, 82.0, 70.3, 81.8, 88.1, 56.0)),
-    "scratch": ("without pre-training", (18.9, 84.0, 79.4, 30.9, 65.5, 75.7, 71.2, 53.8)),
-    "no_lm": ("without auxiliary loss", (47.9, 92.0, 84.9, 83.2, 69.8, 81.1, 86.9, 54.4)),
-    "lstm": ("LSTM", (30.3, 90.5, 83.2, 71.8, 68.1, 73.7, 81.1, 54.6)),
+    "pretrained": ("full", (45.4, 91.3, 82.3, 82.0, 70.3, 81.8, 88.1, 56.0), 74.7),
+    "scratch": ("without pre-training", (18.9, 84.0, 79.4, 30.9, 65.5, 75.7, 71.2, 53.8),
+                59.9),
+    "no_lm": ("without auxiliary loss", (47.9, 92.0, 84.9, 83.2, 69.8, 81.1, 86.9, 54.4),
+              75.0),
+    "lstm": ("LSTM", (30.3, 90.5, 83.2, 71.8, 68.1, 73.7, 81.1, 54.6), 69.1),
 }
 _FINDING = ("The paper, over its eight tasks: without pre-training the average is 14.8 points "
-            "lower, with the LSTM 5.6; the auxiliary loss helps on the larger sets (QQP, MNLI, "
-            "QNLI), and not on the smaller ones; the LSTM is ahead on MRPC alone.")
+            "lower, with the LSTM 5.6; the auxiliary loss helps on QQP, MNLI, QNLI "
+            "and RTE, and not on CoLA, SST-2, MRPC and STS-B; the LSTM is ahead on MRPC alone.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +109,15 @@ def average(values: Sequence[float]) -> str:
 
 def rows_of(campaign: Campaign, names: list[str], arm: arms.Arm) -> list[list[str]]:
     """Two rows: what was measured, and the paper's."""
-    said, figures = _PAPER[arm.name]
+    said, figures, printed = _PAPER[arm.name]
     metrics = list(map(campaign.metric, names))
     outcomes = [campaign.outcome(cell_of(campaign, task, arm)) for task in names]
     theirs = [figures[_TASKS.index(task)] for task in names]
     medians = [100 * found.median(metric) for found, metric in zip(outcomes, metrics)]
     return [[said, average(medians),
              *(found.cell(metric) for found, metric in zip(outcomes, metrics))],
-            ["the paper's", average(theirs), *(f"{value:.1f}" for value in theirs)]]
+            ["the paper's", f"{printed:.1f}" if len(names) == len(_TASKS) else average(theirs),
+             *(f"{value:.1f}" for value in theirs)]]
 
 
 def differences(campaign: Campaign, names: list[str], full: arms.Arm,

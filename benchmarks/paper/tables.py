@@ -13,7 +13,7 @@ import dataclasses
 from benchmarks import report
 from benchmarks.paper import arms, tasks
 from benchmarks.paper.campaign import Campaign
-from benchmarks.paper.comparison import gap, is_ahead, p_value
+from benchmarks.paper.comparison import baseline_scores, gap, is_ahead, missing, p_value
 from benchmarks.paper.output import Item, bar_lines, p_text, points, write
 from benchmarks.paper.results import Cell, percent
 from benchmarks.paper.settings import Settings
@@ -24,7 +24,8 @@ from gpt_tf.config import option
 _OF = ("sst2", "stsb", "qnli", "race_middle", "cola", "mrpc")
 _AHEAD = 5
 _AT_LEAST = {"sst2": 0.83, "stsb": 0.45}
-_HEADER = ("task", "rows", "metric", "paper (test)", "majority", "bag of words", "scratch",
+_BASELINES = ("majority", "bag of words")
+_HEADER = ("task", "rows", "metric", "paper (test)", *_BASELINES, "scratch",
            "pre-trained", "gap", "p", "rates (scratch, pre-trained)")
 
 
@@ -52,15 +53,21 @@ def cells_of(campaign: Campaign, task: str) -> tuple[Cell, Cell]:
             Cell(task, arms.scratch(), rows))
 
 
+def baselines_of(campaign: Campaign, task: str) -> dict[str, list[float]]:
+    """Name -> of the task's metric, of the rows of each seed."""
+    return {name: baseline_scores(campaign, name, task, campaign.settings.row_limit(task))
+            for name in _BASELINES}
+
+
 def row_of(campaign: Campaign, task: str) -> list[str]:
     """A task's row of the table."""
     metric, rows = campaign.metric(task), campaign.settings.row_limit(task)
     ours, scratch = map(campaign.outcome, cells_of(campaign, task))
-    plain = campaign.baselines(task, rows)
+    plain = baselines_of(campaign, task)
     rates = [f"{each.rate:g}" if each.rate else "-" for each in (scratch, ours)]
     train = campaign.manifest(task).splits["train"].records
     return [task, f"{min(rows or train, train):,}", metric, f"{tasks.TASKS[task].figure:.1f}",
-            *(percent([100 * plain[name][metric]]) for name in ("majority", "bag of words")),
+            *(percent([100 * score for score in plain[name]]) for name in _BASELINES),
             scratch.cell(metric), ours.cell(metric), points(gap(ours, scratch, metric)),
             p_text(p_value(ours, scratch, metric)), ", ".join(rates)]
 
@@ -75,11 +82,13 @@ def bar(campaign: Campaign, names: list[str]) -> list[Item]:
         items.append(Item(f"{task}: pre-trained ahead of scratch by more than both ranges",
                           f"gap {points(gap(ours, scratch, metric)) or 'unknown'}, ranges "
                           f"{points(ours.spread(metric)).lstrip('+') or 'unknown'} and "
-                          f"{points(scratch.spread(metric)).lstrip('+') or 'unknown'}", ahead[-1]))
+                          f"{points(scratch.spread(metric)).lstrip('+') or 'unknown'}"
+                          + missing(ours, scratch), ahead[-1]))
         if task in _AT_LEAST:
             found = ours.median(metric)
             items.append(Item(f"{task}: {metric} at or above {_AT_LEAST[task]:g}",
-                              f"median {found:.3f}", found >= _AT_LEAST[task]))
+                              f"median {found:.3f}{missing(ours)}",
+                              found >= _AT_LEAST[task] and not missing(ours)))
     return [*items, Item(f"ahead on at least {_AHEAD} of {', '.join(_OF)}",
                          f"{sum(ahead)} of {len(ahead)} that were run", sum(ahead) >= _AHEAD)]
 
@@ -100,7 +109,7 @@ def make(campaign: Campaign, names: list[str]) -> str:
         "The bar:", "", bar_lines(items), "", report.describe_machine(["tensorflow"]), ""])
     write(settings, "tables", text, {
         "settings": dataclasses.asdict(settings), "bar": [item._asdict() for item in items],
-        "baselines": {task: campaign.baselines(task, settings.row_limit(task)) for task in names},
+        "baselines": {task: baselines_of(campaign, task) for task in names},
         "runs": [result.summary for result in campaign.results(cells)]})
     return text
 
@@ -112,7 +121,7 @@ def main() -> None:
     campaign = Campaign(settings)
     for task in names:
         campaign.build(task)
-        campaign.baselines(task, settings.row_limit(task))  # now: a stop should not wait for it
+        baselines_of(campaign, task)  # now: a stop should not wait for it
     cells = [cell for task in names for cell in cells_of(campaign, task)]
     texts = []
     campaign.run(cells, write=lambda: texts.append(make(campaign, names)))
