@@ -43,7 +43,8 @@ def pretrain(folder, probes=NO_PROBES, **training):
 
 def finetune(folder, task, lm_coef):
     data_dir = str(folder.parent / f"{folder.name}-data")
-    task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS[task])
+    # Losses that differ visibly from update to update: of equal ones TensorBoard draws no curve.
+    task_data.write(data_dir, fuzz_seeds.tokenizer(), task_data.TASKS[task], shortest=2)
     cluster = distribution.join("one_device")
     with cluster.owning(str(folder)):
         finetuning.finetune(FineTuningRunConfig(
