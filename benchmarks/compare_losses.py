@@ -71,18 +71,18 @@ def to_torch(batch):
 
 
 def validation_loss(model, run: Run, limit: int) -> float:
-    """Nats per predicted token over `limit` batches of the validation split; 0: over all of it."""
+    """Nats per predicted token over `limit` batches from all over the validation split, as the run
+    takes them; 0: over all of it."""
     import torch
 
     from benchmarks import peers
     from gpt_tf.data import batches as data
     total, count = 0.0, 0
-    batches = data.evaluation_batches(run.data_dir, "validation", run.training.batch_size)
+    batches = data.evaluation_batches(run.data_dir, "validation", run.training.batch_size,
+                                      limit=limit)
     model.eval()
     with torch.no_grad():
-        for index, batch in enumerate(batches):
-            if index == limit > 0:
-                break
+        for batch in batches:
             token_ids, labels = to_torch(batch)
             predicted = int((labels[:, 1:] != peers.IGNORED).sum())
             if predicted:

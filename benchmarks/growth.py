@@ -20,10 +20,11 @@ import time
 
 from absl import flags
 
-from benchmarks import products, report
+from benchmarks import report
 from benchmarks.our_step import Shape, build_ours
 from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig
+from gpt_tf.training import products
 
 _TOKENS = 4096  # of an update
 _BASE = ModelConfig(vocabulary_size=8000, num_layers=2, num_heads=4, hidden_dim=256,

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 import dataclasses
 
-from benchmarks import products
 from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.training import products
 
 TOTAL_UPDATES = 1000  # of the learning-rate schedule; the speed does not depend on it
 
@@ -25,9 +25,8 @@ class Shape:
 def products_of(shape: Shape) -> list[products.Product]:
     """The matrix products of an update."""
     from gpt_tf.model.losses import chunk_length
-    return products.of_step(shape.model, shape.batch_size,
-                            chunk_length(shape.model.num_token_rows,
-                                         shape.model.hidden_dim))
+    return products.of_step(shape.model, shape.model.max_sequence_length, shape.batch_size,
+                            chunk_length(shape.model.num_token_rows, shape.model.hidden_dim))
 
 
 def random_tokens(shape: Shape):

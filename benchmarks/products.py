@@ -1,111 +1,13 @@
-"""The matrix products of a training step: their FLOPs, and how fast this machine makes them.
-
-Letters: B batch, T time, D width, F inner width, H heads, L blocks, V rows of the LM softmax.
-"""
+"""The libraries that make the matrix products of a training step alone: PyTorch beside XLA."""
 
 from collections.abc import Callable, Sequence
-import math
 import os
-import statistics
-import time
-from typing import NamedTuple
 
-from gpt_tf.config import ModelConfig
-
-LIBRARIES = ("torch", "xla")
-
-_CALLS, _SECONDS = 5, 0.15  # of a product: at least so many calls, and so long
+from gpt_tf.training.products import Product, measure, with_xla
 
 
-class Product(NamedTuple):
-    """A kind of product of the step, [batch, rows, depth] x [batch, depth, columns].
-
-    what: what it belongs to.
-    count: how many of them an update has; the last chunk of the LM softmax may be a part of one.
-    """
-
-    what: str
-    count: float
-    rows: int
-    depth: int
-    columns: int
-    batch: int = 1
-
-    @property
-    def flops(self) -> int:
-        """Of one: a multiplication and an addition for each of its terms."""
-        return 2 * self.batch * self.rows * self.depth * self.columns
-
-    def shapes(self) -> tuple[list[int], list[int]]:
-        """Of the two factors; a batch of 1 is left out."""
-        batch = [self.batch] if self.batch > 1 else []
-        return [*batch, self.rows, self.depth], [*batch, self.depth, self.columns]
-
-    def __str__(self) -> str:
-        size = f"{self.rows} x {self.depth} x {self.columns}"
-        return f"{self.what}, " + (f"{self.batch} of {size}" if self.batch > 1 else size)
-
-
-def flops_per_token(model: ModelConfig, length: int, below_diagonal: bool = False) -> float:
-    """6 N + 12 L D T, forward and backward (Chowdhery et al. 2022, PaLM, appendix B).
-
-    N are the parameters that stand in products: no biases, gains and positions, the token table
-    once, for the LM softmax. Nothing counts that is computed again for the backward pass.
-
-    Args:
-      model: the shape.
-      length: T, tokens of a sequence.
-      below_diagonal: count only the pairs that causal attention lets through, (T + 1) / 2 of a
-        query's T. The convention counts all.
-    """
-    width, blocks = model.hidden_dim, model.num_layers
-    in_products = (blocks * (4 * width**2 + 2 * width * model.intermediate_dim)
-                   + model.num_token_rows * width)
-    keys = (length + 1) / 2 if below_diagonal else length
-    return 6 * in_products + 12 * blocks * width * keys
-
-
-def of_step(model: ModelConfig, batch_size: int, chunk: int) -> list[Product]:
-    """The products that `flops_per_token` counts: forward, and both gradients of each.
-
-    Args:
-      model: the shape.
-      batch_size: B, sequences of full length.
-      chunk: `losses.chunk_length`, the most tokens whose logits are in memory at once.
-    """
-    width, length, blocks = model.hidden_dim, model.max_sequence_length, model.num_layers
-    tokens, inner = batch_size * length, model.intermediate_dim
-    found = []
-
-    def add(what, count, rows, depth, columns):
-        """A product with weights, and those that give the gradients of its factors."""
-        found.extend([Product(what, count, rows, depth, columns),
-                      Product(what, count, rows, columns, depth),
-                      Product(what, count, depth, rows, columns)])
-
-    add("query, key, value", blocks, tokens, width, 3 * width)
-    add("heads' output", blocks, tokens, width, width)
-    add("feed-forward, first", blocks, tokens, width, inner)
-    add("feed-forward, second", blocks, tokens, inner, width)
-    heads = batch_size * model.num_heads
-    found += [  # the scores and the gradient of the weights; four others
-        Product("attention", 2 * blocks, length, width // model.num_heads, length, heads),
-        Product("attention", 4 * blocks, length, length, width // model.num_heads, heads)]
-    size = math.ceil(tokens / math.ceil(tokens / chunk))
-    add("LM softmax", tokens / size, size, width, model.num_token_rows)
-    return found
-
-
-def measure(library: str, products: Sequence[Product]) -> list[float]:
-    """FLOP/s of each product, of its median call, by one of `LIBRARIES`: float32, all cores.
-
-    Both factors lie as a product reads them best, row by row.
-    """
-    make = {"torch": _torch, "xla": _xla}[library]
-    return [product.flops / _seconds(make(product)) for product in products]
-
-
-def _torch(product: Product) -> Callable[[], object]:
+def with_torch(product: Product) -> Callable[[], object]:
+    """A call that has PyTorch make the product: float32, all cores."""
     import torch
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     left, right = map(torch.randn, product.shapes())
@@ -113,25 +15,10 @@ def _torch(product: Product) -> Callable[[], object]:
     return lambda: torch.matmul(left, right, out=result)
 
 
-def _xla(product: Product) -> Callable[[], object]:
-    import tensorflow as tf
-    left, right = map(tf.random.normal, product.shapes())
-    multiply = tf.function(lambda a, b: tf.matmul(a, b), jit_compile=True)
-    return lambda: multiply(left, right)
+_MAKERS = {"torch": with_torch, "xla": with_xla}
+LIBRARIES = tuple(_MAKERS)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    call()
-    call()
-    seconds = []
-    while len(seconds) < _CALLS or sum(seconds) < _SECONDS:
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
-def peak(products: Sequence[Product], rates: Sequence[float]) -> float:
-    """FLOP/s of all products of an update one after another, each at its rate."""
-    flops = [product.count * product.flops for product in products]
-    return sum(flops) / sum(each / rate for each, rate in zip(flops, rates, strict=True))
+def measure_with(library: str, products: Sequence[Product]) -> list[float]:
+    """FLOP/s of each product by one of `LIBRARIES`."""
+    return measure(products, _MAKERS[library])

@@ -21,10 +21,12 @@ import time
 
 from absl import flags
 
-from benchmarks import products, report
+from benchmarks import report
 from benchmarks.our_step import TOTAL_UPDATES, Shape, build_ours, products_of, random_tokens
+from benchmarks.products import LIBRARIES, measure_with
 from gpt_tf.common import cli
 from gpt_tf.config import ModelConfig, OptimizerConfig
+from gpt_tf.training import products
 
 _PEERS = ["torch", "torch_compiled", "transformers", "transformers_compiled"]
 _ALL_SIDES = ["ours", "ours_bfloat16", *_PEERS]
@@ -155,8 +157,8 @@ def main() -> None:
     if _SIDE.value:
         library = _SIDE.value.removeprefix(_PEAK)
         print(json.dumps(
-            {"flops_per_second": products.measure(library, products_of(shape))}
-            if library in products.LIBRARIES and library != _SIDE.value
+            {"flops_per_second": measure_with(library, products_of(shape))}
+            if library in LIBRARIES and library != _SIDE.value
             else measure_here(_SIDE.value, shape, steps)))
         return
     report.check_sides(_SIDES.value, _ALL_SIDES)
@@ -166,11 +168,11 @@ def main() -> None:
     # A cache of this run's own: the first round shows what torch.compile costs.
     with tempfile.TemporaryDirectory() as cache:
         results = report.alternate(
-            [*sides, *(_PEAK + library for library in products.LIBRARIES)], _ROUNDS.value,
+            [*sides, *(_PEAK + library for library in LIBRARIES)], _ROUNDS.value,
             lambda side: report.run_side("benchmarks.training", arguments, side, _OLD.value,
                                          {"TORCHINDUCTOR_CACHE_DIR": cache}))
     rates = {library: [run["flops_per_second"] for run in results.pop(_PEAK + library)]
-             for library in products.LIBRARIES}
+             for library in LIBRARIES}
     made = products_of(shape)
     peaks = [products.peak(made, list(map(max, *each))) for each in zip(*rates.values())]
     print(report.describe_machine(["tensorflow", "torch", "transformers"]))

@@ -217,14 +217,19 @@ class TrainingConfig(CompilationConfig):
     evaluate_every: float = option(1000, "Updates between validations; 0: at the end only.",
                                    resumable=True, at_least=0)
     evaluation_batches: int = option(
-        0, "Batches of a validation during training, by which the best weights are chosen; 0 "
-        "takes all. The report after the last update is of all.", at_least=0)
+        0, "Batches of a validation during training, from all over the split, by which the best "
+        "weights are chosen; 0 takes all. The report after the last update is of all.", at_least=0)
     save_every: int = option(1000, "Updates between checkpoints.", resumable=True, at_least=1)
     early_stopping: int = option(
         0, "Validations after which a run ends if none was better than the best before them; 0: it "
         "takes all its updates.", resumable=True, at_least=0)
     keep_checkpoints: int = option(3, "Newest checkpoints that are kept.", resumable=True,
                                    at_least=1)
+    checkpoints_per_decade: int = option(
+        0, "Checkpoints that are saved and kept, beside the newest, for each factor of ten of the "
+        "updates: 3 are those of 1, 2, 5, 10, 22, 46, 100, ...; 0: none, and a run that goes on "
+        "so removes them.", resumable=True,
+        at_least=0, at_most=100)
     histograms_every: int = option(
         0, "Updates between histograms of each weight matrix and its gradient in TensorBoard; 0: "
         "none.", resumable=True, at_least=0)
@@ -244,6 +249,18 @@ class TrainingConfig(CompilationConfig):
     def total_steps(self, num_records: int) -> int:
         """Updates of a run on so many records: epochs become updates here and nowhere else."""
         return self.num_steps or max(1, round(self.num_epochs * num_records / self.batch_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig(Options):
+    """What is measured of a language model in its course, beside its own validation."""
+
+    probe_induction: bool = option(
+        False, "Measure at each validation how far tokens that are repeated are foreseen: the loss "
+        "of random tokens less that of the same tokens once more, in nats.", resumable=True)
+    probe_data: str = option(
+        "", "Data folders of pipelines.build_corpus, separated by commas, on whose validation "
+        "splits the model is measured at each validation, too.", resumable=True, path=True)
 
 
 @dataclasses.dataclass(frozen=True)

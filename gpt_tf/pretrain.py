@@ -3,7 +3,8 @@
   python -m gpt_tf.pretrain --flagfile=gpt1.flags \\
       --data_dir=data/books --model_dir=runs/books
 
-The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it.
+The same command again goes on from the last checkpoint. tensorboard --logdir runs shows it. With
+--dry_run it says what the run would take, of memory and of hours, and leaves nothing behind.
 
 On text of another kind, from the weights of a run (or of `gpt_tf.convert`), whose tokenizer the
 data was made with and whose shape the model has:
@@ -12,13 +13,14 @@ data was made with and whose shape the model has:
 """
 
 import dataclasses
+import time
 
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, ProbeConfig, TrainingConfig, option
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
-from gpt_tf.training.run_config import RunConfig, TrainingData
+from gpt_tf.training.run_config import PreTrainingRunConfig, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +38,15 @@ class PreTrainingFolders(Options):
     change_length: bool = option(
         False, "Go on with a run for another number of updates than it began with, where the "
         "learning rate hangs on that: those left take the rates of the new course.")
+    dry_run: bool = option(
+        False, "Say what the whole run would take: parameters, FLOPs, memory and, from a few "
+        "updates that are thrown away, its duration. Nothing is written in --model_dir.")
 
 
 # Flags that may differ when a run goes on: they change where and how fast, not what.
 _RESUMABLE = frozenset({"data_dir", "model_dir"} | {
-    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
+    field.name for options in (TrainingConfig, ProbeConfig)
+    for field in dataclasses.fields(options) if field.metadata["resumable"]})
 
 
 def _model(data: TrainingData, init_from: str) -> ModelConfig:
@@ -60,24 +66,30 @@ def _model(data: TrainingData, init_from: str) -> ModelConfig:
 
 def main() -> None:
     """Checks what can be checked, then runs under the lock of the run folder."""
+    began = time.perf_counter()
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     folders = cli.from_flags(PreTrainingFolders)
     data, model_dir = TrainingData.load(folders.data_dir, LANGUAGE_MODEL), folders.model_dir
     init_from = resolve.run_folder(folders.init_from)
     model = _model(data, init_from)
     # The model's own values, so that the flagfile says what the run is.
-    config = RunConfig(data, model_dir, init_from, model, optimizer, training,
-                       cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
-                       overwrite=folders.overwrite,
-                       change_length=folders.change_length)
+    config = PreTrainingRunConfig(
+        data, model_dir, init_from, model, optimizer, training,
+        cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
+        # Whatever run stands there, a dry run leaves it alone.
+        overwrite=folders.overwrite or folders.dry_run, change_length=folders.change_length,
+        probes=cli.from_flags(ProbeConfig))
     config.check()
     cli.import_tensorflow()  # here and below, so that nobody waits for it to be told of a mistake
-    from gpt_tf.training import devices, distribution, pretraining
+    from gpt_tf.training import devices, distribution, pretraining, sizing
 
     devices.choose(training.device, training.dtype)
     cluster = distribution.join(training.strategy, training.worker_timeout)
-    with cluster.owning(model_dir):
+    with cluster.owning(None if folders.dry_run else model_dir):
         print(devices.describe(cluster, training.dtype), flush=True)
+        if folders.dry_run:
+            sizing.size(config, cluster, began)
+            return
         outcome = pretraining.pretrain(config, cluster)
         generate = cli.command_line("gpt_tf.generate", model_dir=model_dir,
                                     prompt=pretraining.opening(data))
@@ -89,4 +101,5 @@ if __name__ == "__main__":
     cli.define_flags(ModelConfig)
     cli.define_flags(OptimizerConfig)
     cli.define_flags(TrainingConfig)
+    cli.define_flags(ProbeConfig)
     cli.run(main, makes_files=True)

@@ -44,8 +44,8 @@ class ReportConfig(LoadingConfig, CompilationConfig):
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
     split: str = option("validation", "Split of the data that runs are measured on.")
     prompt: str = option("", "Text over which to draw the attention of every head.")
-    evaluation_batches: int = option(20, "Of a language model: batches from the beginning of the "
-                                         "split that are measured; 0 takes all.", at_least=0)
+    evaluation_batches: int = option(20, "Of a language model: batches from all over the split "
+                                         "that are measured; 0 takes all.", at_least=0)
     batch_size: int = option(32, "Sequences at once; of a task, rows.", at_least=1)
     jit_compile: bool = option(True, "Compile with XLA.")
     overwrite: bool = option(False, "Replace an earlier report in --output_dir.")
@@ -144,13 +144,13 @@ def draw_models(config: ReportConfig, manifest: Manifest | None,
     pictures = []
     models = report_model.Models(config.runs, config.weights, config.jit_compile)
     if manifest:
+        limit = 0 if manifest.kind == TASK else config.evaluation_batches
         batches = evaluation_batches(config.data_dir, config.split, config.batch_size,
-                                     manifest=manifest)
+                                     manifest=manifest, limit=limit)
         if manifest.kind == TASK:
             pictures += report_model.task_pictures(models, batches, config.split)
         else:
-            pictures.append(report_model.positions_picture(models, batches, config.split,
-                                                           config.evaluation_batches))
+            pictures.append(report_model.positions_picture(models, batches, config.split))
     if prompts:
         pictures += report_model.attention_pictures(models, prompts, config.prompt)
     return pictures

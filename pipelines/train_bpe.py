@@ -27,7 +27,7 @@ from gpt_tf.config import option
 from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
 from pipelines.corpus.corpus import InputConfig
-from pipelines.corpus.merges import learn_byte_level, learn_words
+from pipelines.corpus.merges import learn_byte_level, learn_words, of_frequent_characters
 from pipelines.corpus.word_counts import LONGEST_WORD, count_corpus, count_parts, count_words
 
 _MAX = "max"
@@ -49,6 +49,11 @@ class TrainBpeConfig(InputConfig):
     language: str | None = option(None, "Of --kind=gpt1: spaCy code of the language whose rules "
                                         "split words; zh, ja, ko, th, vi: by characters; xx: by no "
                                         "rules. Without it en.")
+    character_coverage: float = option(
+        1.0, "Of --kind=gpt1: share of the text's characters that have a symbol, the most frequent "
+        "ones; the others are <unk>, and nothing is learned from words with them. Below 1 for text "
+        "with scattered words of many scripts: 0.9999 keeps 300 of the 2,700 characters of some "
+        "encyclopedia articles.", above=0, at_most=1)
     num_workers: int = option(0, "Word-counting processes; 0: one for each core.",
                               at_least=0)
     overwrite: bool = option(False, "Replace the tokenizer that stands in --output_dir.")
@@ -61,6 +66,9 @@ class TrainBpeConfig(InputConfig):
         if self.kind == ByteLevelTokenizer.kind and self.language is not None:
             raise ValueError(f"--language={self.language} is not for --kind={self.kind}, which "
                              "splits the text of any language: leave it out.")
+        if self.kind == ByteLevelTokenizer.kind and self.character_coverage != 1:
+            raise ValueError(f"--character_coverage={self.character_coverage} is not for "
+                             f"--kind={self.kind}, which has no unknown characters: leave it out.")
 
 
 def train(config: TrainBpeConfig) -> Tokenizer:
@@ -81,7 +89,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
         found = count_corpus(corpus, WordTokenizer,
                              functools.partial(count_words, language=language), config.num_workers)
         found.letters.warn(language)
-        tokenizer = learn_words(found.words, most, language)
+        tokenizer = learn_words(of_frequent_characters(found.words, config.character_coverage),
+                                most, language)
     with atomic_folder(config.output_dir) as folder:
         tokenizer.save(folder)
     print(f"Learned {len(tokenizer.merges):,} merges from {found.words.total():,} words, "

@@ -20,13 +20,13 @@ TASKS = {
 }
 
 
-def make_rows(task, count, seed, vocabulary_size):
+def make_rows(task, count, seed, vocabulary_size, shortest):
     """[(K lists of ids, label)]; the words of a row, ids 1 - 20, decide its label."""
     rng = np.random.default_rng(seed)
     start, delimiter, extract = range(vocabulary_size, vocabulary_size + 3)
     rows = []
     for _ in range(count):
-        bodies = [rng.integers(1, 11, rng.integers(2, MAX_LENGTH - 3)).tolist()
+        bodies = [rng.integers(1, 11, rng.integers(shortest, MAX_LENGTH - 3)).tolist()
                   for _ in range(task.num_sequences)]
         if task.form == "multiple_choice":
             label = int(rng.integers(task.num_sequences))
@@ -41,18 +41,20 @@ def make_rows(task, count, seed, vocabulary_size):
     return rows
 
 
-def write(folder, tokenizer, task, splits=None, labelled=True):
+def write(folder, tokenizer, task, splits=None, labelled=True, shortest=14):
     """Makes a data folder; returns its path.
 
     Args:
       splits: name -> rows; 64 to train and 24 to validate where none are given.
+      shortest: words of a row at least. 14 make batches of one width, for which all is traced
+        once; of 2 they have two.
     """
     os.makedirs(folder)
     splits = splits or {"train": 64, "validation": 24}
     size = tokenizer.vocabulary_size
     written = {}
     for seed, (name, count) in enumerate(splits.items()):
-        rows = make_rows(task, count, seed, size)
+        rows = make_rows(task, count, seed, size, shortest)
         lengths = [max(map(len, sequences)) for sequences, _ in rows]
         tokens = sum(len(ids) for sequences, _ in rows for ids in sequences)
         with ShardWriter(folder, name, 0) as writer:

@@ -106,6 +106,14 @@ def test_evaluation_reads_every_record_once_in_order(folder):
     assert not batches[2]["lengths"][2:].any() and not batches[2]["token_ids"][2:].any()
 
 
+@pytest.mark.parametrize("limit, expected", [
+    (0, [0, 2, 4, 6, 8]), (5, [0, 2, 4, 6, 8]), (9, [0, 2, 4, 6, 8]), (2, [0, 4]), (3, [0, 2, 6]),
+    (1, [0])])
+def test_some_batches_are_from_all_over_the_split(folder, limit, expected):
+    batches = take(lib.evaluation_batches(folder, "train", 2, limit=limit), 99)
+    assert firsts(batches)[::2].tolist() == expected
+
+
 def test_altered_byte_reaches_the_user_as_a_sentence(tmp_path):
     make_folder(tmp_path, (3, 3))
     path = tmp_path / "train-00001.tfrecord"

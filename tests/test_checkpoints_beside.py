@@ -177,7 +177,7 @@ def test_one_update_that_is_gone_is_told_as_such(beside, tmp_path):
     course, actions = beside
     reader = Course(tmp_path / "run").checkpoints
     actions["opens"] = [lambda: course.save(6)]
-    with pytest.raises(UserError, match="ckpt-3 is gone: the run keeps its newest"):
+    with pytest.raises(UserError, match="ckpt-3 is gone: the run keeps it no longer"):
         reader.restore(3)
 
 

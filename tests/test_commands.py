@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.generation.generator import Generator
 from gpt_tf.runs import weights
 from gpt_tf.tokenizer import Tokenizer
-from tests import disks
+from tests import disks, generators
 from tests.commands import Done, run_command
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHAPE = ["--num_layers=2", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
+SHAPE = ["--num_layers=1", "--num_heads=2", "--hidden_dim=32", "--intermediate_dim=64",
          "--max_sequence_length=0", "--batch_size=8", "--num_steps=12", "--warmup_steps=2",
          "--learning_rate=1e-2", "--log_every=2", "--save_every=3", "--evaluate_every=5"]
 COMMANDS = ["gpt_tf.pretrain", "gpt_tf.finetune", "gpt_tf.evaluate", "gpt_tf.generate",
@@ -149,7 +147,7 @@ def test_going_on_from_weights(folder):
             change = np.abs(after[name] - value).max()
             assert change <= 1.1e-6, name
     text = (folder / "further" / "pretrain.flags").read_text()
-    assert {"--num_layers=2", "--dropout=0.2", "--max_sequence_length=32"} <= set(text.split())
+    assert {"--num_layers=1", "--dropout=0.2", "--max_sequence_length=32"} <= set(text.split())
     error = run("gpt_tf.pretrain", *started, "--num_heads=4", code=1)[1]
     assert "num_heads 2: leave the flag out" in error
 
@@ -163,8 +161,8 @@ def test_a_finished_run_stays_as_it_is(folder):
 
 
 def test_evaluate(folder):
-    out, _ = run_process("gpt_tf.evaluate", f"--model_dir={folder}/run",
-                         f"--data_dir={folder}/data", "--trigram")
+    out, _ = run("gpt_tf.evaluate", f"--model_dir={folder}/run", f"--data_dir={folder}/data",
+                 "--trigram")
     rows = (folder / "run" / "metrics.jsonl").read_text().splitlines()
     perplexity = json.loads(rows[-1])["validation/perplexity"]
     found = float(out.split("perplexity")[1].split()[0])
@@ -175,32 +173,32 @@ def test_evaluate(folder):
 
 def test_generate(folder):
     flags = (f"--model_dir={folder}/run", "--prompt=One morning", "--max_new_tokens=20")
-    out, _ = run_process("gpt_tf.generate", *flags, "--seed=1")
     tokenizer = Tokenizer.load(f"{folder}/run")
     prompt = tokenizer.encode("One morning")
     model, _ = weights.load_model(f"{folder}/run")
-    new, = Generator(model, SamplingConfig(), GenerationConfig(20, seed=1))([prompt])
+    new, = generators.make(model, 20, seed=1)([prompt])
+    out, _ = run_process("gpt_tf.generate", *flags, "--seed=1")
     assert out == tokenizer.decode(prompt + new) + "\n" and len(new) == 20
-    assert run("gpt_tf.generate", *flags, "--seed=2")[0] != out
-    greedy = run("gpt_tf.generate", *flags, "--temperature=0")[0]
-    assert run("gpt_tf.generate", *flags, "--temperature=0", "--seed=5")[0] == greedy
+    greedy, = generators.make(model, 20, temperature=0.0)([prompt])
+    assert greedy != new
+    out, _ = run("gpt_tf.generate", *flags, "--temperature=0", "--seed=5")
+    assert out == tokenizer.decode(prompt + greedy) + "\n"
 
 
 def test_generate_from_a_file(folder, tmp_path):
-    (tmp_path / "prompts.txt").write_text("One morning\nThe dog of Tom\n\nOne morning\n\n")
+    (tmp_path / "prompts.txt").write_text(
+        "One morning\nThe dog of Tom\n\nOne morning\n\n\u4f60\u597d, Tom\n\n")
     flags = (f"--model_dir={folder}/run", "--max_new_tokens=10")
-    out, _ = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt",
-                 "--num_samples=2", "--batch_size=3", "--log_probabilities")
+    out, err = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt",
+                   "--num_samples=2", "--batch_size=3", "--log_probabilities")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [(line["prompt"], line["sample"]) for line in lines] == [
-        (number, sample) for number in (1, 2, 4) for sample in (0, 1)]
+        (number, sample) for number in (1, 2, 4, 6) for sample in (0, 1)]
     assert lines[0]["text"] == lines[4]["text"] != lines[1]["text"]
     assert lines[0]["text"] + "\n" == run("gpt_tf.generate", *flags, "--prompt=One morning")[0]
     assert sum(lines[2]["log_probabilities"]) == pytest.approx(lines[2]["log_probability"])
     assert len(lines[2]["token_ids"]) == 10
-    (tmp_path / "prompts.txt").write_text("One morning\n\n\u4f60\u597d, Tom\n")
-    _, err = run("gpt_tf.generate", *flags, f"--prompts_file={tmp_path}/prompts.txt")
-    assert f"{tmp_path}/prompts.txt, line 3: the vocabulary lacks 2 of its characters" in err
+    assert f"{tmp_path}/prompts.txt, line 6: the vocabulary lacks 2 of its characters" in err
     assert err.count("lacks") == 1
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+import benchmarks.paper.__main__
 import gpt_tf.__main__
 from pipelines.tasks import spec
 from tests.house import ROOT
@@ -23,7 +24,8 @@ from tests.house import ROOT
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(
     path for folder in ("gpt_tf", "pipelines", "benchmarks", "docs")
     for path in (ROOT / folder).rglob("*.md"))])
-COMMANDS = sorted(path for folder in ("gpt_tf", "pipelines", "benchmarks", "benchmarks/gpu")
+COMMANDS = sorted(path for folder in (
+    "gpt_tf", "pipelines", "benchmarks", "benchmarks/gpu", "benchmarks/paper")
                   for path in (ROOT / folder).glob("*.py") if path.stem != "__init__")
 FLAGFILES = sorted([*(ROOT / "gpt_tf" / "flagfiles").glob("*.flags"),
                     *(ROOT / "benchmarks").rglob("*.flags")])
@@ -32,7 +34,7 @@ SPECS = ROOT / "pipelines" / "tasks" / "README.md"
 LONGEST = {"README.md": 230, "BUILD.md": 230}
 MADE = {"pretrain.flags", "convert.flags", "gpt_tf.safetensors", "signatures.json"}  # by commands
 
-_LIKE_OURS = "benchmarks.gpu."  # these define their flags as our commands do
+_LIKE_OURS = ("benchmarks.gpu.", "benchmarks.paper.")  # with flags as our commands have them
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
@@ -110,8 +112,14 @@ def code_of(path: pathlib.Path) -> str:
 def commands_of(code: str, where: str) -> Iterator[Line]:
     """Each `python -m` in lines of shell, with its arguments: up to a pipe, a bracket, an end.
 
-    `gpt-tf pretrain` stands for `python -m gpt_tf.pretrain`.
+    `gpt-tf pretrain` stands for `python -m gpt_tf.pretrain`, `python -m benchmarks.paper tables`
+    for `python -m benchmarks.paper.tables`, and `python -m benchmarks.paper.lstm pretrain`, which
+    runs it, for `python -m gpt_tf.pretrain`.
     """
+    code = code.replace("python -m benchmarks.paper.lstm ", "python -m gpt_tf.")
+    for name in benchmarks.paper.__main__.NAMES:
+        code = re.sub(rf"python -m benchmarks\.paper {name}\b",
+                      f"python -m benchmarks.paper.{name}", code)
     for name, module in gpt_tf.__main__.COMMANDS.items():
         code = re.sub(rf"\bgpt-tf {name}\b", f"python -m {module}", code)
     for line in code.replace("\\\n", " ").splitlines():
@@ -161,7 +169,9 @@ def parse(lines: list[Line]) -> list[str]:
 
 def defined_flags(module: str) -> set[str]:
     """Flags that a benchmark, or one that it imports, defines when it is imported."""
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    place = ROOT / module.replace(".", "/")
+    source = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     found = {"flagfile", "help"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "benchmarks":
@@ -188,8 +198,8 @@ def specs() -> list[str]:
 
 def test_flags_of_our_commands():
     ours = [line for line in all_commands()
-            if line.module.startswith(("gpt_tf.", "pipelines.", _LIKE_OURS))]
-    assert len({line.module for line in ours}) == 16
+            if line.module.startswith(("gpt_tf.", "pipelines.", *_LIKE_OURS))]
+    assert len({line.module for line in ours}) == 16 + len(benchmarks.paper.__main__.NAMES)
     assert parse(ours) == []
 
 

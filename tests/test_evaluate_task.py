@@ -28,10 +28,10 @@ tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
 tokenizer_fixture = corpora.tokenizer_fixture
 
 
-def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH, seed=5):
+def make_run(folder, tokenizer, task, max_length=task_data.MAX_LENGTH, seed=5, num_layers=2):
     """A fine-tuned run folder, of random weights large enough for answers to differ."""
     config = ModelConfig(vocabulary_size=tokenizer.vocabulary_size, num_special_tokens=3,
-                         num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
+                         num_layers=num_layers, num_heads=2, hidden_dim=16, intermediate_dim=32,
                          max_sequence_length=max_length, initializer_range=0.5)
     os.makedirs(folder)
     write_json(os.path.join(folder, "model.json"), dataclasses.asdict(config))

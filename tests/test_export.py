@@ -1,7 +1,5 @@
 """Exported models, loaded without anything of ours, beside the models in this process."""
 
-import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -12,16 +10,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt_tf import predict as predict_command
-from gpt_tf.common.errors import UserError
-from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.generation.generator import Generator
+from gpt_tf.config import GenerationConfig
 from gpt_tf.predict import PredictionConfig
 from gpt_tf.runs import weights
-from gpt_tf.serving import saved_model
+from gpt_tf.serving import frame, saved_model
+from gpt_tf.serving.language_model_signatures import LanguageModelServing
 from gpt_tf.tasks import forms
 from gpt_tf.tokenizer import WordTokenizer
-from tests import corpora, rest, served, test_graph_byte_level
-from tests.test_commands import run
+from tests import corpora, generators, rest, served, test_graph_byte_level
 from tests.test_evaluate_task import make_run as make_task_run
 from tests.test_finetuning import make_run
 from tests.test_predict import MAX_LENGTH, TASKS, make_texts, write_input
@@ -41,25 +37,22 @@ SIGNATURES = ("logits", "score", "score_text", "generate", "generate_text", CONT
 
 @pytest.fixture(name="folder", scope="module")
 def folder_fixture(tmp_path_factory, tokenizer):
-    """pretrained/ and a run of each form, and out/ with the exports of the latter."""
+    """pretrained/, a run of each form, and out/ with their exports; but for one form these lack the
+    signatures of a language model, which are those of the others again."""
     folder = tmp_path_factory.mktemp("export")
     make_run(folder / "pretrained", tokenizer, initializer_range=0.5)
     for form, task in TASKS.items():
-        make_task_run(str(folder / form), tokenizer, task, MAX_LENGTH)
-        save(saved_model.build(str(folder / form)), folder / "out" / form)
+        make_task_run(str(folder / form), tokenizer, task, MAX_LENGTH, num_layers=1)
+    for name in ("pretrained", *TASKS):
+        with pytest.MonkeyPatch.context() as patch:
+            if name not in ("pretrained", "entailment"):
+                patch.setattr(LanguageModelServing, "signatures", lambda self: {})
+            export(folder / name, folder / "out" / name)
     return folder
 
 
-@pytest.fixture(name="built", scope="module")
-def built_fixture(folder):
-    """What is written of the pre-trained run; it stands in out/pretrained, too."""
-    built = saved_model.build(str(folder / "pretrained"))
-    save(built, folder / "out" / "pretrained")
-    return built
-
-
-def save(built, output_dir, version=1, overwrite=False):
-    return saved_model.save(built, str(output_dir), version, overwrite)
+def export(run, output_dir):
+    saved_model.save(saved_model.build(str(run)), str(output_dir), 1, False)
 
 
 @pytest.fixture(name="client", scope="module")
@@ -76,8 +69,7 @@ def ask_fixture(client, folder):
 
 
 @pytest.fixture(name="model", scope="module")
-def model_fixture(folder, built):
-    del built  # exported, for the tests that compare
+def model_fixture(folder):
     return weights.load_model(str(folder / "pretrained"))[0]
 
 
@@ -141,7 +133,7 @@ def test_generate(ask, model, tokenizer, sampling):
         len(some), max_new_tokens=count, seed=7, **sampling)) for count, some in counts.items()]
     answers = ask("pretrained", *calls)
     # Compiled once: fewer tokens are the first of more, and each prompt gets what it gets alone.
-    longest = Generator(model, SamplingConfig(**sampling), GenerationConfig(50, seed=7))(rows)
+    longest = generators.make(model, 50, seed=7, **sampling)(rows)
     wanted = dict(zip(map(tuple, rows), longest, strict=True))
     for (max_new_tokens, some), answer in zip(counts.items(), answers):
         for number, prompt in enumerate(some):
@@ -162,8 +154,7 @@ def test_generate_text(ask, model, tokenizer):
     answer, = ask("pretrained", ("generate_text_with_controls", {"prompt": texts} | controls(
         3, max_new_tokens=8, seed=[5, 5, 6], **SAMPLED)))
     prompts_ids = tokenizer.encode_batch(texts)
-    five, six = (Generator(model, SamplingConfig(**SAMPLED), GenerationConfig(8, seed=seed))(
-        prompts_ids) for seed in (5, 6))
+    five, six = (generators.make(model, 8, seed=seed, **SAMPLED)(prompts_ids) for seed in (5, 6))
     new = [*five[:2], six[2]]
     assert answer["token_ids"].tolist() == new and new[1] != new[2]
     assert answer["text"].tolist() == [tokenizer.decode(prompt + some)
@@ -220,11 +211,9 @@ def test_a_fine_tuned_run_is_a_language_model_too(folder, ask, tokenizer):
         rows) | controls(1, max_new_tokens=4, seed=0, **GREEDY)))
     np.testing.assert_allclose(scored["log_probability"],
                                [log_likelihoods(model, rows[0]).sum()], rtol=1e-6)
-    generator = Generator(model, SamplingConfig(temperature=0.0), GenerationConfig(4))
-    assert new["token_ids"].tolist() == generator(rows)
+    assert new["token_ids"].tolist() == generators.make(model, 4, **GREEDY)(rows)
 
 
-@pytest.mark.usefixtures("built")
 def test_what_is_refused_says_why(ask, tokenizer):
     long, = prompts(tokenizer, POSITIONS + 1)
     good = padded([long[:3], long[:2]]) | controls(2, max_new_tokens=2, seed=0, **GREEDY)
@@ -252,7 +241,6 @@ def test_what_is_refused_says_why(ask, tokenizer):
         assert message.rstrip() in answer["error"]
 
 
-@pytest.mark.usefixtures("built")
 def test_rows_have_controls_of_their_own(ask, tokenizer):
     """A batch of rows of every kind: each as alone; more new tokens than fit are cut."""
     rows = prompts(tokenizer, 5, 5, 9, POSITIONS - 3, 1)
@@ -270,18 +258,16 @@ def test_rows_have_controls_of_their_own(ask, tokenizer):
         assert not together["token_ids"][number, count:].any()
 
 
-@pytest.mark.usefixtures("built")
 def test_without_controls_it_is_the_command(ask, model, tokenizer):
     texts = ["The end, and", "in"]
     by_text, by_ids = ask("pretrained", ("generate_text", {"prompt": texts}),
                           ("generate", padded(tokenizer.encode_batch(texts))))
-    new = Generator(model, SamplingConfig(), GenerationConfig())(tokenizer.encode_batch(texts))
+    new = generators.make(model, GenerationConfig().max_new_tokens)(tokenizer.encode_batch(texts))
     for answer in by_text, by_ids:
         assert [row[:count] for row, count in zip(answer["token_ids"].tolist(),
                                                   answer["lengths"])] == new
 
 
-@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("form", ["pretrained", *TASKS])
 def test_a_batch_of_nothing(client, folder, form):
     server = rest.Server(client, folder / "out" / form / "1")
@@ -292,7 +278,6 @@ def test_a_batch_of_nothing(client, folder, form):
         assert answer and all(len(value) == 0 for key, value in answer.items()), answer
 
 
-@pytest.mark.usefixtures("built")
 def test_threads_get_what_one_gets(client, folder):
     """Eight at once, of texts and controls of all kinds, and of two models."""
     dice = np.random.default_rng(0)
@@ -309,7 +294,6 @@ def test_threads_get_what_one_gets(client, folder):
             np.testing.assert_array_equal(after[name], value)
 
 
-@pytest.mark.usefixtures("built")
 def test_as_rest_asks(client, folder, tokenizer, ask):
     """Rows and columns of JSON; and what the server itself refuses, so that nobody tries it."""
     server = rest.Server(client, folder / "out" / "pretrained" / "1")
@@ -360,18 +344,17 @@ def test_saved_model_cli(folder):
     shown, _, answered = out.partition("Result for output key class_names:")
     found = {part.split("'")[1]: part for part in shown.split("signature_def[")[1:]}
     found.pop("__saved_model_init_op")
-    assert set(found) == {"serving_default", *SIGNATURES, "classify", "classify_text"}
+    assert set(found) == {"serving_default", "classify", "classify_text"}
     for name in ("context", "question", "answers"):
         assert f"inputs['{name}']" in found["classify_text"]
     for name in ("probabilities", "class_names", "label_ids", "labels"):
         assert f"outputs['{name}']" in found["classify_text"]
         assert name == "class_names" or f"Result for output key {name}:" in answered
-    for name in ("token_ids", "lengths", "max_new_tokens", "temperature", "top_k", "top_p", "seed"):
-        assert f"inputs['{name}']" in found["generate_with_controls"]
     assert found["classify"].count("shape: (-1, 3, -1)") == 1
 
 
-def test_weights_are_there_once_and_nothing_of_keras(folder):
+def test_what_is_written(folder):
+    """Every signature, the weights once, and nothing of Keras."""
     target = folder / "out" / "entailment" / "1"
     model, *_ = weights.load_task_model(str(folder / "entailment"))
     reader = tf.train.load_checkpoint(str(target / "variables" / "variables"))
@@ -382,6 +365,11 @@ def test_weights_are_there_once_and_nothing_of_keras(folder):
     assert len(reader.get_variable_to_shape_map()) == len(saved) + 1  # and the object graph
     parsed = saved_model_pb2.SavedModel.FromString((target / "saved_model.pb").read_bytes())
     meta_graph, = parsed.meta_graphs
+    found = dict(meta_graph.signature_def)
+    found.pop("__saved_model_init_op")
+    assert set(found) == {"serving_default", *SIGNATURES, "classify", "classify_text"}
+    assert set(found[CONTROLLED].inputs) == {
+        "token_ids", "lengths", "max_new_tokens", "temperature", "top_k", "top_p", "seed"}
     assert not [node for node in meta_graph.object_graph_def.nodes
                 if "keras" in node.user_object.identifier]
     nodes = [*meta_graph.graph_def.node, *(
@@ -391,63 +379,11 @@ def test_weights_are_there_once_and_nothing_of_keras(folder):
     assert not [node.op for node in nodes if "PyFunc" in node.op]
 
 
-def test_versions(built, tmp_path):
-    out = tmp_path / "out"
-    assert saved_model.next_version(str(out)) == 1
-    for version in (1, 7):
-        save(built, out, version)
-    assert saved_model.next_version(str(out)) == 8
-    with pytest.raises(UserError, match="out/7 holds an exported model: .*--overwrite"):
-        save(built, out, 7)
-    (out / "7" / "mark").touch()
-    save(built, out, 7, overwrite=True)
-    assert not (out / "7" / "mark").exists() and (out / "7" / "saved_model.pb").exists()
-    assert sorted(os.listdir(out)) == [".lock", "1", "7"]
-
-
-@pytest.mark.parametrize("error", [
-    OSError("no"), tf.errors.ResourceExhaustedError(None, None, "no"), KeyboardInterrupt(),
-], ids=lambda error: type(error).__name__)
-def test_whole_or_absent(built, tmp_path, monkeypatch, error):
-    out = tmp_path / "out"
-    save(built, out)
-    before = (out / "1" / "saved_model.pb").read_bytes()
-
-    def half_a_model(root, path, signatures):
-        del root, signatures
-        pathlib.Path(path, "saved_model.pb").write_bytes(b"half")
-        raise error
-
-    monkeypatch.setattr(tf.saved_model, "save", half_a_model)
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError
-    with pytest.raises(expected) as raised:
-        save(built, out, overwrite=True)
-    assert expected is not UserError or str(raised.value).startswith(
-        f"Cannot write {out}/1: no; make room")
-    assert (out / "1" / "saved_model.pb").read_bytes() == before
-    assert sorted(os.listdir(out)) == [".lock", "1"]
-
-
-def test_what_a_kill_left_is_tidied(built, tmp_path):
-    """Killed while it was written; with 3 in its place and not yet removed; 2 not yet in it."""
-    out = tmp_path / "out"
-    for name in ("4.part-1234567890", "3", "3.old-1234567890", "2.old-1234567890",
-                 "2.part-1234567890", "hf.part-1234567890"):
-        (out / name).mkdir(parents=True)
-        (out / name / "mark").write_text(name)
-    (out / "5.part-1234567890").touch()
-    assert saved_model.next_version(str(out)) == 4
-    save(built, out)
-    assert sorted(os.listdir(out)) == [".lock", "1", "2", "3", "5.part-1234567890",
-                                       "hf.part-1234567890"]  # not ours
-    assert [(out / name / "mark").read_text() for name in ("2", "3")] == ["2.old-1234567890", "3"]
-
-
 def test_byte_level(client, tmp_path, byte_level):
     """Strings that the paper's tokenizer would change, and generated bytes that are no text."""
     task = TASKS["classification"]
-    save(saved_model.build(make_task_run(str(tmp_path / "run"), byte_level, task, MAX_LENGTH)),
-         tmp_path / "out")
+    export(make_task_run(str(tmp_path / "run"), byte_level, task, MAX_LENGTH, num_layers=1),
+           tmp_path / "out")
     texts = ["Gr\u00fc\u00dfe,  \u4f60\u597d 42!\n", "It's\t<b>&amp;", "", "\0\U0001f600 " * 20]
     rows = byte_level.encode_batch(texts)
     kept = [row[:MAX_LENGTH] for row in rows]
@@ -474,7 +410,9 @@ def test_byte_level(client, tmp_path, byte_level):
     assert "\ufffd" in "".join(new["text"])
 
 
-def test_languages_whose_rules_fit_no_graph_have_no_strings(folder, tmp_path, tokenizer):
+def test_languages_whose_rules_fit_no_graph_have_no_strings(folder, tmp_path, tokenizer,
+                                                            monkeypatch):
+    monkeypatch.setattr(frame, "trace", lambda signature: signature)  # which takes seconds
     shutil.copytree(folder / "classification", tmp_path / "run")
     for path in tmp_path.glob("run/*"):
         if path.suffix == ".bpe" or "encoder" in path.name or "tokenizer" in path.name:
@@ -486,26 +424,3 @@ def test_languages_whose_rules_fit_no_graph_have_no_strings(folder, tmp_path, to
     assert set(built.signatures) == {"serving_default", "classify", *(
         name for name in SIGNATURES if "text" not in name)}
     assert built.no_text.startswith("The rules of the tokenizer's language 'fr' do not fit a graph")
-
-
-def test_the_command(folder, tmp_path):
-    """As users type it, and their mistakes."""
-    flags = [f"--model_dir={folder}/classification", f"--output_dir={tmp_path}/out"]
-    out, _ = run("gpt_tf.export", *flags)
-    assert f"{tmp_path}/out/1: {folder}/classification, update 9 (best validation)" in out
-    assert "classify_text" in out and (tmp_path / "out" / "1" / "saved_model.pb").exists()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").touch()
-    unsaved = tmp_path / "unsaved"
-    shutil.copytree(folder / "pretrained", unsaved)
-    shutil.rmtree(unsaved / "checkpoints")
-    for changed, message in (
-            (["--version=1"], "out/1 holds an exported model: give another --version"),
-            ([f"--model_dir={tmp_path}/empty"], f"No model.json in {tmp_path}/empty"),
-            ([f"--model_dir={unsaved}"], f"No checkpoint in {unsaved}/checkpoints"),
-            ([f"--output_dir={tmp_path}/ft [v]"], "which it takes for a pattern or an"),
-            ([f"--output_dir={tmp_path}/\udcfc"], "/\\udcfc, which it takes for a pattern"),
-            ([f"--output_dir={tmp_path}/file"], f"{tmp_path}/file is a file and not a folder")):
-        _, err = run("gpt_tf.export", *flags, *changed, code=1)
-        assert err.startswith("error: ") and message in err and err.count("\n") == 1
-    assert sorted(os.listdir(tmp_path / "out")) == [".lock", "1"]

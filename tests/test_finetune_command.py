@@ -24,7 +24,7 @@ def folder_fixture(tmp_path_factory, tokenizer):
     """pretrained/, data/ and the whole run/."""
     folder = tmp_path_factory.mktemp("finetune")
     make_run(folder / "pretrained", tokenizer, num_layers=1, dropout=0.05)
-    task_data.write(str(folder / "data"), tokenizer, task_data.TASKS["classification"])
+    task_data.write(str(folder / "data"), tokenizer, task_data.TASKS["classification"], shortest=2)
     out, _ = finetune(folder, "run")
     assert "24 updates" in out and "validation/accuracy" in out
     assert f"python -m gpt_tf.evaluate --model_dir={folder}/run --data_dir={folder}/data" in out

@@ -217,31 +217,27 @@ def test_only_a_better_validation_replaces_the_best(tmp_path):
 
 @pytest.mark.parametrize("per_epoch, steps", [
     (0.0, [12]), (1.5, [3, 6, 8, 11, 12])])
-def test_validations_are_counted_in_epochs(tmp_path, data, tokenizer, per_epoch, steps):
-    config = make_run_config(tmp_path / "run", data["classification"], tokenizer,
-                             {"evaluations_per_epoch": per_epoch, "lm_coef": 0.0})
+def test_validations_and_warmup_are_counted_in_epochs(tmp_path, data, tokenizer, per_epoch, steps):
+    config = make_run_config(
+        tmp_path / "run", data["classification"], tokenizer,
+        {"evaluations_per_epoch": per_epoch, "lm_coef": 0.0, "warmup_fraction": 0.2})
     finetune(config)
     rows = rows_of(config.model_dir)
     assert [row["step"] for row in rows if "validation/loss" in row] == steps
     assert "train/lm_loss" not in rows[0] and "train/perplexity" not in rows[0]
-
-
-def test_warmup_is_a_share_of_the_updates(tmp_path, data, tokenizer):
-    config = make_run_config(tmp_path / "run", data["classification"], tokenizer,
-                             {"warmup_fraction": 0.2})
-    finetune(config)
-    rates = [row["train/learning_rate"] for row in rows_of(config.model_dir)
-             if "train/learning_rate" in row]
+    rates = [row["train/learning_rate"] for row in rows if "train/learning_rate" in row]
     fractions = np.arange(1, STEPS + 1) / STEPS
     np.testing.assert_allclose(
         rates, 1e-2 * (1 - fractions) * np.minimum(1, fractions / 0.2), rtol=1e-6, atol=1e-12)
 
 
-def test_the_step_is_traced_once_for_each_width(tmp_path, data, tokenizer, monkeypatch):
+def test_the_step_is_traced_once_for_each_width(tmp_path, tokenizer, monkeypatch):
     made = []
     monkeypatch.setattr(training_run, "TrainStep",
                         lambda *arguments: made.append(TrainStep(*arguments)) or made[0])
-    config = make_run_config(tmp_path / "run", data["classification"], tokenizer, training={
+    data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"],
+                           shortest=2)
+    config = make_run_config(tmp_path / "run", data, tokenizer, training={
         "batch_size": 4, "log_every": 1000})
     finetune(config)
     widths = {batch["token_ids"].shape[2]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt_tf.config import GenerationConfig, ModelConfig, SamplingConfig
-from gpt_tf.generation.generator import Generator
+from gpt_tf import GPTBackbone
+from gpt_tf.config import ModelConfig, SamplingConfig
 from gpt_tf.generation.sampling import Sampling, choose, filter_logits
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
+from tests import generators
 
 POSITIONS = 24
 
@@ -93,13 +94,37 @@ def greedy(model, prompt, count):
 PROMPTS = [[7, 1, 30, 2, 5], [3], [39, 38, 37, 36, 35, 34, 33, 32, 31], [11, 12]]
 
 
-def make(model, past_limit="stop", max_new_tokens=12, seed=0, **sampling):
-    return Generator(model, SamplingConfig(**sampling), GenerationConfig(
-        max_new_tokens=max_new_tokens, past_limit=past_limit, seed=seed))
+def make(model, past_limit="stop", max_new_tokens=12, **settings):
+    return generators.make(model, max_new_tokens, past_limit=past_limit, **settings)
 
 
 def test_greedy_equals_a_loop_without_a_cache(model):
     assert make(model, temperature=0.0)(PROMPTS) == [greedy(model, p, 12) for p in PROMPTS]
+
+
+def test_each_new_token_has_products_of_its_own(model):
+    generator, program = make(model), {}
+    extend = generator._extend
+
+    def watched(*inputs):
+        program["text"] = extend.experimental_get_compiler_ir(*inputs)(stage="hlo")
+        return extend(*inputs)
+
+    generator._extend = watched
+    generator([[3]])
+    assert "opt-barrier" in program["text"]
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_a_quantized_decoder():
+    backbone = GPTBackbone(vocabulary_size=40, num_layers=1, num_heads=2, hidden_dim=16,
+                           intermediate_dim=32, max_sequence_length=POSITIONS)
+    backbone.quantize("int8")
+    changed = backbone.gpt
+    found = generators.make(changed, 6, temperature=0.0)
+    assert found(PROMPTS[:2]) == [greedy(changed, prompt, 6) for prompt in PROMPTS[:2]]
+    assert found(PROMPTS[:1]) == [greedy(changed, PROMPTS[0], 6)]
 
 
 def test_a_prompt_gets_what_it_gets_alone(model):

@@ -1,5 +1,6 @@
 """The walls of the house: who may import whom, and that every shipped flagfile parses."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,7 +8,13 @@ import sys
 import pytest
 
 import gpt_tf.__main__
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ProbeConfig,
+    TrainingConfig,
+)
 from tests import house
 from tests.house import ROOT
 
@@ -111,6 +118,17 @@ def test_one_module_knows_beam_and_only_when_it_runs():
         assert not re.search(r"^(import|from) apache_beam", path.read_text(), re.MULTILINE)
 
 
+def test_no_python_is_rewritten_before_it_is_traced():
+    # None of ours branches on tensors, and AutoGraph takes seconds where much is traced.
+    for name, path in house.modules(ROOT, "gpt_tf").items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        uses = [node for node in nodes if isinstance(node, ast.Attribute)
+                and ast.unparse(node) == "tf.function"]
+        plain = [node for node in nodes if isinstance(node, ast.Call) and node.func in uses
+                 and any(ast.unparse(each) == "autograph=False" for each in node.keywords)]
+        assert len(plain) == len(uses), name
+
+
 def loaded_by(*names):
     """The modules of a fresh process that has imported these."""
     code = f"import sys\n{''.join(f'import {name}{chr(10)}' for name in names)}print(*sys.modules)"
@@ -140,7 +158,7 @@ def test_who_reads_weights_and_predicts_loads_nothing_that_trains():
 @pytest.mark.parametrize("path", sorted((ROOT / "gpt_tf" / "flagfiles").glob("*.flags")),
                          ids=lambda p: p.stem)
 def test_flagfiles(path):
-    configs = (ModelConfig, FineTuningConfig, OptimizerConfig, TrainingConfig)
+    configs = (ModelConfig, FineTuningConfig, OptimizerConfig, TrainingConfig, ProbeConfig)
     known = {name: type(field.default) for config in configs
              for name, field in config.__dataclass_fields__.items() if "help" in field.metadata}
     lines = path.read_text().splitlines()

@@ -15,11 +15,10 @@ from gpt_tf import (
     GPTTokenizer,
 )
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import GenerationConfig, SamplingConfig
-from gpt_tf.generation.generator import Generator
 from gpt_tf.model.gpt import GPT
 from gpt_tf.runs import run_folder, weights
-from tests import corpora, task_data
+from tests import corpora, generators, task_data
+from tests.test_evaluate_task import make_run as make_task_run
 from tests.test_finetuning import make_run
 
 tokenizer_dir_fixture = corpora.tokenizer_dir_fixture
@@ -78,8 +77,8 @@ def test_texts_eager_equals_graph_equals_tf_data(model, tokenizer):
 def test_generate_is_the_generators(model, run, tokenizer):
     prompts = [tokenizer.encode(text) for text in ("the cat", "and in")]
     length = 20
-    expected = [prompt + Generator(run[1], SamplingConfig(temperature=0.0), GenerationConfig(
-        max_new_tokens=length - len(prompt)))([prompt])[0] for prompt in prompts]
+    expected = [prompt + generators.make(run[1], length - len(prompt), temperature=0.0)([prompt])[0]
+                for prompt in prompts]
     model.compile(sampler="greedy")
     assert model.generate(["the cat", "and in"], max_length=length) == [
         tokenizer.decode(ids) for ids in expected]
@@ -208,11 +207,7 @@ def test_score(model, run, tokenizer):
 
 
 def test_a_fine_tuned_run_is_a_preset(tmp_path, tokenizer, run):
-    from tests.test_finetuning import finetune, make_run_config
-    data = task_data.write(str(tmp_path / "data"), tokenizer, task_data.TASKS["classification"])
-    (tmp_path / "run").mkdir()
-    finetune(make_run_config(tmp_path / "run", data, tokenizer))
-    folder = str(tmp_path / "run")
+    folder = make_task_run(str(tmp_path / "run"), tokenizer, task_data.TASKS["classification"])
     classifier = GPTTextClassifier.from_preset(folder)
     ours, _, _ = weights.load_task_model(folder)
     task, length = run_folder.load_task(folder)

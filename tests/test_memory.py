@@ -1,6 +1,7 @@
 """Memory: what there is, what an update takes, and the sentence where it is not enough."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 import resource
@@ -143,8 +144,28 @@ def test_the_estimate_is_what_processes_took(shape, length, share, micro, jit_co
     """Peaks (VmHWM) of processes that took three updates."""
     vocabulary, blocks, *rest = shape
     model = ModelConfig(vocabulary, 0, blocks, *rest, length)
-    assert memory.run_memory(model, length, share, micro, jit_compile) == pytest.approx(
-        measured, rel=0.12)
+    parts = memory.run_memory(model, length, share, micro, jit_compile)
+    assert sum(parts.values()) == pytest.approx(measured, rel=0.12)
+
+
+def test_parts_by_hand():
+    model = ModelConfig(30, 1, num_layers=3, num_heads=2, hidden_dim=8, intermediate_dim=16,
+                        max_sequence_length=20)
+    numbers = (31 + 20) * 8 + 3 * (4 * 72 + 2 * 128 + 24 + 32)
+    # Of 4 sequences of 10 tokens: a validation has 2 x 10 x (8 + 2 x 10) numbers of each of 4, an
+    # update 1.5 P more gradients and what it keeps of 2.
+    update = {"gradients": 4 * 2.5 * numbers, "kept for the backward pass": 4 * 2 * 3 * 10 * 72,
+              "block at hand": 4 * 2 * (10 * (64 + 64) + 3 * 2 * 100)}
+    parts = memory.run_memory(model, 10, 4, 2)
+    assert list(parts.items())[:-1] == [
+        ("weights", 4 * numbers), ("Adam's moments", 8 * numbers), *update.items(),
+        ("more for a validation", 0)]
+    assert parts["process and programs"] == (725 + 190 + 19 + 3 * 8) * 2**20
+    # With many rows the softmax is larger than a block, and of many sequences a validation.
+    parts = memory.run_memory(dataclasses.replace(model, vocabulary_size=9999), 10, 4000, 2)
+    assert parts["LM softmax"] == 4 * 10_000 * (8 + 2 * 20)
+    validation = 4 * 4000 * 10 * 2 * (8 + 2 * 10)
+    assert sum(list(parts.values())[2:-1]) == validation > parts["more for a validation"] > 0
 
 
 # What is chosen.
@@ -155,8 +176,10 @@ def choose(gib, batch_size=64, micro_batch_size=0, model=PAPER, length=512, task
     config = types.SimpleNamespace(
         model=model, data=types.SimpleNamespace(manifest=manifest),
         training=TrainingConfig(batch_size=batch_size, micro_batch_size=micro_batch_size))
-    return memory.choose(config, distribution.make_strategy(strategy), before,
-                         lambda _: int(gib * GIB))
+    chosen = memory.choose(config, distribution.make_strategy(strategy), before,
+                           lambda _: int(gib * GIB))
+    chosen.check()
+    return chosen
 
 
 def test_the_largest_size_that_fits():

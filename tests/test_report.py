@@ -147,7 +147,7 @@ def test_of_a_language_model_and_its_data(folder):
                                             "words"])
     assert "update 6, over &#x27;The &lt;b&gt;cat&#x27;" in page
     # The validation split has windows of 5, 16 and 2 tokens.
-    assert "20 tokens of all batches of the split" in page  # there is one
+    assert "20 tokens, of 1 batches from all over the split" in page
 
 
 def test_of_a_task(folder):

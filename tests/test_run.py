@@ -29,7 +29,7 @@ from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import distribution, finetuning, memory, pretraining
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.replicas import one_device
-from gpt_tf.training.run_config import FineTuningRunConfig, RunConfig, TrainingData
+from gpt_tf.training.run_config import FineTuningRunConfig, PreTrainingRunConfig, TrainingData
 from tests import fuzz_seeds, task_data
 
 MODEL = ModelConfig(vocabulary_size=fuzz_seeds.tokenizer().vocabulary_size, num_layers=1,
@@ -56,7 +56,7 @@ def pretrain(data_dir, model_dir, init_from=run_folder.FROM_SCRATCH, optimizer=N
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     cluster = distribution.join("one_device")
     with cluster.owning(model_dir):
-        return pretraining.pretrain(RunConfig(
+        return pretraining.pretrain(PreTrainingRunConfig(
             data, model_dir, init_from, MODEL, optimizer or OptimizerConfig(),
             dataclasses.replace(TRAINING, **training), "", frozenset({"early_stopping"})), cluster)
 
@@ -305,7 +305,8 @@ def test_runs_that_cannot_be(tmp_path, data_dir, monkeypatch, change, message):
 def test_a_run_that_goes_on_cuts_its_batches_as_before(tmp_path, data_dir, monkeypatch):
     run = str(tmp_path / "run")
     machine = {"bytes": 0}
-    monkeypatch.setattr(memory, "run_memory", lambda model, length, share, micro, jit: micro)
+    monkeypatch.setattr(memory, "run_memory",
+                        lambda model, length, share, micro, jit: {"all": micro})
     monkeypatch.setattr(memory.choose, "__defaults__", (0, lambda strategy: machine["bytes"]))
     for size, expected in ((3, 2), (100, 2), (1, 1)):  # 80% of 3; as before; as many as fit
         machine["bytes"] = size

@@ -103,7 +103,8 @@ def test_the_command(tmp_path):
     done = pretrain("--num_epochs=1.5", "--change_length")
     assert done.code == 0 and "going on at update 1 of 2." in done.stdout, done.stderr
     text = (tmp_path / "run" / "pretrain.flags").read_text()
-    assert "--num_epochs=1.5\n--num_heads=1\n" in text and "change_length" not in text
+    assert "--num_epochs=1.5\n--num_heads=1\n" in text
+    assert "change_length" not in text and "dry_run" not in text
     rows = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     rates = [row["train/learning_rate"] for row in rows if "train/learning_rate" in row]
     config = OptimizerConfig(warmup_steps=1)

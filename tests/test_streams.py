@@ -30,7 +30,7 @@ from absl import flags
 from gpt_tf.common import cli
 
 def main():
-    for number in range(3000):
+    for number in range(9000):  # more than a pipe holds, 64 KiB
         print("caf\\u00e9", number, "\\udce9", flush=number % 100 == 0)
     if flags.FLAGS.fail:
         raise OSError(flags.FLAGS.fail, "It failed", "data/train-00000.tfrecord")
@@ -62,7 +62,7 @@ def run_fixture(tmp_path_factory):
 def test_ascii_and_names_that_are_not_utf8(run):
     code, out, errors = run("printing", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (code, errors) == (0, "The end.\n")
-    assert out.startswith(b"caf\xc3\xa9 0 \xe9\n") and out.count(b"\n") == 3000
+    assert out.startswith(b"caf\xc3\xa9 0 \xe9\n") and out.count(b"\n") == 9000
 
 
 def test_a_terminal_is_not_moved():

@@ -19,7 +19,13 @@ from gpt_tf.tokenizer import Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.cleaning import Piece
 from pipelines import train_bpe
 from pipelines.corpus import word_counts
-from pipelines.corpus.merges import learn_byte_level, learn_merges, learn_words, make_vocabulary
+from pipelines.corpus.merges import (
+    learn_byte_level,
+    learn_merges,
+    learn_words,
+    make_vocabulary,
+    of_frequent_characters,
+)
 from pipelines.corpus.word_counts import count_corpus, count_parts, count_words
 from tests import awkward_text
 from tests.conftest import REPOSITORY
@@ -52,6 +58,18 @@ def test_merges_follow_the_definition():
         counts = {"".join(dice.choices(alphabet, k=dice.randrange(1, 9))): dice.randrange(1, 30)
                   for _ in range(60)}
         assert list(learn_merges(counts)) == list(_learn_slowly(counts))
+
+
+@pytest.mark.parametrize("coverage, kept", [
+    (1.0, ["aab", "cab", "dé", "é"]),  # 14 characters: a 6, b 4, é 2, c 1, d 1
+    (0.9, ["aab", "cab", "é"]), (12 / 14, ["aab", "é"]), (0.72, ["aab", "é"]), (10 / 14, ["aab"])])
+def test_the_most_frequent_characters(coverage, kept):
+    counts = {"aab": 2, "cab": 1, "dé": 1, "é": 1, "b": 0, "ab": 1}
+    found = of_frequent_characters(counts, coverage)
+    assert [word for word in found if word not in ("b", "ab")] == kept
+    assert found.items() <= counts.items()
+    with pytest.raises(UserError, match="=0.4 leaves 1 characters, which make no word"):
+        of_frequent_characters(counts, 0.4)
 
 
 def test_merges_example():
@@ -121,6 +139,12 @@ def _config(folder, **values):
     values = {"input": str(folder / "*.txt.gz"), "output_dir": str(folder / "bpe"),
               "num_merges": "60", "num_workers": 1} | values
     return train_bpe.TrainBpeConfig(**values)
+
+
+def test_bytes_cover_every_character():
+    with pytest.raises(ValueError, match="character_coverage=0.9 is not for --kind=byte_level"):
+        train_bpe.TrainBpeConfig(input="x", output_dir="y", kind="byte_level",
+                                 character_coverage=0.9)
 
 
 @pytest.fixture(name="books")

@@ -200,7 +200,8 @@ def test_same_seed_same_weights_other_seed_others(reference):
     again = Run()
     assert again.losses() == reference[0]
     np.testing.assert_array_equal(again.weights(), reference[1])
-    assert Run(seed=6).losses() != reference[0]
+    other, same = (start(jit_compile=False, **seed).losses(1) for seed in ({"seed": 6}, {}))
+    assert other != same == pytest.approx(reference[0][:1], rel=1e-6)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])

@@ -1,7 +1,7 @@
 """Floating-point operations of a training step, and the share of a GPU's peak."""
 
-from benchmarks.products import flops_per_token
 from gpt_tf.config import ModelConfig
+from gpt_tf.training.products import flops_per_token
 
 # bfloat16 matrix products without sparsity, FLOP/s, by what a device's name holds (data sheets).
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}

@@ -139,7 +139,8 @@ def _own_flags() -> list[flags.Flag]:
 def flagfile_text(**values) -> str:
     """The values of all of this command's flags, as a flagfile that gives the same run.
 
-    But for what is no part of it: `--overwrite`, which would remove it, and `--change_length`.
+    But for what is no part of it: `--overwrite`, which would remove it, `--change_length` and
+    `--dry_run`.
 
     Args:
       **values: what to write for a flag in place of its value.
@@ -148,7 +149,7 @@ def flagfile_text(**values) -> str:
         (f"--{flag.name}={values[flag.name]}" if flag.name in values else flag.serialize()) + "\n"
         for flag in sorted(_own_flags(), key=lambda f: f.name)
         if flag.value is not None and flag.name not in (
-            "flagfile", "undefok", "overwrite", "change_length"))
+            "flagfile", "undefok", "overwrite", "change_length", "dry_run"))
 
 
 def flags_text(values: Mapping[str, object]) -> str:

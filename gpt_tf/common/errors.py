@@ -28,6 +28,10 @@ class UserError(Exception):
         super().__init__(line)
 
 
+class Diverged(UserError):
+    """A run's loss or weights are not finite; the same flags give that again."""
+
+
 class Interrupted(Exception):
     """A signal ended the work at a good place: nothing is lost.
 

@@ -238,11 +238,12 @@ def task_batches(data_dir: str | os.PathLike, batch_size: int, seed: int,
 
 def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
                        share: BatchShare = WHOLE_BATCH,
-                       manifest: Manifest | None = None) -> Batches:
+                       manifest: Manifest | None = None, limit: int = 0) -> Batches:
     """Every record of `split` once: a task's by length, a language model's in order.
 
     Of each batch of `batch_size` rows those of `share` are read; `manifest` is the folder's, where
-    it is read already.
+    it is read already. Of more than `limit` batches, where that is not 0, as many are taken at
+    equal distances: the beginning of a split is of its first files alone.
 
     Raises:
       UserError: see `reader.SplitReader`.
@@ -251,8 +252,11 @@ def evaluation_batches(data_dir: str | os.PathLike, split: str, batch_size: int,
     order = (np.arange(len(reader)) if reader.manifest.task is None
              else np.argsort(reader.lengths, kind="stable"))
 
-    def positions(step: int) -> np.ndarray:
-        return order[step * batch_size:(step + 1) * batch_size]
+    count = -(-len(reader) // batch_size)
+    taken = min(limit or count, count)
 
-    return Batches(reader, share.rows(batch_size), positions,
-                   range(-(-len(reader) // batch_size)))
+    def positions(step: int) -> np.ndarray:
+        first = step * count // taken * batch_size
+        return order[first:first + batch_size]
+
+    return Batches(reader, share.rows(batch_size), positions, range(taken))

@@ -35,7 +35,7 @@ def position_losses(model: GPT, batches: Iterable[dict[str, tf.Tensor]],
       batches: one or more, of `data.batches.evaluation_batches`, all of one shape.
       jit_compile: whether to compile with XLA.
     """
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def measure(token_ids, lengths):
         targets, mask = shift_targets(token_ids, lengths)
         losses = token_losses(flatten_rows(model(token_ids)), model.vocabulary_table(),

@@ -21,13 +21,18 @@ def language_model_pictures(runs: Mapping[str, Rows]) -> list[Picture]:
     """
     if not runs:
         return []
-    figure = courses_figure({"loss (nats per token)": _lines(runs, "train/loss", "loss")},
-                            perplexity=True)
-    return [Picture("loss", f"Pre-training of {_names(runs)}",
-                    "Cross-entropy of a token over the updates, and its exponential, the "
-                    "perplexity. Training: the mean of the updates since the last point, with "
-                    "dropout. Validation: held-out text, without. Runs compare if their tokenizer "
-                    "is the same.", figure)]
+    panels = {"loss (nats per token)": _lines(runs, "train/loss", "loss")}
+    about = ("Cross-entropy of a token over the updates, and its exponential, the perplexity. "
+             "Training: the mean of the updates since the last point, with dropout. Validation: "
+             "held-out text, without. Runs compare if their tokenizer is the same.")
+    gains = [Line(run, *curve(rows, "induction/gain"), color, is_measured=True)
+             for color, (run, rows) in enumerate(runs.items())]
+    if any(len(line.steps) for line in gains):
+        panels["induction gain (nats)"] = gains
+        about += (" Induction gain: the loss of random tokens less that of the same tokens "
+                  "repeated (--probe_induction).")
+    return [Picture("loss", f"Pre-training of {_names(runs)}", about,
+                    courses_figure(panels, perplexity=True))]
 
 
 def task_pictures(runs: Mapping[str, Rows]) -> list[Picture]:

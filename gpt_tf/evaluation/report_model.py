@@ -1,7 +1,6 @@
 """The pictures for which models are run: perplexity by position, answers, attention."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import itertools
 from typing import NamedTuple
 
 from gpt_tf.common.progress import Progress
@@ -38,27 +37,26 @@ class Models(NamedTuple):
         return "" if len(self.runs) == 1 else f"-{self.runs.index(run) + 1}"
 
 
-def positions_picture(models: Models, batches: Batches, split: str, limit: int) -> Picture:
+def positions_picture(models: Models, batches: Batches, split: str) -> Picture:
     """Perplexity by position of language models.
 
     Args:
       models: of pre-training.
-      batches: of the split, all of it.
+      batches: of the split, all of it or some.
       split: its name.
-      limit: the first batches that are measured; 0 takes all.
     """
     found = {}
     for run in models.runs:
         model, step = weights.load_model(run, weights=models.weights)
         found[name_weights(run, step, models.weights)] = position_losses(
-            model, _watched(batches, f"perplexity of {run}", limit), models.jit_compile)
-    tokens, total = int(next(iter(found.values())).counts.sum()), len(batches.dataset)
+            model, _watched(batches, f"perplexity of {run}"), models.jit_compile)
+    tokens = int(next(iter(found.values())).counts.sum())
     return Picture(
         "positions", f"Perplexity by position, {split} split of {batches.reader.folder}",
         f"How well a token is predicted by how much of its window stands before it: {tokens:,} "
-        f"tokens of {f'the first {limit:,}' if 0 < limit < total else 'all'} batches of the "
-        "split. A dot for each position, a line through the means of 1, 2, 3 - 4, 5 - 8, ... "
-        "tokens; dotted: over all.", pictures.positions_figure(found))
+        f"tokens, of {len(batches.dataset):,} batches from all over the split. A dot for each "
+        "position, a line through the means of 1, 2, 3 - 4, 5 - 8, ... tokens; dotted: over all.",
+        pictures.positions_figure(found))
 
 
 def task_pictures(models: Models, batches: Batches, split: str) -> list[Picture]:
@@ -127,10 +125,9 @@ def attention_pictures(models: Models, prompts: Mapping[str, list[int]],
     return found
 
 
-def _watched(batches: Batches, description: str, limit: int = 0) -> Iterator[dict]:
-    """The first `limit` batches, or all, with their progress."""
-    total = len(batches.dataset)
-    with Progress(min(limit, total) if limit else total, "batch", description) as progress:
-        for batch in itertools.islice(batches, limit or None):
+def _watched(batches: Batches, description: str) -> Iterator[dict]:
+    """The batches, with their progress."""
+    with Progress(len(batches.dataset), "batch", description) as progress:
+        for batch in batches:
             yield batch
             progress.update(1)

@@ -189,9 +189,9 @@ def chance_measures(task: ZeroShotTask, labels: np.ndarray) -> dict[str, dict[st
     return {"majority class": majority, RANDOM: {name: expected[name] for name in task.metrics}}
 
 
-def relative(value: float, random: float) -> float:
-    """Performance between that of a random guess, 0, and that of right answers, 1."""
-    return (value - random) / (1.0 - random)
+def relative(value: float, random: float, best: float = 1.0) -> float:
+    """Performance between that of a random guess, 0, and `best`, 1: that of right answers."""
+    return (value - random) / (best - random)
 
 
 def write_answers(path: str, task: ZeroShotTask, answers: Answers) -> None:

@@ -131,8 +131,8 @@ class Generator:
         self._sampling = Sampling.of(sampling)
         self._generation = generation
         self._begin = tf.function(
-            lambda *inputs: begin(model, *inputs), jit_compile=True)
-        self._extend = tf.function(self._extend_compiled, jit_compile=True)
+            lambda *inputs: begin(model, *inputs), jit_compile=True, autograph=False)
+        self._extend = tf.function(self._extend_compiled, jit_compile=True, autograph=False)
 
     def __call__(self, prompts: Sequence[Sequence[int]],
                  rows: Sequence[int] | None = None) -> list[list[int]]:

@@ -30,7 +30,7 @@ class GPT(keras.layers.Layer):
       logits = model.logits(model(token_ids))     # int32 [B, T] -> float32 [B, T, V]
     """
 
-    block_class = DecoderBlock  # a subclass may bring one that does more
+    block_class = DecoderBlock  # a subclass, or an ablation, may bring another
 
     def __init__(self, config: ModelConfig, seed: int = 0, dtype="float32", name="gpt"):
         super().__init__(name=name, dtype=dtype)
@@ -82,10 +82,7 @@ class GPT(keras.layers.Layer):
 
     def empty_caches(self, starts: tf.Tensor, num_columns) -> list[Cache]:
         """One `Cache` of `num_columns` for each block; row i's first token comes at `starts[i]`."""
-        shape = [tf.shape(starts)[0], self.config.num_heads, num_columns,
-                 self.config.hidden_dim // self.config.num_heads]
-        zeros = tf.zeros(shape, self.compute_dtype)
-        return [Cache(zeros, zeros, tf.constant(0), starts) for _ in self.blocks]
+        return [block.empty_cache(starts, num_columns) for block in self.blocks]
 
     def assign(self, source: "GPT", num_layers: int = -1) -> None:
         """Takes the tables and the first blocks of another GPT of this shape.

@@ -186,7 +186,7 @@ class DecoderBlock(keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, seed: int, **kwargs):
         super().__init__(**kwargs)
-        self._width = config.hidden_dim
+        self._width, self._num_heads = config.hidden_dim, config.num_heads
         self._rate = config.dropout
         dtype = self.dtype_policy
         self.attention = CausalSelfAttention(config, seed, name="attention", dtype=dtype)
@@ -202,6 +202,12 @@ class DecoderBlock(keras.layers.Layer):
         self.feed_forward.build()
         self.attention_norm.build((None, None, self._width))
         self.feed_forward_norm.build((None, None, self._width))
+
+    def empty_cache(self, starts: tf.Tensor, num_columns) -> Cache:
+        """A cache of so many columns; row i's first token comes at `starts[i]`, int32 [B]."""
+        shape = [tf.shape(starts)[0], self._num_heads, num_columns, self._width // self._num_heads]
+        zeros = tf.zeros(shape, self.compute_dtype)
+        return Cache(zeros, zeros, tf.constant(0), starts)
 
     def call(self, x, dropout_keys=None, cache: Cache | None = None):
         """[B, T, D] -> [B, T, D]; with a cache, also the grown cache."""

@@ -56,7 +56,7 @@ def project(layer: keras.layers.Dense, x: tf.Tensor) -> tf.Tensor:
     """`layer(x)`, [B, T, D] -> [B, T, F]; in a compiled part that is trained, by `_linear`."""
     if _products.are_one_op:
         return tf.matmul(x, tf.convert_to_tensor(layer.kernel)) + layer.bias
-    if _products.are_of_tokens and x.shape[1] == 1:
+    if _products.are_of_tokens and x.shape[1] == 1 and not layer.quantization_mode:
         return _of_tokens(x[:, 0], tf.convert_to_tensor(layer.kernel))[:, None] + layer.bias
     if not is_compiled() or on_gpu():
         return layer(x)
@@ -74,9 +74,10 @@ def _of_tokens(x, kernel):
     """x kernel of [B, D] and [D, F], B small.
 
     One row makes a product that XLA does not divide well between cores; as products of its parts,
-    side by side, it reads half as fast again.
+    side by side, it reads half as fast again. In float32 alone: rounded to less before they are
+    added, the parts would make a text differ from what it is beside others.
     """
-    if x.shape[0] != 1:
+    if x.shape[0] != 1 or x.dtype != tf.float32:
         return _barrier(tf.matmul(_barrier(x), kernel))
     parts = math.gcd(kernel.shape[0], _PARTS)
     x = _barrier(tf.reshape(x, [parts, 1, -1]))

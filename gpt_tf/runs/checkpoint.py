@@ -34,17 +34,20 @@ class Checkpoints:
       folder: where they stand; made when it is missing.
       groups: variables by group ("model", "mean", ...) and name.
       keep: number of newest checkpoints to keep.
+      keep_per_decade: of `checkpoint_files.milestones`, which are kept, too.
       writes: False on a worker that leaves writing to the chief: nothing is saved or deleted.
       remedy: what to do where none can be read.
     """
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
                  writes: bool = True,
-                 remedy: str = "Restore them from a copy or start a new run folder"):
+                 remedy: str = "Restore them from a copy or start a new run folder",
+                 keep_per_decade: int = 0):
         self._folder = folder
         self._remedy = remedy
         self._groups = groups
         self._keep = keep
+        self._keep_per_decade = keep_per_decade
         self._writes = writes
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(step=self._step, **groups)
@@ -87,9 +90,11 @@ class Checkpoints:
     def _make_newest(self, step: int) -> None:
         with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
             stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
-        kept = [each for each in self.steps if each <= step][-self._keep:]
+        taken = [each for each in self.steps if each <= step]
+        milestones = checkpoint_files.milestones(step, self._keep_per_decade)
+        kept = {*taken[-self._keep:], *milestones.intersection(taken)}
         # A later one was damaged, and the run has gone on from before it.
-        for other in set(self.steps) - set(kept):
+        for other in set(self.steps) - kept:
             checkpoint_files.remove(self._folder, other)
 
     def finish_save(self, step: int) -> None:
@@ -123,7 +128,7 @@ class Checkpoints:
                     raise UserError(
                         f"Checkpoint {self._prefix(step)} cannot be read ({reason(error)}): "
                         "leave it out, or restore it from a copy.") from error
-        raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps its newest alone; "
+        raise UserError(f"Checkpoint {self._prefix(step)} is gone: the run keeps it no longer; "
                         "leave it out.")
 
     def restore_latest(self) -> int | None:

@@ -6,6 +6,7 @@
 
 from collections.abc import Iterable
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -65,6 +66,18 @@ def steps_in(names: Iterable[str]) -> list[int]:
 def steps(folder: str) -> list[int]:
     """`steps_in` of what is there now."""
     return steps_in(listing(folder))
+
+
+def milestones(total: int, per_decade: int) -> set[int]:
+    """The updates up to `total` at a logarithmic spacing: 10^(k / per_decade), rounded.
+
+    Example (per_decade=3): 1, 2, 5, 10, 22, 46, 100, ...
+    """
+    if not per_decade:
+        return set()
+    last = math.ceil(per_decade * math.log10(total))
+    steps = {round(10 ** (k / per_decade)) for k in range(last + 1)}
+    return {step for step in steps if step <= total}
 
 
 def publish(folder: str, step: int) -> None:

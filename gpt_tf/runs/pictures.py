@@ -68,22 +68,32 @@ def scatter_figure(labels: np.ndarray, predictions: np.ndarray,
     return figure
 
 
-def zero_shot_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> Figure:
+Course = tuple[Sequence[int], Sequence[float]]
+
+
+def zero_shot_figure(curves: Mapping[str, Course], dashed: Mapping[str, Course] | None = None,
+                     best: str = "all right") -> Figure:
     """The paper's Figure 2, right: zero-shot performance over the updates of pre-training.
 
     Args:
       curves: name -> updates, ascending, and the relative performance after each: 0 at a random
-        guess, 1 where all is right.
+        guess, 1 at what `best` says.
+      dashed: the same of another model, in the colours of the curves of these names.
+      best: in words.
     """
     figure, axes = _axes(6.0)
     axes.axhline(0.0, color="0.7", linewidth=1)
-    for name, (updates, values) in curves.items():
-        axes.plot(updates, values, marker="o", markersize=4, label=name)
+    for index, (name, (updates, values)) in enumerate(curves.items()):
+        color = f"C{index}"
+        axes.plot(updates, values, marker="o", markersize=4, color=color, label=name)
+        if dashed and name in dashed:
+            axes.plot(*dashed[name], "--", marker="o", markersize=3, color=color)
     axes.set_xscale("log")
     # Plain numbers; a short course has no power of ten to speak of.
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set(xlabel="updates of pre-training",
-             ylabel="relative performance (0: random guess, 1: all right)")
-    axes.legend()
+             ylabel=f"relative performance (0: random guess, 1: {best})")
+    if curves:
+        axes.legend()
     return figure

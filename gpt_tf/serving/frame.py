@@ -34,7 +34,8 @@ def trace(signature: Signature) -> tf.types.experimental.ConcreteFunction:
     """A concrete function whose inputs have the signature's names."""
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
              for name, spec in signature.inputs.items()}
-    return tf.function(lambda **inputs: signature.function(**inputs)).get_concrete_function(**specs)
+    return tf.function(lambda **inputs: signature.function(**inputs),
+                       autograph=False).get_concrete_function(**specs)
 
 
 def dimensions(sizes: Iterable[int | None]) -> list[int | str]:

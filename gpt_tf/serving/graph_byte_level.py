@@ -53,7 +53,7 @@ class GraphByteLevelTokenizer(tf.Module):
                                   *(token.encode() for token in SPECIAL_TOKENS)])
         self._class_starts, self._classes = map(tf.constant, character_classes())
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids without special tokens: string [B] -> ragged int32 [B, (T)].
 
@@ -61,7 +61,7 @@ class GraphByteLevelTokenizer(tf.Module):
         """
         return of_each(self.split(texts), self._encode_words)
 
-    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)], autograph=False)
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
         """Ragged int32 [B, (T)] of the vocabulary or the special tokens -> string [B].
 

@@ -21,7 +21,7 @@ class GraphDecoder(tf.Module):
         self._spacing = spacing_of(tokenizer.language)
         self._tokens = tf.constant([whole[0], *tokenizer.tokens[1:], *whole[1:]])
 
-    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)], autograph=False)
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
         """Ragged int32 [B, (T)] of the vocabulary or the special tokens -> string [B]."""
         texts = tf.strings.reduce_join(

@@ -102,7 +102,7 @@ class GraphWordTokenizer(tf.Module):
         self._decoder = GraphDecoder(tokenizer)
         self.decode = self._decoder.decode
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids without special tokens: string [B] -> ragged int32 [B, (T)]."""
         return of_each(self._cleaner.chunks(texts), self._encode_chunks)

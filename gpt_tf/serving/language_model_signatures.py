@@ -41,7 +41,8 @@ class LanguageModelServing:
         self._model = model
         self._text = text
         # As a part of them: strings and their tables are none of XLA's.
-        self._continue = tf.function(self._begin_and_extend, jit_compile=jit_compile)
+        self._continue = tf.function(self._begin_and_extend, jit_compile=jit_compile,
+                                     autograph=False)
 
     def signatures(self) -> dict[str, Signature]:
         """Name -> signature."""
@@ -66,7 +67,7 @@ class LanguageModelServing:
         token_ids, _ = checked(token_ids, no_lengths, self._model.config)
         return {"logits": self._model.logits(self._model(token_ids))}
 
-    @tf.function  # traced once, for score_text as well
+    @tf.function(autograph=False)  # traced once, for score_text as well
     def score(self, token_ids, lengths) -> Outputs:
         """Log-probability of each sequence given its first token, and how many tokens it is of.
 
@@ -107,7 +108,7 @@ class LanguageModelServing:
         """As `generate_with_controls`, with the command's defaults."""
         return self.generate_with_controls(token_ids, lengths, **_defaults(lengths))
 
-    @tf.function  # traced once, for all that generate
+    @tf.function(autograph=False)  # traced once, for all that generate
     def generate_with_controls(self, token_ids, lengths, **controls) -> Outputs:
         """Continues prompts of any lengths, each as it would be alone.
 

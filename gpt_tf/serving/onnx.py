@@ -61,6 +61,6 @@ def _trace(signature: Signature, variables: list[keras.Variable]):
         with keras.StatelessScope(state_mapping=list(zip(variables, values))):
             return signature.function(*inputs)
 
-    return tf.function(run).get_concrete_function(
+    return tf.function(run, autograph=False).get_concrete_function(
         *(tf.TensorSpec(each.shape, each.dtype, each.path) for each in variables),
         *(tf.TensorSpec(each.shape, each.dtype, name) for name, each in signature.inputs.items()))

@@ -44,7 +44,7 @@ class TaskServing:
             found["classify_text"] = Signature(self.classify_text, texts)
         return found
 
-    @tf.function  # traced once, for classify_text as well
+    @tf.function(autograph=False)  # traced once, for classify_text as well
     def classify(self, token_ids, lengths) -> Outputs:
         """Answers to sequences that are made as in `forms`.
 

@@ -69,7 +69,7 @@ class Cluster:
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
             self.share = BatchShare(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
-        self._replica_sum = tf.function(self._sum_over_replicas)
+        self._replica_sum = tf.function(self._sum_over_replicas, autograph=False)
 
     @property
     def is_chief(self) -> bool:
@@ -127,8 +127,11 @@ class Cluster:
         return step
 
     @contextlib.contextmanager
-    def owning(self, model_dir: str) -> Iterator[None]:
+    def owning(self, model_dir: str | None) -> Iterator[None]:
         """The block of a run: the chief has the run folder's lock and alone prints.
+
+        Args:
+          model_dir: the run folder; None: the run has none to be locked.
 
         Raises:
           UserError: another run owns the folder, or another worker is gone.
@@ -136,7 +139,8 @@ class Cluster:
         with contextlib.ExitStack() as stack:
             with self.together():
                 if self.is_chief:
-                    stack.enter_context(lock_folder(model_dir))
+                    if model_dir is not None:
+                        stack.enter_context(lock_folder(model_dir))
                 else:
                     silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                     stack.enter_context(contextlib.redirect_stdout(silence))

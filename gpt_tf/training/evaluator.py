@@ -26,8 +26,8 @@ class Evaluator:
         self._model = model
         self._strategy = strategy
         self._hidden = hidden_states(model, jit_compile)
-        self._sums = tf.function(self._sums_of_losses, jit_compile=jit_compile)
-        self._global_sums = tf.function(self._run_replicas)
+        self._sums = tf.function(self._sums_of_losses, jit_compile=jit_compile, autograph=False)
+        self._global_sums = tf.function(self._run_replicas, autograph=False)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]], split: Split) -> dict[str, float]:
         """Measures all of `batches`.

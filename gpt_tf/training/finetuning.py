@@ -1,5 +1,6 @@
 """Fine-tuning from a data folder into a run folder (Radford et al. 2018, section 3.2)."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import gc
@@ -25,6 +26,9 @@ from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, valida
 
 _EXAMPLE_WORDS = 12  # of each text
 
+# (update, split, what the model says of it) -> None: called at each validation.
+Watch = Callable[[int, str, Predictions], None]
+
 
 def picture(task: Task, predictions: Predictions):
     """Predictions against labels: (what it shows, a matplotlib Figure)."""
@@ -42,9 +46,10 @@ class TaskValidation:
     Args:
       run: whose model is validated; its best weights are kept.
       reporter: takes the pictures.
+      watch: sees the predictions.
     """
 
-    def __init__(self, run: Run, reporter: Reporter):
+    def __init__(self, run: Run, reporter: Reporter, watch: Watch | None = None):
         training, data, cluster = run.config.training, run.config.data, run.cluster
         self._task = run.model.task
         self._splits = {
@@ -53,6 +58,7 @@ class TaskValidation:
             for name in validation_splits(data.manifest)}
         self._predict = Predictor(run.model, cluster.strategy, training.jit_compile)
         self._reporter = reporter
+        self._watch = watch
         self._best, self._together = run.best, cluster.together
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
@@ -62,6 +68,8 @@ class TaskValidation:
             predictions = self._predict(batches)
             if not math.isfinite(predictions.loss):  # no metric has a value, and the run ends
                 return {f"{split}/loss": predictions.loss}
+            if self._watch:
+                self._watch(step, split, predictions)
             scores |= {f"{split}/{name}": metrics.METRICS[name](
                 predictions.labels, predictions.predictions) for name in self._task.metrics}
             scores[f"{split}/loss"] = predictions.loss
@@ -88,13 +96,20 @@ def _charts(manifest: Manifest, names: tuple[str, ...]) -> dict[str, list[str]]:
                      for name in manifest.task.metrics}
 
 
-def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
+def finetune(config: FineTuningRunConfig, cluster: Cluster,
+             watch: Watch | None = None) -> Outcome:
     """Takes a run to its end, from the start or from where it stopped.
 
     Call inside `cluster.owning(config.model_dir)`, on every worker.
 
+    Args:
+      config: what the run is.
+      cluster: the workers that train it.
+      watch: sees the predictions of each validation.
+
     Raises:
-      UserError: data, flags and folders do not fit together, or the loss is not finite.
+      UserError: data, flags and folders do not fit together.
+      Diverged: the loss is not finite.
       Interrupted: a signal came; the run was saved.
     """
     config = _count_in_updates(config)
@@ -120,7 +135,7 @@ def finetune(config: FineTuningRunConfig, cluster: Cluster) -> Outcome:
                                                training.jit_compile),
                           task_batches(data.folder, training.batch_size, training.seed,
                                        run.start, cluster.share, data.manifest),
-                          TaskValidation(run, reporter), names)
+                          TaskValidation(run, reporter, watch), names)
     return run.outcome(steps)
 
 
@@ -152,7 +167,7 @@ def example(data: TrainingData) -> str:
 def _announce(run: Run) -> None:
     config, manifest = run.config, run.config.data.manifest
     source = "from scratch" if config.is_from_scratch else f"from {config.init_from}"
-    run.announce(f"{manifest.task.name}, {source}: {config.model.num_parameters:,} parameters and "
+    run.announce(f"{manifest.task.name}, {source}: {run.model.gpt.count_params():,} parameters and "
                  f"a head; {manifest.splits['train'].records:,} training rows; updates of "
                  f"{config.training.batch_size} rows")
 

@@ -26,14 +26,26 @@ class MicroBatches:
 
     rows: of a device.
     size: those in memory at once.
-    needed: bytes that a run takes so, by `run_memory`.
+    parts: bytes that a run takes so, by `run_memory`.
     available: bytes there are.
+    too_much: what to do where that is less; empty where nothing has to be done.
     """
 
     rows: int
     size: int
-    needed: int
+    parts: dict[str, int]
     available: int
+    too_much: str = ""
+
+    @property
+    def needed(self) -> int:
+        """Bytes that a run takes so."""
+        return sum(self.parts.values())
+
+    def check(self) -> None:
+        """Raises UserError where they are too large."""
+        if self.too_much:
+            raise UserError(self.too_much)
 
     def __str__(self) -> str:
         """Example: Micro-batches of 32 of 64 sequences: about 15.5 GiB of 23.5 GiB."""
@@ -42,8 +54,8 @@ class MicroBatches:
 
 
 def run_memory(model: ModelConfig, length: int, share: int, micro: int,
-               jit_compile: bool = True) -> int:
-    """About how many bytes a process of training takes at its peak.
+               jit_compile: bool = True) -> dict[str, int]:
+    """About how many bytes a process of training takes at its peak: what for -> so many.
 
     Letters as in `model/layers.py`; P parameters, L blocks, V rows of the softmax, all numbers of
     4 bytes (on a CPU XLA computes bfloat16 in float32, and takes no less):
@@ -62,6 +74,9 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
     - Validation has the whole share at once, but of one block: two of the larger of H A T and
       T F, and 2 T D.
     - The process and its compiled programs.
+
+    Parts that are not in memory at once are named by the larger: the softmax or the block, and of
+    validation what it takes beyond an update.
 
     Fitted to the peaks (VmHWM) of 13 processes of 1.4 to 4.9 GB that took three updates, which it
     gives within 12 %. On GPUs nothing was measured.
@@ -85,9 +100,14 @@ def run_memory(model: ModelConfig, length: int, share: int, micro: int,
         programs = _PROGRAMS
         kept = _STREAMS_WITHOUT_XLA * blocks * length * (9 * width + 2 * inner)
         block = 2 * heads * queries * length + 6.5 * length * width * (cuts - 1)
-    update = parameters * (2.5 if micro < share else 1) + micro * kept + max(softmax, micro * block)
-    validation = share * length * 2 * (width + max(heads * queries, inner))
-    return _PROCESS + programs + int(4 * (3 * parameters + max(update, validation)))
+    at_hand, what = max((softmax, "LM softmax"), (micro * block, "block at hand"))
+    numbers = {"weights": parameters, "Adam's moments": 2 * parameters,
+               "gradients": parameters * (2.5 if micro < share else 1),
+               "kept for the backward pass": micro * kept, what: at_hand}
+    validation = 3 * parameters + share * length * 2 * (width + max(heads * queries, inner))
+    numbers["more for a validation"] = max(0, validation - sum(numbers.values()))
+    return {**{what: int(4 * count) for what, count in numbers.items()},
+            "process and programs": _PROCESS + programs}
 
 
 def device_memory(strategy: tf.distribute.Strategy) -> int:
@@ -118,15 +138,14 @@ def choose(config: RunConfig, strategy: tf.distribute.Strategy, before: int = 0,
            memory: Callable[[tf.distribute.Strategy], int] = device_memory) -> MicroBatches:
     """The micro-batches of --micro_batch_size; where it is 0, those before or the largest that fit.
 
+    Where what it says does not fit, or no size does, they are `too_much`. Not so on GPUs, where
+    the estimate was never measured, and want of memory is an error and no kill.
+
     Args:
       config: the run.
       strategy: whose replicas share a batch.
       before: sequences at once with which the run was begun; 0: it is a new one.
       memory: strategy -> bytes for each replica.
-
-    Raises:
-      UserError: what it says does not fit, or no size does. Not on GPUs, where the estimate was
-        never measured, and want of memory is an error and no kill.
     """
     training, manifest = config.training, config.data.manifest
     rows = training.batch_size // strategy.num_replicas_in_sync
@@ -134,9 +153,9 @@ def choose(config: RunConfig, strategy: tf.distribute.Strategy, before: int = 0,
     available = memory(strategy)
 
     def cut(size: int) -> MicroBatches:
-        needed = run_memory(config.model, manifest.sequence_length, rows * sequences,
-                            size * sequences, training.jit_compile)
-        return MicroBatches(rows, size, needed, available)
+        parts = run_memory(config.model, manifest.sequence_length, rows * sequences,
+                           size * sequences, training.jit_compile)
+        return MicroBatches(rows, size, parts, available)
 
     cuts = [cut(size) for size in range(rows, 0, -1) if rows % size == 0]
     # Smaller ones may take as much: validation has the whole share at once.
@@ -148,7 +167,8 @@ def choose(config: RunConfig, strategy: tf.distribute.Strategy, before: int = 0,
     elif before and rows % before == 0 and cut(before).needed <= available:
         chosen = cut(before)
     if chosen.needed > available and not tf.config.list_logical_devices("GPU"):
-        raise UserError(_too_much(chosen, best, manifest.sequence_length))
+        return dataclasses.replace(
+            chosen, too_much=_too_much(chosen, best, manifest.sequence_length))
     return chosen
 
 

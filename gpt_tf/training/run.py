@@ -116,6 +116,11 @@ class Run:
             yield reporter
             reporter.finish()
 
+    def step_function(self, loss: LossFunction, loss_names: tuple[str, ...] = ()) -> TrainStep:
+        """What takes its updates; see `train`."""
+        return TrainStep(self.cluster.strategy, self.model.trainable_variables, loss,
+                         self.optimizer, self.config.training, loss_names, self.micro_batches.size)
+
     def train(self, reporter: Reporter, loss: LossFunction, batches: Batches,
               validate: Callable[[int, bool], dict[str, float]] | None,
               loss_names: tuple[str, ...] = ()) -> int:
@@ -133,10 +138,8 @@ class Run:
           Interrupted: a signal came; the run was saved.
         """
         config = self.config
-        step = TrainStep(self.cluster.strategy, self.model.trainable_variables, loss,
-                         self.optimizer, config.training, loss_names, self.micro_batches.size)
-        trainer = Trainer(self.cluster, step, self.optimizer, self.checkpoints, reporter,
-                          config.training)
+        trainer = Trainer(self.cluster, self.step_function(loss, loss_names), self.optimizer,
+                          self.checkpoints, reporter, config.training)
         return trainer.train(batches, self.start, config.total_steps, validate, self.stops_early)
 
 
@@ -174,7 +177,8 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
     checkpoints = Checkpoints(
         run_folder.checkpoint_folder(folder),
         {"model": weights.model_variables(model), **optimizer.moments()},
-        training.keep_checkpoints, writes=cluster.is_chief)
+        training.keep_checkpoints, writes=cluster.is_chief,
+        keep_per_decade=training.checkpoints_per_decade)
 
     # How a run starts:
     # 1. resumed: the folder holds this run, and it goes on from its newest whole checkpoint;
@@ -196,10 +200,11 @@ def _cut_batches(config: RunConfig, cluster: Cluster) -> memory.MicroBatches:
     """How many sequences are in memory at once; what was chosen is kept for when the run goes on.
 
     Raises:
-      UserError: see `memory.choose`.
+      UserError: what was chosen does not fit.
     """
     before = run_folder.micro_batch_size(config.model_dir)
     chosen = memory.choose(config, cluster.strategy, before)
+    chosen.check()
     is_asked_for = config.training.micro_batch_size > 0
     if cluster.is_chief and not is_asked_for and chosen.size < chosen.rows:
         run_folder.keep_micro_batch_size(config.model_dir, chosen.size)

@@ -4,11 +4,20 @@ So all that JSON and the file system can tell is checked before TensorFlow is im
 """
 
 import dataclasses
+import functools
 import os
 from typing import ClassVar
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, Options, TrainingConfig
+from gpt_tf.common.names import in_utf8, split_paths
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Options,
+    ProbeConfig,
+    TrainingConfig,
+)
 from gpt_tf.data.manifest import LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.tokenizer import Tokenizer
@@ -179,6 +188,55 @@ class RunConfig:
                 remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
             raise UserError(f"{self.data.folder} has windows of {length} tokens and "
                             f"--max_sequence_length={limit}: {remedy}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PreTrainingRunConfig(RunConfig):
+    """What a run of pre-training is."""
+
+    probes: ProbeConfig = dataclasses.field(default=ProbeConfig(), kw_only=True)
+
+    @functools.cached_property
+    def probe_manifests(self) -> dict[str, Manifest]:
+        """Folder -> manifest, of what --probe_data names."""
+        return {folder: Manifest.load(folder) for folder in split_paths(self.probes.probe_data)}
+
+    @property
+    def probe_names(self) -> list[str]:
+        """What the scalars of --probe_data begin with: the names of the folders."""
+        return [in_utf8(os.path.basename(os.path.abspath(folder)))
+                for folder in self.probe_manifests]
+
+    def check(self) -> None:
+        """See `RunConfig.check`; and what is probed fits the model."""
+        super().check()
+        if (self.probes.probe_induction or self.probe_manifests) and not self.validates:
+            raise UserError("--probe_induction and --probe_data measure at validations, and there "
+                            f"is nothing to validate on in {self.data.folder}: leave them out, or "
+                            "build it with --validation_fraction.")
+        if self.probes.probe_induction and self.data.manifest.sequence_length < 4:
+            raise UserError("--probe_induction wants windows of 4 tokens or more.")
+        for folder, manifest in self.probe_manifests.items():
+            self._check_probe(folder, manifest)
+        names = ["train", "validation", *self.probe_names]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(f"--probe_data: two curves would be called {min(twice)}; give the "
+                            "folder another name.")
+
+    def _check_probe(self, folder: str, manifest: Manifest) -> None:
+        """Raises UserError unless a folder holds validation text for this model."""
+        if manifest.kind != LANGUAGE_MODEL or not validation_splits(manifest):
+            raise UserError(f"--probe_data names {folder}, which has no validation text: make it "
+                            "with python -m pipelines.build_corpus --validation_fraction.")
+        if manifest.tokenizer_fingerprint != self.data.tokenizer.fingerprint:
+            raise UserError(f"--probe_data names {folder}, which was made with another tokenizer "
+                            f"than {self.data.folder}: build it again with "
+                            f"--tokenizer={self.data.folder}.")
+        if manifest.sequence_length > self.model.max_sequence_length:
+            raise UserError(f"--probe_data names {folder}, whose windows have "
+                            f"{manifest.sequence_length} tokens, and the model takes "
+                            f"{self.model.max_sequence_length}: build it with "
+                            f"--sequence_length={self.model.max_sequence_length}.")
 
 
 @dataclasses.dataclass(frozen=True)

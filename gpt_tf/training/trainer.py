@@ -14,11 +14,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt_tf.common.errors import Interrupted, UserError
+from gpt_tf.common.errors import Diverged, Interrupted
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.runs.checkpoint import Checkpoints
+from gpt_tf.runs.checkpoint_files import milestones
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import metrics
 from gpt_tf.training.distribution import Cluster
@@ -68,7 +69,8 @@ class Trainer:
           stops_early: step -> whether the validation after it was the run's end.
 
         Raises:
-          UserError: the loss is not finite, or a checkpoint cannot be written.
+          Diverged: the loss is not finite.
+          UserError: a checkpoint cannot be written.
           Interrupted: a signal came; the run was saved.
         """
         config = self._config
@@ -84,7 +86,8 @@ class Trainer:
                 stop = self._is_told_to_stop(signals)
                 last = step == total
                 evaluate = bool(validate) and (last or _is_due(step, config.evaluate_every))
-                save = last or step % config.save_every == 0
+                save = (last or step % config.save_every == 0
+                        or step in milestones(step, config.checkpoints_per_decade))
                 shown = {}
                 if save or evaluate or stop or step % config.log_every == 0:
                     shown = self._log(step)
@@ -214,7 +217,7 @@ class Trainer:
                                      f" (loss {row['loss']:.7g}, gradient norm "
                                      f"{row['gradient_norm']:.7g})")
 
-    def _diverged(self, step: int, what: str, figures: str = "") -> UserError:
+    def _diverged(self, step: int, what: str, figures: str = "") -> Diverged:
         """The error that `what` is not finite at update `step`.
 
         The same numbers follow from whatever is saved, so no start is saved for this: the seed, or
@@ -227,7 +230,7 @@ class Trainer:
                f"{remedy}, with --overwrite to start anew, or with --init_from and another "
                "--model_dir to start from the run's weights." if latest else
                f"Nothing was saved before: run the same command with {remedy}.")
-        return UserError(f"{what} is not finite at update {step}{figures}. {way}")
+        return Diverged(f"{what} is not finite at update {step}{figures}. {way}")
 
     def _validate(self, step: int, last: bool, validate, progress: Progress) -> None:
         scalars = validate(step, last)

@@ -97,15 +97,51 @@ def make_vocabulary(counts: Mapping[str, int], merges: list[Pair]) -> dict[str, 
     `<unk>`; every character, the most frequent first; the same as ends of words; what the merges
     make; the line break.
     """
-    characters: collections.Counter[str] = collections.Counter()
-    for word, count in counts.items():
-        for character in word:
-            characters[character] += count
-    alphabet = sorted(characters, key=lambda character: (-characters[character], character))
+    alphabet = _by_frequency(_characters(counts))
     tokens = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet),
               *map("".join, merges), NEWLINE]
     # Two merges may make one token: "ab" + "c" and "a" + "bc".
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+
+
+def of_frequent_characters(counts: Mapping[str, int], coverage: float) -> dict[str, int]:
+    """The words that are spelt with the most frequent characters alone.
+
+    Args:
+      counts: how often each word occurs.
+      coverage: share of all characters of the text that those make up at the least. Of characters
+        equally frequent, the one that comes first is taken first.
+
+    Raises:
+      UserError: no word is.
+
+    Example: `of_frequent_characters({"aab": 4, "c": 1}, 0.9)` gives {"aab": 4}.
+    """
+    characters = _characters(counts)
+    wanted, total, kept = coverage * characters.total(), 0, set()
+    for character in _by_frequency(characters):
+        if total >= wanted:
+            break
+        kept.add(character)
+        total += characters[character]
+    found = {word: count for word, count in counts.items() if kept.issuperset(word)}
+    if counts and not found:
+        raise UserError(f"--character_coverage={coverage} leaves {len(kept)} characters, which "
+                        "make no word of the text: give more, such as 0.9999.")
+    return found
+
+
+def _characters(counts: Mapping[str, int]) -> collections.Counter[str]:
+    """How often each character occurs in the words."""
+    characters: collections.Counter[str] = collections.Counter()
+    for word, count in counts.items():
+        for character in word:
+            characters[character] += count
+    return characters
+
+
+def _by_frequency(characters: Mapping[str, int]) -> list[str]:
+    return sorted(characters, key=lambda character: (-characters[character], character))
 
 
 def learn_words(counts: Mapping[str, int], num_merges: int | None,

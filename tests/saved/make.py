@@ -1,4 +1,4 @@
-"""Makes what tests/test_saved.py reads: files of every kind, and the answers they give.
+"""Makes what tests/peers/test_saved.py reads: files of every kind, and the answers they give.
 
   python -m tests.saved.make OUTPUT_DIR
 

@@ -1,0 +1,110 @@
+"""Data folders of tasks and of random parts of their training rows; baselines without training."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import make_folder
+from gpt_tf.common.small_files import read_json, write_json
+from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
+
+
+def is_finished(folder: str) -> bool:
+    """Whether the data folder is whole."""
+    return os.path.exists(os.path.join(folder, MANIFEST_NAME))
+
+
+def build(task: str, files: str, tokenizer: str, folder: str, *options: str) -> None:
+    """Builds a task's data folder, in a process of its own, unless it is there.
+
+    Args:
+      task: of `pipelines.build_task`.
+      files: the folder of its original files.
+      tokenizer: the run folder of the model, which also says the longest sequence.
+      folder: the data folder.
+      *options: more flags.
+
+    Raises:
+      UserError: the files are missing or wrong; the process has said which.
+    """
+    if is_finished(folder):
+        return
+    command = [sys.executable, "-m", "pipelines.build_task", f"--task={task}",
+               f"--input={files}", f"--tokenizer={tokenizer}", f"--output_dir={folder}", *options]
+    print(f"{task}: building {folder}", flush=True)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise UserError(f"{folder} could not be built: {' '.join(command[1:])} ended with "
+                        f"{done.returncode}.")
+
+
+def draw(source: str, rows: int, seed: int, folder: str) -> None:
+    """Makes a data folder with some of another's training rows, and all its other splits.
+
+    The rows are the first of a random order that the seed decides, whatever their classes: fewer
+    rows of one seed are among more rows of it.
+
+    Args:
+      source: the data folder with all rows.
+      rows: how many of them; all, if there are no more.
+      seed: decides which.
+      folder: the data folder to make, unless it is there.
+    """
+    if is_finished(folder):
+        return
+    # TensorFlow parses the records, and whoever only makes a table needs none.
+    from gpt_tf.data import records
+    from gpt_tf.data.reader import SplitReader
+    from gpt_tf.tokenizer import Tokenizer
+    from pipelines.building.shard_writer import ShardWriter
+
+    make_folder(folder)
+    reader = SplitReader(source, "train")
+    manifest = reader.manifest
+    chosen = np.random.default_rng(seed).permutation(len(reader))[:rows]
+    serialized, lengths = reader.read(chosen), reader.lengths[chosen]
+    examples = records.parse_examples(serialized, manifest.task, int(lengths.max()))
+    tokens = int(examples["lengths"].numpy().sum())
+    with ShardWriter(folder, "train", 0) as writer:
+        writer.write(serialized, lengths)
+        shard = writer.finish()
+    whole = manifest.splits["train"]
+    train = type(whole)(
+        (shard,), documents=len(chosen), records=len(chosen), tokens=tokens,
+        predicted_tokens=tokens - len(chosen) * manifest.task.num_sequences, text_bytes=0,
+        labelled=whole.labelled, left_out={},
+        # Of a record its length alone tells.
+        shortened=min(whole.shortened, int((lengths == manifest.sequence_length).sum())))
+    others = {name: split for name, split in manifest.splits.items() if name != "train"}
+    for split in others.values():
+        for shard in split.shards:
+            for name in (shard.name, records.index_name(shard.name)):
+                shutil.copyfile(os.path.join(source, name), os.path.join(folder, name))
+    Tokenizer.load(source).save(folder)
+    Manifest(manifest.kind, manifest.sequence_length, manifest.vocabulary_size,
+             manifest.tokenizer_fingerprint, {"train": train} | others,
+             {"drawn_from": os.path.abspath(source), "rows": rows, "seed": seed},
+             manifest.task).save(folder)
+
+
+def baselines(data_dir: str, split: str, path: str) -> dict[str, dict[str, float]]:
+    """Metrics of "majority" and "bag of words" on a split, measured once and kept in a file.
+
+    Of scores "majority" is their mean in training.
+
+    Args:
+      data_dir: the data folder.
+      split: name of the split that is measured.
+      path: of the file.
+    """
+    if not os.path.exists(path):
+        from gpt_tf.evaluation.task_scores import baselines as measure
+
+        bag, constant = measure(data_dir, split).values()
+        make_folder(os.path.dirname(path))
+        write_json(path, {"majority": constant, "bag of words": bag})
+    return read_json(path, "the baselines of a task")

@@ -1,0 +1,133 @@
+"""Tables 2-4: every task at hand, pre-trained beside scratch, a bag of words and the majority.
+
+  python -m benchmarks.paper.tables --pretrained=runs/english --tasks_dir=tasks --work_dir=paper
+  python -m benchmarks.paper.tables --pretrained=runs/gpt1 --tasks_dir=tasks \\
+      --work_dir=paper-gpt1 --recipe=paper
+
+The second gives the paper's own numbers, from its published weights. The same command goes on
+where it was stopped; what it has made so far stands in tables.md and tables.json of --output.
+"""
+
+import dataclasses
+
+from benchmarks import report
+from benchmarks.paper import arms, tasks
+from benchmarks.paper.campaign import Campaign
+from benchmarks.paper.comparison import baseline_scores, gap, is_ahead, missing, p_value
+from benchmarks.paper.output import Item, bar_lines, p_text, points, write
+from benchmarks.paper.results import Cell, percent
+from benchmarks.paper.settings import Settings
+from gpt_tf.common import cli
+from gpt_tf.config import option
+
+# The bar: fixed before the first run.
+_OF = ("sst2", "stsb", "qnli", "race_middle", "cola", "mrpc")
+_AHEAD = 5
+_AT_LEAST = {"sst2": 0.83, "stsb": 0.45}
+_BASELINES = ("majority", "bag of words")
+_HEADER = ("task", "rows", "metric", "paper (test)", *_BASELINES, "scratch",
+           "pre-trained", "gap", "p", "rates (scratch, pre-trained)")
+
+
+@dataclasses.dataclass(frozen=True)
+class TablesSettings(Settings):
+    """Flags of this table."""
+
+    tasks: str = option("", "Tasks, separated by commas; empty: all whose files are at hand.")
+
+    def names(self) -> list[str]:
+        """The tasks, in the order of the paper's tables.
+
+        Raises:
+          UserError: one is not known, or none is at hand.
+        """
+        given = self.tasks.split(",") if self.tasks else tasks.at_hand(self.tasks_dir)
+        tasks.check_names("tasks", given)
+        return sorted(set(given), key=list(tasks.TASKS).index)
+
+
+def cells_of(campaign: Campaign, task: str) -> tuple[Cell, Cell]:
+    """Pre-trained and scratch."""
+    rows = campaign.settings.row_limit(task)
+    return (Cell(task, arms.pretrained(campaign.pretrained), rows),
+            Cell(task, arms.scratch(), rows))
+
+
+def baselines_of(campaign: Campaign, task: str) -> dict[str, list[float]]:
+    """Name -> of the task's metric, of the rows of each seed."""
+    return {name: baseline_scores(campaign, name, task, campaign.settings.row_limit(task))
+            for name in _BASELINES}
+
+
+def row_of(campaign: Campaign, task: str) -> list[str]:
+    """A task's row of the table."""
+    metric, rows = campaign.metric(task), campaign.settings.row_limit(task)
+    ours, scratch = map(campaign.outcome, cells_of(campaign, task))
+    plain = baselines_of(campaign, task)
+    rates = [f"{each.rate:g}" if each.rate else "-" for each in (scratch, ours)]
+    train = campaign.manifest(task).splits["train"].records
+    return [task, f"{min(rows or train, train):,}", metric, f"{tasks.TASKS[task].figure:.1f}",
+            *(percent([100 * score for score in plain[name]]) for name in _BASELINES),
+            scratch.cell(metric), ours.cell(metric), points(gap(ours, scratch, metric)),
+            p_text(p_value(ours, scratch, metric)), ", ".join(rates)]
+
+
+def bar(campaign: Campaign, names: list[str]) -> list[Item]:
+    """What was to be reached, of the tasks that were run."""
+    items, ahead = [], []
+    for task in filter(_OF.__contains__, names):
+        metric = campaign.metric(task)
+        ours, scratch = map(campaign.outcome, cells_of(campaign, task))
+        ahead.append(is_ahead(ours, scratch, metric))
+        items.append(Item(f"{task}: pre-trained ahead of scratch by more than both ranges",
+                          f"gap {points(gap(ours, scratch, metric)) or 'unknown'}, ranges "
+                          f"{points(ours.spread(metric)).lstrip('+') or 'unknown'} and "
+                          f"{points(scratch.spread(metric)).lstrip('+') or 'unknown'}"
+                          + missing(ours, scratch), ahead[-1]))
+        if task in _AT_LEAST:
+            found = ours.median(metric)
+            items.append(Item(f"{task}: {metric} at or above {_AT_LEAST[task]:g}",
+                              f"median {found:.3f}{missing(ours)}",
+                              found >= _AT_LEAST[task] and not missing(ours)))
+    return [*items, Item(f"ahead on at least {_AHEAD} of {', '.join(_OF)}",
+                         f"{sum(ahead)} of {len(ahead)} that were run", sum(ahead) >= _AHEAD)]
+
+
+def make(campaign: Campaign, names: list[str]) -> str:
+    """Writes what there is; returns the table with its caption and the bar."""
+    settings = campaign.settings
+    cells = [cell for task in names for cell in cells_of(campaign, task)]
+    items = bar(campaign, names)
+    text = "\n".join([
+        "# Tables 2-4: the tasks of the paper", "",
+        f"{settings.pretrained}: {campaign.shape.num_parameters:,} parameters; recipe "
+        f"{settings.recipe}. {settings.reductions(names)} Rows: to train on. Percent on the whole "
+        "validation set: median (range) over the seeds, at the last update. The paper's figures "
+        "are of the test sets. p: paired permutation test over the validation rows, pre-trained "
+        "against scratch.",
+        "", report.markdown_table(_HEADER, [row_of(campaign, task) for task in names]), "",
+        "The bar:", "", bar_lines(items), "", report.describe_machine(["tensorflow"]), ""])
+    write(settings, "tables", text, {
+        "settings": dataclasses.asdict(settings), "bar": [item._asdict() for item in items],
+        "baselines": {task: baselines_of(campaign, task) for task in names},
+        "runs": [result.summary for result in campaign.results(cells)]})
+    return text
+
+
+def main() -> None:
+    """Builds and fine-tunes what is missing, and writes the table of what there is."""
+    settings = cli.from_flags(TablesSettings)
+    names = settings.names()
+    campaign = Campaign(settings)
+    for task in names:
+        campaign.build(task)
+        baselines_of(campaign, task)  # now: a stop should not wait for it
+    cells = [cell for task in names for cell in cells_of(campaign, task)]
+    texts = []
+    campaign.run(cells, write=lambda: texts.append(make(campaign, names)))
+    print(texts[-1])
+
+
+if __name__ == "__main__":
+    cli.define_flags(TablesSettings)
+    cli.run(main, makes_files=True)
