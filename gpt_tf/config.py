@@ -41,6 +41,17 @@ def option(default, help_text: str, choices: tuple[str, ...] = (), required: boo
         "path": path, "limits": limits})
 
 
+def may_change(*options: type) -> frozenset[str]:
+    """The flags that may differ when a run goes on: they change where and how fast, not what.
+
+    Args:
+      *options: dataclasses of the run's flags.
+    """
+    return frozenset({"data_dir", "model_dir"} | {
+        field.name for each in options for field in dataclasses.fields(each)
+        if field.metadata["resumable"]})
+
+
 def _number(default, **limits: float):
     """A dataclass field that is no flag, with the limits of `option`."""
     return dataclasses.field(default=default, metadata={"limits": limits})

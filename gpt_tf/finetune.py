@@ -19,6 +19,7 @@ from gpt_tf.config import (
     OptimizerConfig,
     Options,
     TrainingConfig,
+    may_change,
     option,
 )
 from gpt_tf.data.manifest import TASK, Manifest
@@ -50,9 +51,6 @@ class FineTuningRuns(Options):
 # Another flag stands for these: epochs are the measure of fine-tuning.
 _OPTIMIZER_OMITS = ("warmup_steps",)
 _TRAINING_OMITS = ("evaluate_every", "evaluation_batches")
-# Flags that may differ when a run goes on: they change where and how fast, not what.
-_RESUMABLE = frozenset({"data_dir", "model_dir", "num_runs"} | {
-    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
 
 
 def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
@@ -80,7 +78,8 @@ def _run_config(data: TrainingData, init_from: str, model: ModelConfig, model_di
     runs = cli.from_flags(FineTuningRuns)
     return FineTuningRunConfig(
         data, model_dir, init_from, model, cli.from_flags(OptimizerConfig),
-        cli.from_flags(TrainingConfig, seed=seed), text, _RESUMABLE,
+        cli.from_flags(TrainingConfig, seed=seed), text,
+        may_change(TrainingConfig) | {"num_runs"},
         cli.from_flags(FineTuningConfig), overwrite=runs.overwrite,
         change_length=runs.change_length)
 

@@ -16,7 +16,15 @@ import dataclasses
 import time
 
 from gpt_tf.common import cli
-from gpt_tf.config import ModelConfig, OptimizerConfig, Options, ProbeConfig, TrainingConfig, option
+from gpt_tf.config import (
+    ModelConfig,
+    OptimizerConfig,
+    Options,
+    ProbeConfig,
+    TrainingConfig,
+    may_change,
+    option,
+)
 from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -41,12 +49,6 @@ class PreTrainingFolders(Options):
     dry_run: bool = option(
         False, "Say what the whole run would take: parameters, FLOPs, memory and, from a few "
         "updates that are thrown away, its duration. Nothing is written in --model_dir.")
-
-
-# Flags that may differ when a run goes on: they change where and how fast, not what.
-_RESUMABLE = frozenset({"data_dir", "model_dir"} | {
-    field.name for options in (TrainingConfig, ProbeConfig)
-    for field in dataclasses.fields(options) if field.metadata["resumable"]})
 
 
 def _model(data: TrainingData, init_from: str) -> ModelConfig:
@@ -75,7 +77,7 @@ def main() -> None:
     # The model's own values, so that the flagfile says what the run is.
     config = PreTrainingRunConfig(
         data, model_dir, init_from, model, optimizer, training,
-        cli.flagfile_text(**dataclasses.asdict(model)), _RESUMABLE,
+        cli.flagfile_text(**dataclasses.asdict(model)), may_change(TrainingConfig, ProbeConfig),
         # Whatever run stands there, a dry run leaves it alone.
         overwrite=folders.overwrite or folders.dry_run, change_length=folders.change_length,
         probes=cli.from_flags(ProbeConfig))

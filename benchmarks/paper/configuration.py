@@ -11,7 +11,13 @@ from benchmarks.paper.results import Cell
 from benchmarks.paper.settings import RECIPES, Settings
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import FineTuningConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import (
+    FineTuningConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    may_change,
+)
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import checkpoint_files, run_folder
 from gpt_tf.tokenizer import SPECIAL_TOKENS
@@ -20,8 +26,7 @@ from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData
 SELECTION_SEED = 0  # of the runs that choose a learning rate
 _FEW_ROWS = 2000  # fewer are not worth a validation each epoch
 _PARTS = (ModelConfig, OptimizerConfig, TrainingConfig, FineTuningConfig)
-_RESUMABLE = frozenset({"data_dir", "model_dir"} | {
-    field.name for field in dataclasses.fields(TrainingConfig) if field.metadata["resumable"]})
+_MAY_CHANGE = may_change(TrainingConfig)
 
 
 def digest(run: str) -> str:
@@ -105,7 +110,7 @@ def identity(flags: Mapping[str, Any], weights: str, manifest: Manifest,
       manifest: of the whole task.
       cell: the run's.
     """
-    return {name: value for name, value in flags.items() if name not in _RESUMABLE} | {
+    return {name: value for name, value in flags.items() if name not in _MAY_CHANGE} | {
         "init_from": weights, "data": manifest.fingerprint[:16],
         "rows": cell.rows}
 
@@ -135,4 +140,4 @@ def make_config(flags: Mapping[str, Any], data: TrainingData, init_from: str,
     text = cli.flags_text({"data_dir": data.folder, "init_from": init_from,
                            "model_dir": model_dir, **flags})
     return FineTuningRunConfig(data, model_dir, init_from, model, optimizer, training, text,
-                               _RESUMABLE, fine_tuning)
+                               _MAY_CHANGE, fine_tuning)

@@ -47,7 +47,7 @@ class LanguageModelValidation:
         self._prompts = windows[:, :min(_SAMPLE_PROMPT_TOKENS, data.manifest.sequence_length // 2)]
         self._generate = Generator(run.model, SamplingConfig(top_p=0.9),
                                    GenerationConfig(max_new_tokens=_SAMPLE_NEW_TOKENS))
-        self._probes = probes_of(run)
+        self._probes = probes_of(run, self.evaluate)
 
     def __call__(self, step: int, last: bool) -> dict[str, float]:
         """Loss, perplexity and bits per byte; over the whole split if `last`."""

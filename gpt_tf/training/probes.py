@@ -66,19 +66,21 @@ class CorpusProbe:
 
     Args:
       run: whose model is measured.
+      evaluate: measures it, with the programs of its own validation.
       name: what the scalars begin with.
       folder: the data folder.
       manifest: of the folder.
     """
 
-    def __init__(self, run: Run, name: str, folder: str, manifest: Manifest):
+    def __init__(self, run: Run, evaluate: Evaluator, name: str, folder: str,
+                 manifest: Manifest):
         training = run.config.training
         self._name = name
         self._split = manifest.splits["validation"]
         self._batches = evaluation_batches(folder, "validation", training.batch_size,
                                            run.cluster.share, manifest,
                                            training.evaluation_batches)
-        self._evaluate = Evaluator(run.model, run.cluster.strategy, training.jit_compile)
+        self._evaluate = evaluate
 
     def __call__(self) -> dict[str, float]:
         """{"books/loss": nats a token, "books/bits_per_byte": bits}, of a folder `books`."""
@@ -86,11 +88,17 @@ class CorpusProbe:
         return {f"{self._name}/{name}": scores[name] for name in ("loss", "bits_per_byte")}
 
 
-def probes_of(run: Run) -> list[Probe]:
-    """Those that the flags ask for."""
+def probes_of(run: Run, evaluate: Evaluator) -> list[Probe]:
+    """Those that the flags ask for.
+
+    Args:
+      run: whose model is measured.
+      evaluate: of its validation.
+    """
     config = run.config
-    found: list[Probe] = [CorpusProbe(run, name, *of_data) for name, of_data in zip(
-        config.probe_names, config.probe_manifests.items())]
+    found: list[Probe] = [
+        CorpusProbe(run, evaluate, name, folder, manifest)
+        for name, (folder, manifest) in zip(config.probe_names, config.probe_manifests.items())]
     if config.probes.probe_induction:
         found.append(InductionProbe(run.model, config.data.manifest.sequence_length,
                                     jit_compile=config.training.jit_compile))

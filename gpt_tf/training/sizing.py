@@ -9,6 +9,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
+from gpt_tf.common import signals
 from gpt_tf.common.errors import Interrupted
 from gpt_tf.common.memory import size_text
 from gpt_tf.common.progress import Progress
@@ -211,20 +212,13 @@ def _peak(run: Run) -> float:
 def _temporary_folder() -> Iterator[str]:
     """A folder that is gone afterwards, whatever ends the block but SIGKILL."""
     def handler(number, _):
-        for each in numbers:
+        for each in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # while the folder is removed
         raise Interrupted(number, "Stopped; nothing of the dry run is left.")
 
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        with tempfile.TemporaryDirectory(prefix="gpt_tf-dry-run-") as folder:
-            yield folder
-    finally:
-        for number in numbers:
-            signal.signal(number, previous[number])
+    with (signals.handled_by(handler, signal.SIGTERM),
+          tempfile.TemporaryDirectory(prefix="gpt_tf-dry-run-") as folder):
+        yield folder
 
 
 def rate_rows(config: PreTrainingRunConfig, timings: Timings) -> list[Row]:

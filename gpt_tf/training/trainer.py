@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt_tf.common import signals
 from gpt_tf.common.errors import Diverged, Interrupted
 from gpt_tf.common.progress import Progress
 from gpt_tf.config import TrainingConfig
@@ -74,20 +75,20 @@ class Trainer:
           Interrupted: a signal came; the run was saved.
         """
         config = self._config
-        with _catch_signals() as signals, Progress(total, "update", "training",
-                                                   initial=start) as progress:
+        kept = milestones(total, config.checkpoints_per_decade)
+        with _catch_signals() as received, Progress(total, "update", "training",
+                                                    initial=start) as progress:
             self._clock = time.perf_counter()
             for step, batch in zip(range(start + 1, total + 1), self._timed(batches)):
                 histograms = _is_due(step, config.histograms_every)
                 with self._profiled(step, total), self._compiling(batch, histograms, progress):
                     if histograms:
                         self._report_histograms(step, batch)
-                    self._pending.append(self._step_function(batch, step, bool(signals)))
-                stop = self._is_told_to_stop(signals)
+                    self._pending.append(self._step_function(batch, step, bool(received)))
+                stop = self._is_told_to_stop(received)
                 last = step == total
                 evaluate = bool(validate) and (last or _is_due(step, config.evaluate_every))
-                save = (last or step % config.save_every == 0
-                        or step in milestones(step, config.checkpoints_per_decade))
+                save = last or step % config.save_every == 0 or step in kept
                 shown = {}
                 if save or evaluate or stop or step % config.log_every == 0:
                     shown = self._log(step)
@@ -107,7 +108,7 @@ class Trainer:
                                    "validations, so the run ends here (--early_stopping).")
                     return step
                 if stop:
-                    raise Interrupted(next(iter(signals), signal.SIGTERM),
+                    raise Interrupted(next(iter(received), signal.SIGTERM),
                                       f"Saved at update {step} of {total}; the same command goes "
                                       "on from there.")
         return total
@@ -162,13 +163,13 @@ class Trainer:
             self._waited += time.perf_counter() - begin
             yield batch
 
-    def _is_told_to_stop(self, signals: list[int]) -> bool:
+    def _is_told_to_stop(self, received: list[int]) -> bool:
         """Whether a signal has come; of several workers, to any of them before the newest update.
 
         Each worker sees its own at once, and all see everybody's at the same update.
         """
         if self._cluster.share.count == 1:
-            return bool(signals)  # nothing waits for the device
+            return bool(received)  # nothing waits for the device
         return float(self._pending[-1]["flags"]) > 0
 
     def _log(self, step: int) -> dict[str, str]:
@@ -260,12 +261,5 @@ def _catch_signals():
         if number != signal.SIGHUP:  # of a terminal that is closed the shell sends a second one
             signal.signal(number, previous[number])
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, handler) for number in numbers}
-    try:
+    with signals.handled_by(handler, signal.SIGTERM, signal.SIGINT) as previous:
         yield received
-    finally:
-        for number in numbers:
-            signal.signal(number, previous[number])
