@@ -10,12 +10,12 @@ so far stands in figure2_left.md, figure2_left.json and figure2_left.png of --ou
 import dataclasses
 
 from benchmarks import report
-from benchmarks.paper import arms, tasks
+from benchmarks.paper import arms
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.comparison import gap, p_value
 from benchmarks.paper.output import draw_ranges, p_text, points, write
 from benchmarks.paper.results import Cell
-from benchmarks.paper.settings import Settings
+from benchmarks.paper.settings import TaskSettings
 from gpt_tf.common import cli
 from gpt_tf.config import option
 
@@ -24,21 +24,11 @@ _FINDING = ("The paper: transferring the embeddings helps, and every further blo
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure2LeftSettings(Settings):
+class Figure2LeftSettings(TaskSettings):
     """Flags of this figure."""
 
     # RACE's passages are a hundred times SST-2's tokens.
     tasks: str = option("qnli,sst2", "Tasks, separated by commas.", required=True)
-
-    def names(self) -> list[str]:
-        """The tasks.
-
-        Raises:
-          UserError: one is not known.
-        """
-        found = list(dict.fromkeys(self.tasks.split(",")))
-        tasks.check_names("tasks", found)
-        return found
 
 
 def cells_of(campaign: Campaign, task: str) -> list[Cell]:

@@ -118,6 +118,23 @@ class Settings(Places):
             limits and f"Training rows at the most: {', '.join(limits)}."]))
 
 
+@dataclasses.dataclass(frozen=True)
+class TaskSettings(Settings):
+    """Flags of every command whose tasks may be any of the paper's."""
+
+    tasks: str = option("", "Tasks, separated by commas; empty: all whose files are at hand.")
+
+    def names(self) -> list[str]:
+        """The tasks, in the order of the paper's tables.
+
+        Raises:
+          UserError: one is not known, or none is at hand.
+        """
+        given = self.tasks.split(",") if self.tasks else tasks.at_hand(self.tasks_dir)
+        tasks.check_names("tasks", given)
+        return sorted(set(given), key=list(tasks.TASKS).index)
+
+
 def _by_task(flag: str, value: str, kind: type) -> dict:
     """Task -> number, of "sst2=2,stsb=5"."""
     found = {}

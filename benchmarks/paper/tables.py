@@ -16,9 +16,8 @@ from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.comparison import baseline_scores, gap, is_ahead, missing, p_value
 from benchmarks.paper.output import Item, bar_lines, p_text, points, write
 from benchmarks.paper.results import Cell, percent
-from benchmarks.paper.settings import Settings
+from benchmarks.paper.settings import TaskSettings
 from gpt_tf.common import cli
-from gpt_tf.config import option
 
 # The bar: fixed before the first run.
 _OF = ("sst2", "stsb", "qnli", "race_middle", "cola", "mrpc")
@@ -27,23 +26,6 @@ _AT_LEAST = {"sst2": 0.83, "stsb": 0.45}
 _BASELINES = ("majority", "bag of words")
 _HEADER = ("task", "rows", "metric", "paper (test)", *_BASELINES, "scratch",
            "pre-trained", "gap", "p", "rates (scratch, pre-trained)")
-
-
-@dataclasses.dataclass(frozen=True)
-class TablesSettings(Settings):
-    """Flags of this table."""
-
-    tasks: str = option("", "Tasks, separated by commas; empty: all whose files are at hand.")
-
-    def names(self) -> list[str]:
-        """The tasks, in the order of the paper's tables.
-
-        Raises:
-          UserError: one is not known, or none is at hand.
-        """
-        given = self.tasks.split(",") if self.tasks else tasks.at_hand(self.tasks_dir)
-        tasks.check_names("tasks", given)
-        return sorted(set(given), key=list(tasks.TASKS).index)
 
 
 def cells_of(campaign: Campaign, task: str) -> tuple[Cell, Cell]:
@@ -116,7 +98,7 @@ def make(campaign: Campaign, names: list[str]) -> str:
 
 def main() -> None:
     """Builds and fine-tunes what is missing, and writes the table of what there is."""
-    settings = cli.from_flags(TablesSettings)
+    settings = cli.from_flags(TaskSettings)
     names = settings.names()
     campaign = Campaign(settings)
     for task in names:
@@ -129,5 +111,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_flags(TablesSettings)
+    cli.define_flags(TaskSettings)
     cli.run(main, makes_files=True)
