@@ -1,7 +1,7 @@
 """Makes a model that comes with gpt_tf of a pre-trained run, with its model card.
 
   python -m benchmarks.make_preset --model_dir=runs/english --data_dir=data/books,data/articles \\
-      --texts='../shared/data/english/*.jsonl.gz'
+      --texts='english/*.jsonl.gz'
 
 The weights are the run's best, rounded to float16; the loss on the validation split of each data
 folder is measured before and after. The folder is gpt_tf/presets/gpt_tiny_en, in place of the one
@@ -166,6 +166,8 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> s
     values: dict[str, Any] = recipe | dataclasses.asdict(shape) | {
         "name": os.path.basename(os.path.abspath(output_dir)),
         "parameters": f"{shape.num_parameters:,}", "flags": _flags(recipe),
+        "data_dirs": ",".join(f"data/{os.path.basename(os.path.normpath(folder))}"
+                              for folder in data_dirs),
         "window": Manifest.load(data_dirs[0]).sequence_length, "scalars": _scalars(model_dir),
         "merges": len(Tokenizer.load(model_dir).merges),
         "updates": f"{int(recipe['num_steps']):,}",
