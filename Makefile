@@ -73,9 +73,9 @@ scores = {name: found["scores"][each]["accuracy"] for name, each in scores.items
 print(f"Accuracy on {found['rows']} reviews that none has seen:")
 for name, score in scores.items():
     print(f"  {name:25} {score:.3f}")
-tuned, *others = scores.values()
-if tuned <= max(others):
-    sys.exit("error: the model that comes with gpt_tf should be ahead: something is wrong here.")
+tuned, words, scratch = scores.values()
+if tuned < scratch + 0.02:
+    sys.exit("error: the model that comes with gpt_tf should be ahead of the one from scratch: something is wrong here.")
 endef
 export TABLE
 
@@ -190,10 +190,10 @@ quickstart-english: quickstart-export
 	$(RUN) -m pipelines.build_task --task=reviews --tokenizer=gpt_tiny_en \
 	  --output_dir=$(QUICKSTART)/reviews-data --overwrite
 	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
-	  --num_epochs=10 --data_dir=$(QUICKSTART)/reviews-data --init_from=gpt_tiny_en \
+	  --learning_rate=1e-3 --data_dir=$(QUICKSTART)/reviews-data --init_from=gpt_tiny_en \
 	  --model_dir=$(QUICKSTART)/reviews
 	$(RUN) -m gpt_tf.finetune --flagfile=gpt_tf/flagfiles/quickstart_finetune.flags \
-	  --num_epochs=10 --data_dir=$(QUICKSTART)/reviews-data --init_from=none $(TINY_SHAPE) \
+	  --learning_rate=1e-3 --data_dir=$(QUICKSTART)/reviews-data --init_from=none $(TINY_SHAPE) \
 	  --model_dir=$(QUICKSTART)/reviews-from-scratch
 	$(RUN) -m gpt_tf.evaluate --model_dir=$(QUICKSTART)/reviews \
 	  --data_dir=$(QUICKSTART)/reviews-data --weights=newest \

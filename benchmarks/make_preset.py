@@ -126,11 +126,12 @@ def _figures(data_dirs: list[str], before: list[dict], after: list[dict]) -> str
 
 
 def _scalars(model_dir: str) -> str:
-    """What the run reported last of all that it watched, but for its validation, as a list."""
+    """What the run reported last of all that it watched, but for losses, as a list."""
     last = {}
     for row in metrics_log.load_rows(model_dir):
         last |= {name: (row.step, value) for name, value in row.values.items()
-                 if not name.startswith(("train/", "validation/")) and math.isfinite(value)}
+                 if not name.startswith(("train/", "validation/"))
+                 and not name.endswith(("/loss", "/bits_per_byte")) and math.isfinite(value)}
     lines = [f"- {name}: {value:.4f} after update {step:,}" for name, (step, value) in last.items()]
     return "\n".join(["", *lines, ""]) if lines else ""
 
