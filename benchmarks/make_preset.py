@@ -49,7 +49,7 @@ _CARD = pathlib.Path(__file__).with_name("model_card.template")
 _MOST_BYTES = 20 * 10**6
 _TITLES = "TEXTS.tsv"
 _DESCRIPTION = ("GPT-1 of {num_layers} blocks of width {hidden_dim}, for lower-case English; "
-                "pre-trained on books of 1880-1930 and Wikipedia's articles of 2015.")
+                "pre-trained on old books and Wikipedia's articles of 2015.")
 
 
 def _titles(pattern: str) -> Iterator[tuple[str, str]]:
@@ -140,9 +140,10 @@ def _flags(values: dict[str, str]) -> str:
     """The lines of a run's flagfile that decide its numbers."""
     names = {field.name for config in (ModelConfig, OptimizerConfig, TrainingConfig)
              for field in dataclasses.fields(config) if not field.metadata.get("resumable")}
+    unused = {"num_epochs"} if int(values["num_steps"]) else set()
     return "\n".join(f"--{name}={value}" if value else f"--{name}"
-                     for name, value in sorted(values.items())
-                     if name.removeprefix("no") in names or name in names)
+                     for name, value in sorted(values.items()) if name not in unused
+                     and (name.removeprefix("no") in names or name in names))
 
 
 def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> str:

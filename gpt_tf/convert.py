@@ -25,7 +25,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import check_folder
 from gpt_tf.config import Options, option
-from gpt_tf.hub import models
+from gpt_tf.hub import models, packaged
 from gpt_tf.interop import targets, vocabularies
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -88,6 +88,7 @@ def main() -> None:
     source, target = config.input, config.output_dir
     if models.is_name(source):
         source = models.fetch(source).folder
+    packaged.check_spelling(source)
     check_folder(source)
     targets.check(target, source, goal, config.overwrite)
     if goal:

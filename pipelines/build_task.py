@@ -82,6 +82,7 @@ class TaskConfig(FolderConfig):
         super().__post_init__()
         check_encoding(self.encoding)
         if not (self.input or find_spec(self.task)):
+            find_task(self.task)  # a mistyped name is said first
             raise ValueError(f"--input must be given: where the files of {self.task} stand.")
 
     @property

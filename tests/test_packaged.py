@@ -21,6 +21,7 @@ from gpt_tf.runs import run_folder, weights
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 from pipelines import build_corpus
+from pipelines.build_task import TaskConfig
 from pipelines.building import frame
 from pipelines.tasks.rows import open_task
 from pipelines.tasks.table import SAMPLES, find_spec, find_task
@@ -203,6 +204,7 @@ def test_a_damaged_one_gets_one_sentence(copy, name, damage):
 
 def test_a_mistyped_name(copy):
     for command in (["gpt_tf.generate", "--model_dir=gpt_mini_em", "--prompt=a"],
+                    ["gpt_tf.convert", "--to=huggingface", "--input=gpt_mini_em", "--output_dir=x"],
                     ["pipelines.build_task", "--task=reviews", "--tokenizer=gpt_mini_em",
                      "--output_dir=out"]):
         done = run_command(*command)
@@ -211,6 +213,10 @@ def test_a_mistyped_name(copy):
                f"mean {NAME}?\n")
     with pytest.raises(UserError, match=f"did you mean {NAME}"):
         GPTTokenizer.from_preset("gpt_mimi_en")
+    with pytest.raises(UserError, match=f"did you mean {NAME}"):
+        resolve.run_folder(f"{NAME}/")
+    with pytest.raises(UserError, match="review is not known: name one of .* the sample reviews"):
+        TaskConfig(task="review", tokenizer=NAME, output_dir="x")
     os.mkdir("gpt_mini_e")  # a folder that is nearer
     assert resolve.run_folder("gpt_mini_") == "gpt_mini_"
     assert resolve.run_folder("runs/gpt_mini_em") == "runs/gpt_mini_em"

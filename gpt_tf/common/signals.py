@@ -7,22 +7,19 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def handled_by(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[dict[int, Any]]:
+def handled_by(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[None]:
     """A block in which these signals, and SIGHUP unless it is ignored, as under nohup, call the
-    handler.
+    handler; afterwards the handlers are as they were.
 
     Args:
       handler: (number, frame) -> None.
       *numbers: of signals.
-
-    Yields:
-      Number -> the handler that the signal had, and has again afterwards.
     """
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers = (*numbers, signal.SIGHUP)
     previous = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield previous
+        yield
     finally:
         for number in numbers:
             signal.signal(number, previous[number])

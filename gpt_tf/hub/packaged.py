@@ -38,10 +38,11 @@ def check_spelling(name: str) -> None:
       UserError: nothing stands at this path, and of the models here and the folders beside it a
         model has the nearest name.
     """
-    if os.path.dirname(name) or os.path.exists(name):
+    bare = name.rstrip(os.sep)
+    if os.path.dirname(bare) or os.path.exists(name):
         return
     names = folders()
-    for found in nearest(name, [*names, *folders_in(os.curdir)]):
+    for found in nearest(bare, [*names, *folders_in(os.curdir)]):
         if found in names:
             raise UserError(f"{name}: no such folder, and no model that comes with gpt_tf; did you "
                             f"mean {found}?")

@@ -261,5 +261,6 @@ def _catch_signals():
         if number != signal.SIGHUP:  # of a terminal that is closed the shell sends a second one
             signal.signal(number, previous[number])
 
-    with signals.handled_by(handler, signal.SIGTERM, signal.SIGINT) as previous:
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with signals.handled_by(handler, *previous):
         yield received
