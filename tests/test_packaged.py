@@ -102,7 +102,7 @@ def test_the_card_says_what_was_measured(box):
     cells = [cell.strip() for cell in row.split("|")]
     assert row in stdout and float(cells[3]) == losses[0]
     assert float(cells[6]) == pytest.approx(losses[1] - losses[0], abs=1.01e-4)
-    assert f"# {NAME}\n" in card and "of update 7 of 9, of 4 windows each" in card
+    assert f"# {NAME}\n" in card and "of update 7 of 9, of 4 windows of 32 tokens each" in card
     assert "- 1 whole books" in card and "- 2 articles" in card and "CC BY-SA 3.0" in card
     assert "\n- induction/gain: 1.5000 after update 7\n" in card and "--batch_size=4\n" in card
     assert "--data_dir=here" not in card and "$" not in card
