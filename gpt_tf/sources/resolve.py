@@ -1,9 +1,8 @@
 """What names a model -> the run folder that a command takes. No TensorFlow until it is needed.
 
 A run folder names itself, and a handle or the name of a model that comes with gpt_tf is looked up
-(`hub.models`). Of a Keras preset and of a
-`.keras` file a run folder is made in the user's cache, under a name that their content decides, and
-found there the next time.
+(`hub.models`). Of a Keras preset and of a `.keras` file a run folder is made in the user's cache,
+under a name that their content decides, and found there the next time.
 """
 
 import os
