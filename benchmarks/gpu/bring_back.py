@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import os
+import re
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.config import ModelConfig, Options, option
 from gpt_tf.data.manifest import LANGUAGE_MODEL
+from gpt_tf.runs.run_folder import checkpoint_folder
 from gpt_tf.training.run_config import TrainingData
 
 
@@ -53,19 +55,40 @@ def main() -> None:
     if len(flat) != model_config.num_parameters:
         raise UserError(f"{config.input} has {len(flat):,} weights of "
                         f"{model_config.num_parameters:,}: fetch it again.")
+    kept = {step: np.fromfile(path, np.float16) for step, path in milestones_in(config.input)}
+    for step, values in kept.items():
+        if len(values) != len(flat):
+            raise UserError(f"The weights of update {step} in {config.input} are {len(values):,} "
+                            f"of {len(flat):,}: fetch them again.")
     cli.import_tensorflow()
     from gpt_tf.model.gpt import GPT
-    from gpt_tf.runs.weights import write_converted
+    from gpt_tf.runs.checkpoint import Checkpoints
+    from gpt_tf.runs.weights import model_variables, write_converted
 
     model = GPT(model_config)
-    variables = model.trainable_variables
-    ends = np.cumsum([int(np.prod(variable.shape)) for variable in variables])
-    for variable, value in zip(variables, np.split(flat, ends[:-1]), strict=True):
-        variable.assign(value.reshape(variable.shape))
+
+    def assign(values: np.ndarray) -> None:
+        variables = model.trainable_variables
+        ends = np.cumsum([int(np.prod(variable.shape)) for variable in variables])
+        for variable, value in zip(variables, np.split(values, ends[:-1]), strict=True):
+            variable.assign(value.reshape(variable.shape))
+
     with atomic_folder(config.model_dir) as folder:
-        write_converted(folder, cli.flagfile_text(), model, 0, data.tokenizer,
-                        updates)
-    print(f"Wrote {config.model_dir}, the weights of update {updates:,}.")
+        assign(flat)
+        write_converted(folder, cli.flagfile_text(), model, 0, data.tokenizer, updates)
+        checkpoints = Checkpoints(checkpoint_folder(folder), {"model": model_variables(model)},
+                                  keep=1 + len(kept))
+        for step, values in [*kept.items(), (updates, flat)] if kept else []:
+            assign(values)
+            checkpoints.save(step)
+    print(f"Wrote {config.model_dir}, the weights of update {updates:,}"
+          f"{' and of ' + ', '.join(map('{:,}'.format, kept)) if kept else ''}.")
+
+
+def milestones_in(folder: str) -> list[tuple[int, str]]:
+    """The updates of --checkpoints_per_decade whose weights are there, and their files."""
+    found = ((re.fullmatch(r"weights-at-(\d+)\.f16", name), name) for name in os.listdir(folder))
+    return sorted((int(match[1]), os.path.join(folder, name)) for match, name in found if match)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 `measure` compiles all steps at once and then times them one after another; `train` times the step,
 chooses as many updates as fit into the minutes, and starts anew. It prints the losses, and leaves
-the weights in `out` in files of at most 15 MiB. Run it from the root of a checkout.
+the weights in `out` in files of at most 15 MiB; those of --checkpoints_per_decade in float16, one
+file each. Run it from the root of a checkout.
 """
 
 import argparse
@@ -21,9 +22,11 @@ import numpy as np
 
 from benchmarks.gpu import arithmetic, packed, profiling
 from benchmarks.gpu.program import Program, Step
+from gpt_tf.common.files import atomic_write
 from gpt_tf.config import OptimizerConfig
 from gpt_tf.data.order import stream
 from gpt_tf.model.schedules import corrected_rate
+from gpt_tf.runs.checkpoint_files import milestones
 
 _WARMUP = 3
 _SCHEDULE = 10_000  # updates of the schedule of a step that is only timed
@@ -122,12 +125,16 @@ def train(arguments: argparse.Namespace) -> None:
     print(json.dumps({"updates": total, "epochs": total * exported.batch_size / len(lengths),
                       **figures}), flush=True)
     order = stream(len(lengths), exported.described["training"]["seed"])
+    kept = milestones(total, arguments.checkpoints_per_decade)
     step, since, begun = exported.step(), [], time.monotonic()
     for number in range(1, total + 1):
         rows = order((number - 1) * exported.batch_size, number * exported.batch_size)
         loss, _ = step(number, token_ids[rows].astype(np.int32), lengths[rows],
                        corrected_rate(exported.optimizer, number, total))
         since.append(loss)
+        if number in kept and number < total:
+            flatten(step.weights()).astype(np.float16).tofile(
+                os.path.join(arguments.output, f"weights-at-{number}.f16"))
         if number % arguments.log_every == 0 or number == total:
             mean = np.mean([np.asarray(each) for each in since])
             print(f"update {number}  loss {mean:.4f}  {time.monotonic() - begun:.0f} s", flush=True)
@@ -135,14 +142,19 @@ def train(arguments: argparse.Namespace) -> None:
     save(step.weights(), arguments.output, {**exported.described, "updates": total})
 
 
+def flatten(weights: list[np.ndarray]) -> np.ndarray:
+    """All of them in one row."""
+    return np.concatenate([weight.ravel() for weight in weights])
+
+
 def save(weights: list[np.ndarray], folder: str, described: dict) -> None:
     """Writes the weights as one row of float32 in parts, and what they are."""
-    flat = np.concatenate([weight.ravel() for weight in weights])
+    flat = flatten(weights)
     parts = -(-flat.nbytes // _PART_BYTES)
     for part, piece in enumerate(np.array_split(flat, parts)):
         piece.tofile(os.path.join(folder, f"weights-{part}.f32"))
-    with open(os.path.join(folder, "weights.json"), "w", encoding="utf-8") as stream_:
-        json.dump({**described, "parts": parts}, stream_)
+    with atomic_write(os.path.join(folder, "weights.json")) as stream_:
+        stream_.write(json.dumps({**described, "parts": parts}).encode())
 
 
 def main() -> None:
@@ -156,6 +168,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], help="folders with the packed tokens")
     parser.add_argument("--minutes", type=float, default=7.0, help="of training, all in all")
     parser.add_argument("--num_steps", type=int, default=0, help="updates, instead of minutes")
+    parser.add_argument("--checkpoints_per_decade", type=int, default=0,
+                        help="updates whose weights are kept, of each tenfold number of updates")
     parser.add_argument("--log_every", type=int, default=200, help="updates")
     arguments = parser.parse_args()
     if arguments.what == "train":

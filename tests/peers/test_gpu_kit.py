@@ -18,7 +18,7 @@ pytest.importorskip("jax", reason="needs requirements-peers.txt")
 
 from benchmarks.gpu import arithmetic, initial, packed
 from gpt_tf.data.batches import train_batches
-from gpt_tf.runs import weights
+from gpt_tf.runs import checkpoint_files, weights
 from tests import corpora
 from tests.commands import run_command
 
@@ -52,7 +52,8 @@ def test_training_there_is_training_here(build, tmp_path):
     apart.mkdir()
     (step / "tokens-1.xz").rename(apart / "tokens-1.xz")
     printed = _there("train", step, "--data", step, apart, f"--num_steps={_STEPS}",
-                     "--log_every=1", "--output", out, "--updates=2")
+                     "--log_every=1", "--output", out, "--updates=2",
+                     "--checkpoints_per_decade=1")
     losses = [float(loss) for loss in re.findall(r"update \d+  loss (\S+)", printed)]
 
     here, there = tmp_path / "here", tmp_path / "there"
@@ -73,6 +74,7 @@ def test_training_there_is_training_here(build, tmp_path):
             continue  # its gradient is zero, and Adam magnifies the rounding
         difference = np.linalg.norm(variable.numpy() - other.numpy())
         assert difference < 1e-5 * np.linalg.norm(variable.numpy()), variable.path
+    assert checkpoint_files.steps(str(there / "checkpoints")) == [1, _STEPS]
     done = run_command("gpt_tf.evaluate", f"--model_dir={there}", f"--data_dir={data}")
     assert done.code == 0, done.stderr
 
