@@ -164,7 +164,7 @@ def test_the_paper_s_own_averages():
     campaign = SimpleNamespace(
         metric=lambda task: "accuracy", settings=SimpleNamespace(row_limit=lambda task: 0),
         outcome=lambda cell: Outcome(None, (), 0, 5))
-    rows = [table5.rows_of(campaign, list(table5._TASKS), Arm(name, "none"))[1]
+    rows = [table5.rows_of(campaign, list(table5.TASKS), Arm(name, "none"))[1]
             for name in ("pretrained", "scratch", "no_lm", "lstm")]
     assert [row[1] for row in rows] == ["74.7", "59.9", "75.0", "69.1"]
 

@@ -81,12 +81,12 @@ def program(model: ModelConfig, optimizer: OptimizerConfig, training: TrainingCo
     with mock.patch.object(losses, "on_gpu", return_value=on_gpu):
         captured = update.get_concrete_function(*arguments).captured_inputs
         update_hlo = update.experimental_get_compiler_ir(*arguments)(stage="hlo_serialized")
-    return update_hlo, {"variables": _variables(network),
+    return update_hlo, {"variables": variables_of(network),
                         "state": _places(captured, variables, adam)}
 
 
-def _variables(network) -> list[dict]:
-    """Name, shape and initial values of each variable."""
+def variables_of(network) -> list[dict]:
+    """Name, shape and initial values of each variable of a layer, for `initial.weights`."""
     initializers = {}
     for layer in network._flatten_layers():
         for name in ("kernel", "bias", "embeddings", "gamma", "beta"):

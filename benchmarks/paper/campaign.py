@@ -7,6 +7,7 @@ What a campaign keeps in its work folder:
   results/TASK[-ROWS]/baselines-SEED.json
 """
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
@@ -28,7 +29,7 @@ from benchmarks.paper.configuration import (
 )
 from benchmarks.paper.estimate import Estimate, spoken
 from benchmarks.paper.renewal import Renewal
-from benchmarks.paper.results import Cell, Outcome, Result, begin_or_check
+from benchmarks.paper.results import TRAINED_BY, Cell, Outcome, Result, begin_or_check
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
 from gpt_tf.common.errors import Diverged
@@ -80,12 +81,12 @@ class Campaign:
     def build(self, task: str) -> None:
         """Builds a task's data folder unless it is there."""
         folders.build(task, tasks.files_of(task, self.settings.tasks_dir), self.pretrained,
-                      self._data(task))
+                      self.data(task))
 
     @functools.cache  # noqa: B019  a command has one campaign
     def manifest(self, task: str) -> Manifest:
         """Of a task's data folder, which is built."""
-        return Manifest.load(self._data(task))
+        return Manifest.load(self.data(task))
 
     def metric(self, task: str) -> str:
         """The task's first metric: it chooses rates, and it is what the paper reports."""
@@ -218,14 +219,38 @@ class Campaign:
             name: value if math.isfinite(value) else None for name, value in row.values.items()}
                   for row in metrics_log.load_rows(config.model_dir)
                   if f"{first}/loss" in row.values]
-        result = Result(cell.task, cell.rows, cell.arm.name, key.rate, key.seed,
-                        self._identity(key), course, time.monotonic() - begin, scores,
-                        [value.item() for value in labels], [value.item() for value in given])
+        result = self._result(key, scores, labels, given, time.monotonic() - begin, course)
         result.save(self._result_path(key))
         shutil.rmtree(config.model_dir)
         said = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         print(f"  {said or 'diverged'}, in {spoken(result.seconds)}", flush=True)
         return result
+
+    def take(self, key: Run, scores: dict[str, float], labels: Sequence, answers: Sequence,
+             seconds: float, trained_by: str) -> None:
+        """Keeps a run that another program has made; one that is there already stays.
+
+        Args:
+          key: which run.
+          scores, labels, answers, seconds, trained_by: as in `Result`; none where it diverged.
+        """
+        if not self._load(key):
+            self._result(key, scores, labels, answers, seconds, [], trained_by).save(
+                self._result_path(key))
+
+    def _result(self, key: Run, scores, labels, answers, seconds: float, course: list,
+                trained_by: str = TRAINED_BY) -> Result:
+        cell = key.cell
+        return Result(cell.task, cell.rows, cell.arm.name, key.rate, key.seed, self._identity(key),
+                      course, seconds, scores, [value.item() for value in labels],
+                      [value.item() for value in answers], trained_by)
+
+    def trained_elsewhere(self, cells: Sequence[Cell]) -> str:
+        """For a caption: which runs of these cells another program has made; "" of none."""
+        found = collections.Counter(result.trained_by for result in self.results(cells))
+        own = found.pop(TRAINED_BY, 0)
+        return "".join(f" {count} of {own + found.total()} runs by {name}."
+                       for name, count in found.items())
 
     def _finetune(self, key: Run, config: FineTuningRunConfig, watch) -> bool:
         """Whether the run came to its end; False where it diverged. What it says goes to a file
@@ -278,15 +303,16 @@ class Campaign:
     def _result_path(self, key: Run) -> str:
         return self._path("results", *self._place(key)) + ".json"
 
-    def _data(self, task: str) -> str:
+    def data(self, task: str) -> str:
+        """A task's data folder."""
         return self._path("data", task)
 
     def _data_of_seed(self, cell: Cell, seed: int) -> str:
         """The data folder of a cell's runs of one seed; it is made unless it is there."""
         if not cell.rows:
-            return self._data(cell.task)
+            return self.data(cell.task)
         folder = self._path("data", f"{cell.data_name}-{seed}")
-        folders.draw(self._data(cell.task), cell.rows, seed, folder)
+        folders.draw(self.data(cell.task), cell.rows, seed, folder)
         return folder
 
     def _kind(self, cell: Cell) -> tuple:

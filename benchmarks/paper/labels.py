@@ -153,7 +153,7 @@ def make(campaign: Campaign) -> str:
         f"{settings.few_epochs:g} epochs, each seed on rows of its own, drawn at random. Percent "
         f"of {campaign.metric(settings.task)} on the whole validation set: median (range) over the "
         "seeds, at the last update. p: paired permutation test over the validation rows, "
-        "pre-trained against scratch.", "",
+        f"pre-trained against scratch.{campaign.trained_elsewhere(cells)}", "",
         report.markdown_table(("rows", "bag of words", "scratch", "pre-trained", "gap", "p"),
                               [row_of(campaign, rows) for rows in numbers]), "",
         *(["The bar:", "", bar_lines(items), ""] if items else ()),

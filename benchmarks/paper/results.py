@@ -14,6 +14,8 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.small_files import read_json, write_json
 
+TRAINED_BY = "gpt_tf.finetune"
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -64,6 +66,7 @@ class Result:
     seconds: of the session that finished it.
     scores: metric -> value at the last update; empty where the run diverged.
     labels, answers: of the validation rows in their order, the answers those of the last update.
+    trained_by: the program.
     """
 
     task: str
@@ -77,6 +80,7 @@ class Result:
     scores: dict[str, float]
     labels: list[float]
     answers: list[float]
+    trained_by: str = TRAINED_BY
 
     @classmethod
     def load(cls, path: str, flags: Mapping[str, Any]) -> "Result | None":

@@ -29,7 +29,7 @@ from gpt_tf.tokenizer import Tokenizer
 
 # The tasks in the order of the paper's table, and its rows in percent, with the averages
 # that it prints.
-_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
+TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 _PAPER = {
     "pretrained": ("full", (45.4, 91.3, 82.3, 82.0, 70.3, 81.8, 88.1, 56.0), 74.7),
     "scratch": ("without pre-training", (18.9, 84.0, 79.4, 30.9, 65.5, 75.7, 71.2, 53.8),
@@ -58,12 +58,12 @@ class Table5Settings(Settings):
         Raises:
           UserError: one is not in it, or none is at hand.
         """
-        at_hand = set(_TASKS) & set(tasks.at_hand(self.tasks_dir))
+        at_hand = set(TASKS) & set(tasks.at_hand(self.tasks_dir))
         given = set(self.tasks.split(",")) if self.tasks else at_hand
-        if not given or given - set(_TASKS):
-            raise UserError(f"--tasks={self.tasks} must name some of {', '.join(_TASKS)}, of which "
+        if not given or given - set(TASKS):
+            raise UserError(f"--tasks={self.tasks} must name some of {', '.join(TASKS)}, of which "
                             f"--tasks_dir has {', '.join(sorted(at_hand)) or 'none'}.")
-        return sorted(given, key=_TASKS.index)
+        return sorted(given, key=TASKS.index)
 
 
 def arms_of(campaign: Campaign) -> list[arms.Arm]:
@@ -112,11 +112,11 @@ def rows_of(campaign: Campaign, names: list[str], arm: arms.Arm) -> list[list[st
     said, figures, printed = _PAPER[arm.name]
     metrics = list(map(campaign.metric, names))
     outcomes = [campaign.outcome(cell_of(campaign, task, arm)) for task in names]
-    theirs = [figures[_TASKS.index(task)] for task in names]
+    theirs = [figures[TASKS.index(task)] for task in names]
     medians = [100 * found.median(metric) for found, metric in zip(outcomes, metrics)]
     return [[said, average(medians),
              *(found.cell(metric) for found, metric in zip(outcomes, metrics))],
-            ["the paper's", f"{printed:.1f}" if len(names) == len(_TASKS) else average(theirs),
+            ["the paper's", f"{printed:.1f}" if len(names) == len(TASKS) else average(theirs),
              *(f"{value:.1f}" for value in theirs)]]
 
 
@@ -126,7 +126,7 @@ def differences(campaign: Campaign, names: list[str], full: arms.Arm,
     row = [_PAPER[arm.name][0]]
     for task in names:
         ours, other = (campaign.outcome(cell_of(campaign, task, each)) for each in (full, arm))
-        metric, place = campaign.metric(task), _TASKS.index(task)
+        metric, place = campaign.metric(task), TASKS.index(task)
         theirs = _PAPER[arm.name][1][place] - _PAPER["pretrained"][1][place]
         found, p = points(gap(other, ours, metric)), p_text(p_value(other, ours, metric))
         row.append(f"{found} (p {p}; {theirs:+.1f})" if found else f"({theirs:+.1f})")
@@ -143,7 +143,8 @@ def make(campaign: Campaign, names: list[str], found: list[arms.Arm]) -> str:
         f"{settings.pretrained}: {campaign.shape.num_parameters:,} parameters; recipe "
         f"{settings.recipe}. {settings.reductions(names)} Percent on the whole validation set: "
         "median (range) over the seeds, at the last update, and the unweighted mean of the medians "
-        "over these tasks; the paper's figures are of the test sets.", "",
+        "over these tasks; the paper's figures are of the test sets."
+        f"{campaign.trained_elsewhere(cells)}", "",
         report.markdown_table(("", "average", *header), [
             row for arm in found for row in rows_of(campaign, names, arm)]), "",
         "Less the full model: points, p of a paired permutation test over the validation rows, and "
@@ -152,7 +153,7 @@ def make(campaign: Campaign, names: list[str], found: list[arms.Arm]) -> str:
             differences(campaign, names, full, arm) for arm in found[1:]]), "",
         _FINDING, "", lstm_line(campaign), "", report.describe_machine(["tensorflow"]), ""])
     write(settings, "table5", text, {
-        "settings": dataclasses.asdict(settings), "paper": _PAPER, "tasks": _TASKS,
+        "settings": dataclasses.asdict(settings), "paper": _PAPER, "tasks": TASKS,
         "runs": [result.summary for result in campaign.results(cells)]})
     return text
 

@@ -86,7 +86,7 @@ def make(campaign: Campaign, names: list[str]) -> str:
         f"{settings.recipe}. {settings.reductions(names)} Rows: to train on. Percent on the whole "
         "validation set: median (range) over the seeds, at the last update. The paper's figures "
         "are of the test sets. p: paired permutation test over the validation rows, pre-trained "
-        "against scratch.",
+        f"against scratch.{campaign.trained_elsewhere(cells)}",
         "", report.markdown_table(_HEADER, [row_of(campaign, task) for task in names]), "",
         "The bar:", "", bar_lines(items), "", report.describe_machine(["tensorflow"]), ""])
     write(settings, "tables", text, {

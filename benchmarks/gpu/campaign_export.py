@@ -1,0 +1,153 @@
+"""Writes a campaign of benchmarks.paper as files from which a GPU without TensorFlow can run it.
+
+  python -m benchmarks.gpu.campaign_export --pretrained=runs/english --tasks_dir=tasks \\
+      --work_dir=paper --counts=100,500,2000,10000 --output_dir=campaign
+
+Takes the flags of `benchmarks.paper tables` and builds its data folders in --work_dir. The runs of
+--counts are those of `benchmarks.paper labels` of SST-2, and --no_lm adds table 5's arm without the
+auxiliary loss. Of --pretrained the shape and the tokenizer count here, not the weights: a run
+folder of the same shape that is not trained yet will do. `benchmarks.gpu.campaign_there` runs what
+this writes, and `benchmarks.gpu.campaign_back` puts its answers into --work_dir.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import json
+import os
+
+import numpy as np
+
+from benchmarks.gpu.export import check_new, variables_of
+from benchmarks.paper import arms
+from benchmarks.paper.campaign import Campaign
+from benchmarks.paper.configuration import SELECTION_SEED, flags_of, make_config
+from benchmarks.paper.labels import LabelsSettings
+from benchmarks.paper.results import Cell
+from benchmarks.paper.settings import Settings, TaskSettings
+from benchmarks.paper.table5 import TASKS as TABLE5
+from gpt_tf.common import cli
+from gpt_tf.common.files import atomic_folder
+from gpt_tf.config import option
+from gpt_tf.data.manifest import TASK
+from gpt_tf.runs.run_folder import FROM_SCRATCH
+from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, validation_splits
+
+
+@dataclasses.dataclass(frozen=True)
+class CampaignSettings(TaskSettings):
+    """Which runs."""
+
+    counts: str = option("", "Numbers of labelled rows of SST-2, as 100,500, for benchmarks.paper "
+                             "labels; empty: none.")
+    no_lm: bool = option(False, "Also the arm without the auxiliary loss, of table 5.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings(CampaignSettings):
+    """Where to."""
+
+    output_dir: str = option(None, "Folder to make.", required=True, path=True)
+
+
+def cells_of(campaign: Campaign) -> Iterator[tuple[Cell, ...]]:
+    """The arms of each table's row; data are built."""
+    settings, run = campaign.settings, campaign.pretrained
+    for task in settings.names():
+        campaign.build(task)
+        rows = settings.row_limit(task)
+        chosen = [arms.pretrained(run), arms.scratch()]
+        if settings.no_lm and task in TABLE5:
+            chosen.append(arms.without_lm(run))
+        yield tuple(Cell(task, arm, rows) for arm in chosen)
+    if settings.counts:
+        labels = LabelsSettings(**{
+            field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)
+            if field.name != "max_rows"}, counts=settings.counts)
+        campaign.build(labels.task)
+        everything = campaign.manifest(labels.task).splits["train"].records
+        for rows in filter(None, labels.numbers(everything)):
+            yield tuple(Cell(labels.task, arm, rows, labels.few_epochs)
+                        for arm in (arms.pretrained(run), arms.scratch()))
+
+
+def described(campaign: Campaign, cells: tuple[Cell, ...], folder: str) -> dict:
+    """What `campaign_there` needs to know of the arms of a row."""
+    cell, settings = cells[0], campaign.settings
+    manifest = campaign.manifest(cell.task)
+    data = TrainingData.load(campaign.data(cell.task), TASK)
+
+    def config_of(each: Cell, seed: int) -> FineTuningRunConfig:
+        flags = flags_of(settings, campaign.shape, manifest, each, settings.chosen_rates[0], seed)
+        return make_config(flags, data, FROM_SCRATCH, folder)
+
+    config, task = config_of(cell, SELECTION_SEED), manifest.task
+    records = manifest.splits["train"].records
+    total = config.training.total_steps(min(cell.rows or records, records))
+    initial = {seed: _initial(config_of(cell, seed)) for seed in (SELECTION_SEED, *settings.seeds)}
+    return {
+        "name": cell.data_name, "task": cell.task, "rows": cell.rows,
+        "data": manifest.fingerprint, "num_steps": total, "form": task.form,
+        "num_sequences": task.num_sequences, "num_classes": task.num_classes,
+        "score_range": task.score_range, "metric": task.metrics[0],
+        "model": dataclasses.asdict(config.model),
+        "optimizer": dataclasses.asdict(config.course(total)),
+        "batch_size": config.training.batch_size,
+        "classifier_dropout": config.fine_tuning.classifier_dropout,
+        "arms": [{"name": each.arm.name, "is_pretrained": each.arm.init_from != FROM_SCRATCH,
+                  "lm_coef": config_of(each, SELECTION_SEED).fine_tuning.lm_coef}
+                 for each in cells],
+        "initial": initial}
+
+
+def _initial(config: FineTuningRunConfig) -> list[dict]:
+    from gpt_tf.model.task_model import TaskModel
+
+    return variables_of(TaskModel(config.model, config.data.manifest.task,
+                                  config.fine_tuning.classifier_dropout, config.training.seed))
+
+
+def write_rows(path: str, data_dir: str, manifest) -> None:
+    """The sequences and labels of a task: `train_tokens`, `train_lengths` [N, K], `train_labels`
+    [N], and those of the first validation split as `validation_...`."""
+    from gpt_tf.data.batches import evaluation_batches
+
+    arrays = {}
+    for split, name in (("train", "train"), ("validation", validation_splits(manifest)[0])):
+        found = {}
+        for batch in evaluation_batches(data_dir, name, 256, manifest=manifest):
+            places, *rest = (batch[key].numpy() for key in (
+                "split_positions", "token_ids", "lengths", "labels"))
+            found |= {place: row for place, *row in zip(places, *rest) if place >= 0}
+        rows = [found[place] for place in range(len(found))]
+        lengths = np.array([length for _, length, _ in rows], np.uint16)
+        arrays |= {f"{split}_tokens": np.concatenate(
+                       [ids[k, :length[k]] for ids, length, _ in rows
+                        for k in range(len(length))]).astype(np.uint16),
+                   f"{split}_lengths": lengths,
+                   f"{split}_labels": np.array([label for *_, label in rows])}
+    np.savez_compressed(path, **arrays)
+
+
+def main() -> None:
+    """Writes the folder."""
+    settings = cli.from_flags(ExportSettings)
+    output = settings.output_dir
+    check_new("output_dir", output)
+    campaign = Campaign(settings)
+    cli.import_tensorflow()
+    with atomic_folder(output) as folder:
+        groups = []
+        for cells in cells_of(campaign):
+            path = os.path.join(folder, f"{cells[0].task}.npz")
+            if not os.path.exists(path):
+                write_rows(path, campaign.data(cells[0].task), campaign.manifest(cells[0].task))
+            groups.append(described(campaign, cells, folder))
+        with open(os.path.join(folder, "campaign.json"), "w", encoding="utf-8") as stream:
+            json.dump({"rates": settings.chosen_rates, "seeds": list(settings.seeds),
+                       "selection_seed": SELECTION_SEED, "groups": groups}, stream)
+    print(f"Wrote {output}: {len(groups)} rows of tables.")
+
+
+if __name__ == "__main__":
+    cli.define_flags(ExportSettings)
+    cli.run(main, makes_files=True)
