@@ -196,6 +196,7 @@ def test_tables_from_the_original_files(folder, monkeypatch):
     made = folder / "made"
     text = (made / "tables.md").read_text()
     assert text in done.stdout and "Training rows at the most: sst2 16" in text
+    assert (made / "tables.png").read_bytes().startswith(b"\x89PNG")
     assert "| sst2 | 16 | accuracy | 91.3 | 50.0 |" in text
     assert "- not met: ahead on at least 5 of" in text
     values = json.loads((made / "tables.json").read_text())

@@ -88,6 +88,7 @@ def test_table_5(places, trained):
     assert {(config.model.num_special_tokens, config.model.dropout)
             for config, _ in trained} == {(3, 0.1)}
     text = (places / "table5" / "table5.md").read_text()
+    assert (places / "table5" / "table5.png").read_bytes().startswith(b"\x89PNG")
     assert text in done.stdout
     for line in ("| full | 87.5 | 87.5 (87.5 to 87.5) |", "| the paper's | 91.3 | 91.3 |",
                  "| without pre-training | 79.2 |", "| without auxiliary loss | 83.3 |",

@@ -78,10 +78,11 @@ class Campaign:
         self._weights = Weights()
         self._found: dict[Run, Result] = {}
 
-    def build(self, task: str) -> None:
-        """Builds a task's data folder unless it is there."""
-        folders.build(task, tasks.files_of(task, self.settings.tasks_dir), self.pretrained,
-                      self.data(task))
+    def build(self, *names: str) -> None:
+        """Builds the data folders of tasks unless they are there."""
+        for task in names:
+            folders.build(task, tasks.files_of(task, self.settings.tasks_dir), self.pretrained,
+                          self.data(task))
 
     @functools.cache  # noqa: B019  a command has one campaign
     def manifest(self, task: str) -> Manifest:
@@ -152,6 +153,17 @@ class Campaign:
         finally:
             write()
         return True
+
+    def publish(self, cells: Sequence[Cell], make: Callable[[], str]) -> None:
+        """`run`, and prints the table at its end.
+
+        Args:
+          cells: as of `run`.
+          make: writes the table of what there is and returns its text.
+        """
+        texts = []
+        self.run(cells, write=lambda: texts.append(make()))
+        print(texts[-1])
 
     def _say_what_is_left(self, cells: Sequence[Cell], estimate: Estimate) -> None:
         kinds = [self._kind(cell) for cell in cells for _ in range(self._left(cell))]

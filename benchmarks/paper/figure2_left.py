@@ -103,11 +103,9 @@ def main() -> None:
     settings = cli.from_flags(Figure2LeftSettings)
     names = settings.names()
     campaign = Campaign(settings)
-    for task in names:
-        campaign.build(task)
-    cells = [cell for task in names for cell in cells_of(campaign, task)]
-    campaign.run(cells, write=lambda: make(campaign, names))
-    print(make(campaign, names))
+    campaign.build(*names)
+    campaign.publish([cell for task in names for cell in cells_of(campaign, task)],
+                     lambda: make(campaign, names))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def cells_of(campaign: Campaign, rows: int) -> tuple[Cell, Cell]:
 
 
 def bag_scores(campaign: Campaign, rows: int) -> list[float]:
-    """Of the bag of words, fitted on the rows of each seed; all rows are the same for each."""
+    """Of the bag of words."""
     return baseline_scores(campaign, "bag of words", campaign.settings.task, rows)
 
 
@@ -174,9 +174,7 @@ def main() -> None:
     for rows in numbers:
         bag_scores(campaign, rows)  # now: a stop should not wait for it
     cells = [cell for rows in numbers for cell in cells_of(campaign, rows)]
-    texts = []
-    campaign.run(cells, write=lambda: texts.append(make(campaign)))
-    print(texts[-1])
+    campaign.publish(cells, lambda: make(campaign))
 
 
 if __name__ == "__main__":

@@ -49,8 +49,36 @@ def draw_ranges(axes, x: Sequence[float], curves: Mapping[str, Sequence[Sequence
             axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def write(settings: Places, name: str, text: str, values: dict[str, Any], figure=None) -> None:
-    """Writes NAME.md, NAME.json and, of a figure, NAME.png into --output.
+def draw_bars(names: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], label: str):
+    """Bars of medians with lines from lowest to highest, side by side for each name.
+
+    Args:
+      names: of the N groups of bars.
+      groups: what each color stands for -> of each name the values, which may be none.
+      label: of the vertical axis.
+
+    Returns:
+      A matplotlib Figure.
+    """
+    from gpt_tf.evaluation import pictures  # matplotlib takes a second
+
+    figure, axes = pictures.styled(pictures.make)(max(6.0, 1.4 * len(names) + 1), 4.5)
+    width = 0.8 / len(groups)
+    for number, (color, (name, values)) in enumerate(zip(pictures.COLORS, groups.items())):
+        there = [(place + (number + 0.5) * width - 0.4, statistics.median(each), min(each),
+                  max(each)) for place, each in enumerate(values) if each]
+        places, middle, low, high = zip(*there) if there else ((),) * 4
+        axes.bar(places, middle, width, color=color, label=name)
+        axes.vlines(places, low, high, color="0.2", linewidth=1.2)
+    axes.set_xticks(range(len(names)), names)
+    axes.axhline(0, color="0.2", linewidth=0.8)
+    axes.set_ylabel(label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(groups))
+    return figure
+
+
+def write(settings: Places, name: str, text: str, values: dict[str, Any], figure) -> None:
+    """Writes NAME.md, NAME.json and NAME.png into --output.
 
     Args:
       settings: of the command.
@@ -65,8 +93,7 @@ def write(settings: Places, name: str, text: str, values: dict[str, Any], figure
     with atomic_write(f"{path}.md") as stream:
         stream.write(text.encode("utf-8"))
     write_json(f"{path}.json", values)
-    if figure is not None:
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150)
-        with atomic_write(f"{path}.png") as stream:
-            stream.write(picture.getvalue())
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    with atomic_write(f"{path}.png") as stream:
+        stream.write(picture.getvalue())

@@ -4,9 +4,9 @@
       --tasks_dir=tasks --work_dir=paper
 
 The arms are the paper's: full; without pre-training; without the auxiliary loss; and an LSTM with
-it, pre-trained by `benchmarks.paper.lstm` as the decoder was. Without --lstm the first three. The
-same command goes on where it was stopped; what it has made so far stands in table5.md and
-table5.json of --output.
+it, which is to be pre-trained by `benchmarks.paper.lstm` as the decoder was. Without --lstm the
+first three. The same command goes on where it was stopped; what it has made so far stands in
+table5.md, table5.json and table5.png of --output.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from benchmarks import report
 from benchmarks.paper import arms, tasks
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.comparison import gap, p_value
-from benchmarks.paper.output import p_text, points, write
+from benchmarks.paper.output import draw_bars, p_text, points, write
 from benchmarks.paper.results import Cell
 from benchmarks.paper.settings import Settings
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import option
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import checkpoint_files, run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
 
@@ -133,6 +133,15 @@ def differences(campaign: Campaign, names: list[str], full: arms.Arm,
     return row
 
 
+def picture(campaign: Campaign, names: list[str], found: list[arms.Arm]):
+    """Bars of each task's metric, an arm a color: a matplotlib Figure."""
+    groups = {_PAPER[arm.name][0]: [
+        [100 * score for score in campaign.outcome(cell_of(campaign, task, arm)).scores(
+            campaign.metric(task))] for task in names] for arm in found}
+    return draw_bars([f"{task}\n({campaign.metric(task)})" for task in names], groups,
+                     "percent, validation")
+
+
 def make(campaign: Campaign, names: list[str], found: list[arms.Arm]) -> str:
     """Writes what there is; returns the table with its caption."""
     settings, full = campaign.settings, found[0]
@@ -151,19 +160,23 @@ def make(campaign: Campaign, names: list[str], found: list[arms.Arm]) -> str:
         "the paper's difference.", "",
         report.markdown_table(("", *names), [
             differences(campaign, names, full, arm) for arm in found[1:]]), "",
-        _FINDING, "", lstm_line(campaign), "", report.describe_machine(["tensorflow"]), ""])
+        _FINDING, "", lstm_line(campaign), "", "![table5](table5.png)", "",
+        report.describe_machine(["tensorflow"]), ""])
     write(settings, "table5", text, {
         "settings": dataclasses.asdict(settings), "paper": _PAPER, "tasks": TASKS,
-        "runs": [result.summary for result in campaign.results(cells)]})
+        "runs": [result.summary for result in campaign.results(cells)]},
+          picture(campaign, names, found))
     return text
 
 
 def lstm_line(campaign: Campaign) -> str:
     """What the LSTM is; or, where there is none, what to pre-train."""
     if campaign.settings.lstm:
+        lstm, decoder = (checkpoint_files.steps(run_folder.weights_folder(run))[-1] for run in (
+            resolve.run_folder(campaign.settings.lstm), campaign.pretrained))
         units = run_folder.load_config(campaign.settings.lstm).intermediate_dim
-        return (f"The LSTM ({campaign.settings.lstm}): one layer of {units} units, pre-trained as "
-                "the decoder was.")
+        return (f"The LSTM ({campaign.settings.lstm}): one layer of {units} units, of update "
+                f"{lstm:,}; the decoder is of update {decoder:,}.")
     return ("No --lstm was given. One with as many parameters as the decoder's blocks: "
             "`python -m benchmarks.paper.lstm pretrain` with the flags of the pre-trained run, "
             "another --model_dir, and `--num_layers=1 --num_heads=1 "
@@ -178,11 +191,9 @@ def main() -> None:
     found = arms_of(campaign)
     if settings.lstm:
         check_lstm(found[-1])
-    for task in names:
-        campaign.build(task)
-    campaign.run([cell_of(campaign, task, arm) for task in names for arm in found],
-                 write=lambda: make(campaign, names, found))
-    print(make(campaign, names, found))
+    campaign.build(*names)
+    campaign.publish([cell_of(campaign, task, arm) for task in names for arm in found],
+                     lambda: make(campaign, names, found))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
       --work_dir=paper-gpt1 --recipe=paper
 
 The second gives the paper's own numbers, from its published weights. The same command goes on
-where it was stopped; what it has made so far stands in tables.md and tables.json of --output.
+where it was stopped; what it has made so far stands in tables.md, tables.json and tables.png of
+--output.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from benchmarks import report
 from benchmarks.paper import arms, tasks
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.comparison import baseline_scores, gap, is_ahead, missing, p_value
-from benchmarks.paper.output import Item, bar_lines, p_text, points, write
+from benchmarks.paper.output import Item, bar_lines, draw_bars, p_text, points, write
 from benchmarks.paper.results import Cell, percent
 from benchmarks.paper.settings import TaskSettings
 from gpt_tf.common import cli
@@ -75,6 +76,19 @@ def bar(campaign: Campaign, names: list[str]) -> list[Item]:
                          f"{sum(ahead)} of {len(ahead)} that were run", sum(ahead) >= _AHEAD)]
 
 
+def picture(campaign: Campaign, names: list[str]):
+    """Bars of each task's metric: a matplotlib Figure."""
+    groups = {"pre-trained": [], "scratch": [], **{name: [] for name in reversed(_BASELINES)}}
+    for task in names:
+        metric, plain = campaign.metric(task), baselines_of(campaign, task)
+        for name, cell in zip(groups, cells_of(campaign, task)):
+            groups[name].append([100 * score for score in campaign.outcome(cell).scores(metric)])
+        for name in _BASELINES:
+            groups[name].append([100 * score for score in plain[name]])
+    return draw_bars([f"{task}\n({campaign.metric(task)})" for task in names], groups,
+                     "percent, validation")
+
+
 def make(campaign: Campaign, names: list[str]) -> str:
     """Writes what there is; returns the table with its caption and the bar."""
     settings = campaign.settings
@@ -88,11 +102,13 @@ def make(campaign: Campaign, names: list[str]) -> str:
         "are of the test sets. p: paired permutation test over the validation rows, pre-trained "
         f"against scratch.{campaign.trained_elsewhere(cells)}",
         "", report.markdown_table(_HEADER, [row_of(campaign, task) for task in names]), "",
-        "The bar:", "", bar_lines(items), "", report.describe_machine(["tensorflow"]), ""])
+        "The bar:", "", bar_lines(items), "", "![tables](tables.png)", "",
+        report.describe_machine(["tensorflow"]), ""])
     write(settings, "tables", text, {
         "settings": dataclasses.asdict(settings), "bar": [item._asdict() for item in items],
         "baselines": {task: baselines_of(campaign, task) for task in names},
-        "runs": [result.summary for result in campaign.results(cells)]})
+        "runs": [result.summary for result in campaign.results(cells)]},
+          picture(campaign, names))
     return text
 
 
@@ -101,13 +117,11 @@ def main() -> None:
     settings = cli.from_flags(TaskSettings)
     names = settings.names()
     campaign = Campaign(settings)
+    campaign.build(*names)
     for task in names:
-        campaign.build(task)
         baselines_of(campaign, task)  # now: a stop should not wait for it
     cells = [cell for task in names for cell in cells_of(campaign, task)]
-    texts = []
-    campaign.run(cells, write=lambda: texts.append(make(campaign, names)))
-    print(texts[-1])
+    campaign.publish(cells, lambda: make(campaign, names))
 
 
 if __name__ == "__main__":
