@@ -1,7 +1,7 @@
 """Puts the answers of `benchmarks.gpu.campaign_there` among the results of benchmarks.paper.
 
   python -m benchmarks.gpu.campaign_back --input=out --pretrained=runs/english --tasks_dir=tasks \\
-      --work_dir=paper --counts=100,500,2000,10000
+      --work_dir=paper --commands=tables,table5,labels
 
 The flags are those of `benchmarks.gpu.campaign_export`, but that --pretrained is the run that
 `benchmarks.gpu.bring_back` has made. After that `benchmarks.paper` finds these runs finished; its

@@ -1,16 +1,16 @@
 """Writes a campaign of benchmarks.paper as files from which a GPU without TensorFlow can run it.
 
   python -m benchmarks.gpu.campaign_export --pretrained=runs/english --tasks_dir=tasks \\
-      --work_dir=paper --counts=100,500,2000,10000 --output_dir=campaign
+      --work_dir=paper --commands=tables,table5,labels --output_dir=campaign
 
-Takes the flags of `benchmarks.paper tables` and builds its data folders in --work_dir. The runs of
---counts are those of `benchmarks.paper labels` of SST-2, and --no_lm adds table 5's arm without the
-auxiliary loss. Of --pretrained the shape and the tokenizer count here, not the weights: a run
-folder of the same shape that is not trained yet will do. `benchmarks.gpu.campaign_there` runs what
-this writes, and `benchmarks.gpu.campaign_back` puts its answers into --work_dir.
+Takes the flags of `benchmarks.paper tables` and builds its data folders in --work_dir. --commands
+says whose runs are wanted: --tasks is for all of them but labels, which is of SST-2. Of
+--pretrained the shape and the tokenizer count here, not the weights: a run folder that is not
+trained yet will do. `benchmarks.gpu.campaign_there` runs what this writes, and
+`benchmarks.gpu.campaign_back` puts its answers into --work_dir.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import json
 import os
@@ -18,28 +18,36 @@ import os
 import numpy as np
 
 from benchmarks.gpu.export import check_new, variables_of
-from benchmarks.paper import arms
+from benchmarks.paper import figure2_left, table5, tables
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.configuration import SELECTION_SEED, flags_of, make_config
-from benchmarks.paper.labels import LabelsSettings
+from benchmarks.paper.labels import LabelsSettings, numbers_of
+from benchmarks.paper.labels import cells_of as labels_cells
 from benchmarks.paper.results import Cell
 from benchmarks.paper.settings import Settings, TaskSettings
-from benchmarks.paper.table5 import TASKS as TABLE5
 from gpt_tf.common import cli
 from gpt_tf.common.files import atomic_folder
-from gpt_tf.config import option
+from gpt_tf.config import FineTuningConfig, option
 from gpt_tf.data.manifest import TASK
 from gpt_tf.runs.run_folder import FROM_SCRATCH
 from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, validation_splits
+
+_COMMANDS = ("tables", "table5", "labels", "figure2_left")
 
 
 @dataclasses.dataclass(frozen=True)
 class CampaignSettings(TaskSettings):
     """Which runs."""
 
-    counts: str = option("", "Numbers of labelled rows of SST-2, as 100,500, for benchmarks.paper "
-                             "labels; empty: none.")
-    no_lm: bool = option(False, "Also the arm without the auxiliary loss, of table 5.")
+    commands: str = option("tables,labels", "Commands of benchmarks.paper, separated by commas, "
+                           f"of {', '.join(_COMMANDS)}.", required=True)
+    counts: str = option(LabelsSettings.counts, "Numbers of labelled rows of labels.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if unknown := set(self.commands.split(",")) - set(_COMMANDS):
+            raise ValueError(f"--commands={self.commands} names {', '.join(sorted(unknown))}, and "
+                             f"there are {', '.join(_COMMANDS)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +57,32 @@ class ExportSettings(CampaignSettings):
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
 
 
-def cells_of(campaign: Campaign) -> Iterator[tuple[Cell, ...]]:
-    """The arms of each table's row; data are built."""
-    settings, run = campaign.settings, campaign.pretrained
-    for task in settings.names():
-        campaign.build(task)
-        rows = settings.row_limit(task)
-        chosen = [arms.pretrained(run), arms.scratch()]
-        if settings.no_lm and task in TABLE5:
-            chosen.append(arms.without_lm(run))
-        yield tuple(Cell(task, arm, rows) for arm in chosen)
-    if settings.counts:
-        labels = LabelsSettings(**{
-            field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)
-            if field.name != "max_rows"}, counts=settings.counts)
-        campaign.build(labels.task)
-        everything = campaign.manifest(labels.task).splits["train"].records
-        for rows in filter(None, labels.numbers(everything)):
-            yield tuple(Cell(labels.task, arm, rows, labels.few_epochs)
-                        for arm in (arms.pretrained(run), arms.scratch()))
+def cells_of(campaign: Campaign) -> list[tuple[Cell, ...]]:
+    """The arms that are trained on the same rows, which are those of one row of a table; their data
+    are built."""
+    settings = campaign.settings
+    names, commands = settings.names(), settings.commands.split(",")
+    campaign.build(*names)
+    found = [cell for command in commands if command != "labels" for task in names
+             for cell in _cells_of_task(campaign, command, task)]
+    if "labels" in commands:
+        own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+        labels = Campaign(LabelsSettings(**own | {"counts": settings.counts, "max_rows": ""}))
+        labels.build(labels.settings.task)
+        found += [cell for rows in numbers_of(labels) for cell in labels_cells(labels, rows)]
+    groups: dict[str, dict[str, Cell]] = {}
+    for cell in found:
+        groups.setdefault(cell.data_name, {})[cell.arm.name] = cell
+    return [tuple(group.values()) for group in groups.values()]
+
+
+def _cells_of_task(campaign: Campaign, command: str, task: str) -> Sequence[Cell]:
+    if command == "tables":
+        return tables.cells_of(campaign, task)
+    if command == "table5":
+        return [table5.cell_of(campaign, task, arm) for arm in table5.decoder_arms(campaign)
+                if task in table5.TASKS]
+    return figure2_left.cells_of(campaign, task) if task in figure2_left.TASKS else []
 
 
 def described(campaign: Campaign, cells: tuple[Cell, ...], folder: str) -> dict:
@@ -93,10 +108,14 @@ def described(campaign: Campaign, cells: tuple[Cell, ...], folder: str) -> dict:
         "optimizer": dataclasses.asdict(config.course(total)),
         "batch_size": config.training.batch_size,
         "classifier_dropout": config.fine_tuning.classifier_dropout,
-        "arms": [{"name": each.arm.name, "is_pretrained": each.arm.init_from != FROM_SCRATCH,
-                  "lm_coef": config_of(each, SELECTION_SEED).fine_tuning.lm_coef}
-                 for each in cells],
+        "arms": [_arm(each.arm.name, config_of(each, SELECTION_SEED).fine_tuning,
+                      each.arm.init_from != FROM_SCRATCH) for each in cells],
         "initial": initial}
+
+
+def _arm(name: str, config: FineTuningConfig, is_pretrained: bool) -> dict:
+    return {"name": name, "is_pretrained": is_pretrained, "lm_coef": config.lm_coef,
+            "transfer_layers": config.transfer_layers}
 
 
 def _initial(config: FineTuningRunConfig) -> list[dict]:

@@ -208,9 +208,10 @@ class Group:
 
     def _start(self, run: Run, pretrained: Pretrained) -> dict[str, np.ndarray]:
         own = initial_weights(self.described["initial"][str(run.seed)])
-        if not self.arms[run.arm]["is_pretrained"]:
+        arm = self.arms[run.arm]
+        if not arm["is_pretrained"]:
             return own
-        return fine_tuning.take_over(own, pretrained.weights, -1)
+        return fine_tuning.take_over(own, pretrained.weights, arm["transfer_layers"])
 
     def __call__(self, runs: Sequence[Run], pretrained: Pretrained,
                  deadline: float) -> tuple[np.ndarray, list[float]] | None:

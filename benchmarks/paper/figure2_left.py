@@ -19,6 +19,8 @@ from benchmarks.paper.settings import TaskSettings
 from gpt_tf.common import cli
 from gpt_tf.config import option
 
+# RACE's passages are a hundred times SST-2's tokens.
+TASKS = ("qnli", "sst2")
 _FINDING = ("The paper: transferring the embeddings helps, and every further block adds to it, on "
             "MultiNLI up to 9 points with all of them.")
 
@@ -27,8 +29,7 @@ _FINDING = ("The paper: transferring the embeddings helps, and every further blo
 class Figure2LeftSettings(TaskSettings):
     """Flags of this figure."""
 
-    # RACE's passages are a hundred times SST-2's tokens.
-    tasks: str = option("qnli,sst2", "Tasks, separated by commas.", required=True)
+    tasks: str = option(",".join(TASKS), "Tasks, separated by commas.", required=True)
 
 
 def cells_of(campaign: Campaign, task: str) -> list[Cell]:
@@ -82,16 +83,17 @@ def draw(pictures, curves: dict[str, list[list[float]]]):
 def make(campaign: Campaign, names: list[str]) -> str:
     """Writes what there is; returns the table with its caption."""
     settings = campaign.settings
+    cells = [cell for task in names for cell in cells_of(campaign, task)]
     text = "\n".join([
         "# Figure 2, left: transferred blocks", "",
         f"{settings.pretrained}: {campaign.shape.num_parameters:,} parameters, of which the "
         "embeddings and the first blocks are taken over, and the rest is random; recipe "
         f"{settings.recipe}. {settings.reductions(names)} Percent on the whole validation set: "
         "median (range) over the seeds, at the last update; points over the embeddings alone, and "
-        "p of a paired permutation test over the validation rows.", "",
+        "p of a paired permutation test over the validation rows."
+        f"{campaign.trained_elsewhere(cells)}", "",
         table(campaign, names), "", "![figure2_left](figure2_left.png)", "", _FINDING, "",
         report.describe_machine(["tensorflow"]), ""])
-    cells = [cell for task in names for cell in cells_of(campaign, task)]
     write(settings, "figure2_left", text, {
         "settings": dataclasses.asdict(settings),
         "runs": [result.summary for result in campaign.results(cells)]}, picture(campaign, names))

@@ -66,6 +66,12 @@ class Table5Settings(Settings):
         return sorted(given, key=TASKS.index)
 
 
+def decoder_arms(campaign: Campaign) -> list[arms.Arm]:
+    """The table's arms but the LSTM, the full model first."""
+    run = campaign.pretrained
+    return [arms.pretrained(run), arms.scratch(), arms.without_lm(run)]
+
+
 def arms_of(campaign: Campaign) -> list[arms.Arm]:
     """The table's arms, the full model first.
 
@@ -73,7 +79,7 @@ def arms_of(campaign: Campaign) -> list[arms.Arm]:
       UserError: --lstm is no run of an LSTM with the tokenizer of --pretrained.
     """
     run, lstm = campaign.pretrained, campaign.settings.lstm
-    found = [arms.pretrained(run), arms.scratch(), arms.without_lm(run)]
+    found = decoder_arms(campaign)
     if lstm:
         lstm = resolve.run_folder(lstm)
         found.append(arms.lstm(lstm, run_folder.load_config(lstm)))

@@ -165,7 +165,7 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
             for number in range(count)))
     flags = [f"--pretrained={run}", f"--tasks_dir={tmp_path / 'tasks'}", "--num_seeds=2",
              f"--work_dir={tmp_path / 'paper'}", "--rates=1e-3,2e-2"]
-    ours = [*flags, "--counts=16", "--no_lm"]
+    ours = [*flags, "--counts=16", "--commands=tables,table5,labels,figure2_left"]
     done = run_command("benchmarks.gpu.campaign_export", *ours,
                        f"--output_dir={tmp_path / 'campaign'}")
     assert done.code == 0, done.stderr
@@ -173,13 +173,14 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
                      "--dtype=float32")
     assert printed.count("updates of") == 4, printed
     done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={out}")
-    assert done.code == 0 and "20 runs are in" in done.stdout, done.stdout + done.stderr
+    assert done.code == 0 and "24 runs are in" in done.stdout, done.stdout + done.stderr
 
-    for name, arms in (("tables", 2), ("table5", 3)):
+    for name, arms in (("tables", 2), ("table5", 3), ("figure2_left", 2)):
         done = run_command(f"benchmarks.paper.{name}", *flags, "--tasks=sst2")
         assert done.code == 0, done.stderr
         assert done.stdout.count(": done") == arms
-        assert "runs by benchmarks.gpu (JAX, float32, cpu)." in done.stdout
+        runs = f"{4 * arms} of {4 * arms} runs"
+        assert f"{runs} by benchmarks.gpu (JAX, float32, cpu)." in done.stdout
         assert "runs left" not in done.stdout
     done = run_command("benchmarks.paper.labels", *flags, "--counts=16")
     assert done.code == 0 and "8 of 8 runs by benchmarks.gpu" in done.stdout, done.stderr
