@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-_PRESET = 1  # 6 packs 5 % smaller and takes six times as long
+_PRESET = 6  # 1 packs 6 % larger in a sixth of the time; what travels is often limited
 
 
 def write(folder: str, data_dir: str, manifest, split: str, parts: int) -> dict:
