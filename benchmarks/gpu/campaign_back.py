@@ -90,16 +90,17 @@ def main() -> None:
         with open(path, encoding="utf-8") as stream:
             told = json.load(stream)
         arrays = np.load(os.path.join(settings.input, "answers.npz"))
+        began_with, groups = told["weights"], told["groups"]
     except OSError as error:
         raise UserError(f"Cannot read {error.filename} ({error.strerror}): give the folder that "
                         "benchmarks.gpu.campaign_there has left.") from error
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{settings.input} is damaged: fetch it again.") from error
-    if told["weights"] != _weights_digest(campaign.pretrained):
+    if began_with != _weights_digest(campaign.pretrained):
         raise UserError(f"{campaign.pretrained} has other weights than the campaign of "
                         f"{settings.input} began with: give the run that was made of them.")
     count = sum(keep(campaign, told, arrays, cells) for cells in cells_of(campaign)
-                if cells[0].data_name in told["groups"])
+                if cells[0].data_name in groups)
     print(f"{count} runs are in {settings.work_dir}.")
 
 

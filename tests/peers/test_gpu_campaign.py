@@ -192,3 +192,8 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
     (out / "answers.json").write_text(json.dumps(other))
     done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={out}")
     assert done.code == 1 and "has other weights than the campaign" in done.stderr
+    (out / "answers.json").write_text("{}")
+    done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={out}")
+    assert done.code == 1 and "is damaged: fetch it again" in done.stderr
+    done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={tmp_path}")
+    assert done.code == 1 and "answers.json" in done.stderr and "Traceback" not in done.stderr
