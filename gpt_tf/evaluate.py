@@ -8,8 +8,9 @@ file is predicted once, with at least the model's positions less the stride befo
   python -m gpt_tf.evaluate --model_dir=runs/books --text=novel.txt
   python -m gpt_tf.evaluate --model_dir=runs/books --text='novels/*.txt' --stride=64
 
-A fine-tuned model's metrics; they are saved in the run folder, too, in evaluations/. The
-predictions file has the layout that GLUE's site takes:
+A fine-tuned model's metrics; they are saved in the run folder, too, in evaluations/ (nothing is, of
+a handle or a preset, whose run folder is in the cache). The predictions file has the layout that
+GLUE's site takes:
   python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --bag_of_words
   python -m gpt_tf.evaluate --model_dir=runs/sst2 --data_dir=data/sst2 --split=test \\
       --predictions=SST-2.tsv
@@ -69,7 +70,7 @@ class EvaluationConfig(LoadingConfig, CompilationConfig):
     @functools.cached_property
     def other_runs(self) -> dict[str, str]:
         """What `beside` names -> the run folder."""
-        return {name: resolve.run_folder(name) for name in split_paths(self.beside)}
+        return {name: resolve.fine_tuned_run(name) for name in split_paths(self.beside)}
 
 
 # Options that only one kind of data has.
@@ -94,6 +95,7 @@ def evaluate_text(config: EvaluationConfig, model_dir: str, paths: list[str]) ->
     print(f"{run_folder.name_weights(model_dir, step, config.weights)}, {config.text}"
           f"{f' ({len(paths):,} files)' if len(paths) > 1 else ''}, stride {evaluate.stride}:")
     _print_language_model(scores)
+    evaluate.unknown.tell()
 
 
 def trigram_perplexity(data_dir: str, split: str) -> float:
@@ -240,7 +242,7 @@ def main() -> None:
     is_task = manifest.kind == TASK
     _refuse(config, _OF_TEXTS + (_OF_LANGUAGE_MODELS if is_task else _OF_TASKS),
             f"data of kind {manifest.kind!r}, which {data_dir} holds")
-    model_dir = resolve.run_folder(model_dir)
+    model_dir = (resolve.fine_tuned_run if is_task else resolve.run_folder)(model_dir)
     for run in (model_dir, *config.other_runs.values()):
         run_folder.check_data(run, data_dir, manifest, config.weights)
     manifest.check_split(data_dir, config.split)

@@ -159,16 +159,13 @@ def predict(config: PredictionConfig) -> None:
     if answerer.shortened:
         print(f"{answerer.shortened:,} of {answerer.answered:,} rows were too long for the model "
               "and were shortened.", file=sys.stderr)
-    if answerer.unknown:
-        print(f"{answerer.unknown:,} of {answerer.tokens:,} tokens "
-              f"({answerer.unknown / answerer.tokens:.2%}) are <unk>: characters that the "
-              "vocabulary lacks.", file=sys.stderr)
+    answerer.unknown.tell()
 
 
 def main() -> None:
     """Predicts."""
     config = cli.from_flags(PredictionConfig)
-    predict(dataclasses.replace(config, model_dir=resolve.run_folder(config.model_dir)))
+    predict(dataclasses.replace(config, model_dir=resolve.fine_tuned_run(config.model_dir)))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
 
 The data is made by pipelines.build_task --zero_shot, which says how each task is answered. Beside
 the measures stand those of the majority class (the commonest of the rows that are measured) and of
-a random guess. They are saved in the run folder, too, in evaluations/. The plot is the right half
-of the paper's Figure 2: (measure - random guess) / (1 - random guess) over the updates.
+a random guess. They are saved in the run folder, too, in evaluations/ (nothing is, of a handle or a
+preset, whose run folder is in the cache). The plot is the right half of the paper's Figure 2:
+(measure - random guess) / (1 - random guess) over the updates.
 """
 
 import dataclasses

@@ -102,7 +102,8 @@ def train(config: TrainBpeConfig) -> Tokenizer:
               "what occurs twice; more text is better.")
     if found.too_long:
         unit = "bytes" if config.kind == ByteLevelTokenizer.kind else "characters"
-        print(f"Left out as longer than {LONGEST_WORD} {unit}: {found.too_long:,} words.")
+        print(f"Left out as longer than {LONGEST_WORD} {unit}: {found.too_long:,} "
+              f"{'word' if found.too_long == 1 else 'words'}.")
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")

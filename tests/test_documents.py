@@ -203,6 +203,15 @@ def test_flags_of_our_commands():
     assert parse(ours) == []
 
 
+def test_both_readmes_name_the_same():
+    """The commands, and the documents of the wings."""
+    def named(name):
+        path = ROOT / name
+        links = re.findall(r"\]\(((?:gpt_tf|pipelines)/[\w/]*README\.md)", path.read_text("utf-8"))
+        return {line.module for line in commands_of(code_of(path), name)}, set(links)
+    assert named("README.zh.md") == named("README.md")
+
+
 def test_examples_run_commands():
     found = [line.module for path in EXAMPLES for line in commands_of(calls_of(path), path.name)]
     assert {"gpt_tf.pretrain", "gpt_tf.finetune", "gpt_tf.export"} <= set(found)

@@ -193,6 +193,10 @@ def test_command(path, run, tokenizer):
     assert numbers["loss"] == pytest.approx(
         by_brute_force(model, ids, 3) / (len(ids) - 1), abs=1e-4)
     assert "100%" in done.stderr
+    unknown = ids.count(tokenizer.unknown_id)
+    assert unknown and done.stderr.endswith(
+        f"{unknown} of {len(ids)} tokens ({unknown / len(ids):.2%}) are <unk>: characters that the "
+        "vocabulary lacks.\n")
 
 
 @pytest.mark.parametrize("given_flags, message", [

@@ -33,9 +33,9 @@ MAY_IMPORT = {
     "training": _TRAINED, "evaluation": _TRAINED | {"training"},
     "serving": {"common", "config", "tokenizer", "tasks", "model", "generation", "runs"},
     "interop": _LEARNT - {"data"} | {"runs"},
-    "hub": {"common", "tokenizer", "interop"},
+    "hub": {"common", "tokenizer", "interop", "runs"},
     "keras_models": _LEARNT | {"runs", "interop", "hub"},
-    "sources": {"common", "hub", "keras_models"},
+    "sources": {"common", "runs", "hub", "keras_models"},
 }
 # Of the wings of pipelines: wings of pipelines, and of gpt_tf.
 PIPELINES_MAY_IMPORT = {

@@ -32,6 +32,7 @@ from gpt_tf.tokenizer import Tokenizer
 from pipelines.building import frame
 from tests import corpora, runs
 from tests.commands import run_command
+from tests.converted import change_weights
 from tests.hub import TOKEN, Hub
 from tests.test_next_steps import sst2
 
@@ -319,16 +320,54 @@ def test_commands_take_handles(hub, tokenizer, tmp_path, monkeypatch):
                        "--nojit_compile")
     assert done.code == 0 and "bits_per_byte" in done.stdout, done.stderr
     done = run_command("pipelines.build_corpus", f"--input={tmp_path}/text.txt",
-                       f"--tokenizer={PRESET}", f"--output_dir={tmp_path}/data", "--num_workers=1")
+                       f"--tokenizer={PRESET}", f"--output_dir={tmp_path}/data", "--num_workers=1",
+                       "--sequence_length=16")
     assert done.code == 0, done.stderr
     assert Tokenizer.load(tmp_path / "data").fingerprint == tokenizer.fingerprint
     done = run_command("pipelines.build_task", "--task=sst2", f"--tokenizer={GPT1}",
                        f"--input={sst2(tmp_path / 'rows')}", f"--output_dir={tmp_path}/task",
-                       "--num_workers=1")
+                       "--num_workers=1", "--max_length=32")
     assert done.code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (
         "Next: python -m gpt_tf.finetune --flagfile=finetune.flags "
         f"--data_dir={tmp_path}/task --init_from={GPT1} --model_dir=runs/task")
+    done = run_command("pipelines.build_task", "--task=sst2", "--zero_shot",
+                       f"--tokenizer={GPT1}", f"--input={tmp_path}/rows", "--num_workers=1",
+                       f"--output_dir={tmp_path}/zero", "--max_length=32")
+    assert done.code == 0, done.stderr
+    of_runs = ["--batch_size=8", "--nojit_compile", "--strategy=one_device"]
+    for module, *flags in (
+            ("pretrain", f"--data_dir={tmp_path}/data", f"--init_from={PRESET}", "--num_steps=1",
+             "--warmup_steps=1", f"--model_dir={tmp_path}/pretrained", *of_runs),
+            ("finetune", f"--data_dir={tmp_path}/task", f"--init_from={GPT1}", "--num_epochs=1",
+             f"--model_dir={tmp_path}/tuned", *of_runs),
+            ("zero_shot", f"--data_dir={tmp_path}/zero", f"--model_dir={GPT1}", "--nojit_compile"),
+            ("export", "--format=preset", f"--model_dir={GPT1}",
+             f"--output_dir={tmp_path}/exported")):
+        done = run_command(f"gpt_tf.{module}", *flags)
+        assert done.code == 0, done.stderr
+        assert "Saved in" not in done.stdout
+    # What is measured of a handle is printed: its run folder is nobody's to look into.
+    assert not os.path.exists(os.path.join(resolve.run_folder(GPT1), "evaluations"))
+
+
+def test_what_was_left_out_is_said_at_each_use(hub, ours, tokenizer):
+    """A classifier of transformers', whose decoder alone is taken."""
+    handle = "hf://ours/copy"
+    change_weights(ours, lambda arrays: arrays.update({"score.weight": np.ones((2, 8), "f4")}))
+    edit("config.json", lambda value: value.update(id2label={"0": "bad", "1": "good"}))(ours, hub)
+    left_out = "the head of OpenAIGPTForSequenceClassification (bad, good) is left out: it reads"
+    for _ in range(2):
+        done = run_command("gpt_tf.predict", f"--model_dir={handle}", stdin="the cat\n")
+        assert done.code == 1 and done.stderr.count(left_out) == 1
+        assert done.stderr.splitlines()[-1] == (
+            f"error: {handle} is a language model without a head of a task, or one that was left "
+            "out, as said above: fine-tune it with python -m gpt_tf.finetune "
+            f"--init_from={handle} ...")
+    with pytest.raises(UserError, match=f"^{handle} is no classifier's: give num_classes"):
+        GPTTextClassifier.from_preset(handle)
+    with pytest.raises(UserError, match=f"{PRESET} is a language model without a head of a task: "):
+        resolve.fine_tuned_run(PRESET)
 
 
 @pytest.fixture(name="kaggle_models")

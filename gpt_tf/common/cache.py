@@ -25,6 +25,14 @@ def root() -> str:
     return os.path.join(home, "gpt_tf")
 
 
+def holds(path: str) -> bool:
+    """Whether a folder is one of the cache's, which no user has named."""
+    try:
+        return os.path.realpath(os.path.dirname(os.path.abspath(path))) == os.path.realpath(root())
+    except UserError:
+        return False
+
+
 def digest(paths: Mapping[str, str]) -> str:
     """32 digits that name the content of files, under this release.
 

@@ -10,6 +10,7 @@ from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tasks.forms import SpecialTokens, build
 from gpt_tf.tokenizer import Tokenizer
+from gpt_tf.tokenizer.unknown import UnknownCount
 from gpt_tf.training.predictor import Predictions, Predictor
 from gpt_tf.training.replicas import one_device
 
@@ -21,8 +22,7 @@ class Answerer:
       task: the run's.
       answered: texts so far.
       shortened: those that were too long.
-      tokens: of these texts.
-      unknown: `<unk>` among them, for each character that the vocabulary lacks.
+      unknown: the `UnknownCount` of these texts.
 
     Args:
       model_dir: the run folder.
@@ -39,7 +39,8 @@ class Answerer:
         # Compiling takes longer than most inputs do.
         self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size
-        self.answered = self.shortened = self.tokens = self.unknown = 0
+        self.answered = self.shortened = 0
+        self.unknown = UnknownCount(self._tokenizer.unknown_id)
 
     def __call__(self, rows: Iterable[tuple[list[str], str]]) -> Predictions:
         """Answers to some rows, in their order.
@@ -59,8 +60,8 @@ class Answerer:
         token_ids = self._tokenizer.encode_batch(texts)
         if any(text and not ids for text, ids in zip(texts, token_ids)):
             raise UserError(f"{where}: a text has no characters but blanks; correct or remove it.")
-        self.tokens += sum(map(len, token_ids))
-        self.unknown += sum(ids.count(self._tokenizer.unknown_id) for ids in token_ids)
+        for ids in token_ids:
+            self.unknown.add(ids)
         sequences = build(self.task.form, token_ids,
                           SpecialTokens.after(self._tokenizer.vocabulary_size), self._max_length)
         self.shortened += sequences.shortened

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from gpt_tf.common import cache
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.names import file_stem
@@ -70,8 +71,10 @@ def _records(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndar
 def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
     """Writes a measurement into the run folder, one for each split and data, and says where.
 
-    A run folder may be somebody else's, or on a disk that cannot be written: what was measured is
-    no worse for it, so that is said on standard error.
+    One in the cache, which was made of what a handle or a preset names, is nobody's to look into
+    and may be removed at any time: nothing is kept there. Another may be somebody else's, or on a
+    disk that cannot be written: what was measured is no worse for it, so that is said on standard
+    error.
 
     Args:
       model_dir: the run folder.
@@ -79,6 +82,8 @@ def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
       split: name of the split that was measured.
       values: JSON.
     """
+    if cache.holds(model_dir):
+        return
     folder = os.path.join(model_dir, "evaluations")
     name = file_stem(manifest.task.name)
     path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}.json")

@@ -25,6 +25,7 @@ from gpt_tf.model.gpt import GPT
 from gpt_tf.tasks.metrics import language_scores
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.tokenizer.cleaning import check_lines
+from gpt_tf.tokenizer.unknown import UnknownCount
 
 _BLOCK_BYTES = 1 << 16  # read, and about as many characters encoded, at a time
 
@@ -68,6 +69,10 @@ def windows(parts: Iterable[np.ndarray], length: int,
 class TextEvaluator:
     """Perplexity and bits per byte of files.
 
+    Attributes:
+      stride: tokens between windows.
+      unknown: the `UnknownCount` of the files so far.
+
     Args:
       model: measured without dropout.
       tokenizer: the model's.
@@ -86,6 +91,7 @@ class TextEvaluator:
         if self.stride >= self._length:
             raise UserError(f"--stride={stride} must be below the {self._length} positions of the "
                             "model, so that every token has one before it.")
+        self.unknown = UnknownCount(tokenizer.unknown_id)
         self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._score = Scorer(model, jit_compile)
@@ -117,7 +123,10 @@ class TextEvaluator:
 
     def _parts(self, path: str, progress: Progress) -> Iterator[np.ndarray]:
         blocks = check_lines(read_blocks(path, progress), path)
-        return map(self._tokenizer.encode_piece, self._tokenizer.split_text(blocks, _BLOCK_BYTES))
+        for piece in self._tokenizer.split_text(blocks, _BLOCK_BYTES):
+            token_ids = self._tokenizer.encode_piece(piece)
+            self.unknown.add(token_ids)
+            yield token_ids
 
     def _batches(self, found: Iterator[tuple[np.ndarray, int]]) -> Iterator[dict]:
         """Batches for `Scorer`, all of one shape, which is smaller where there are few windows."""

@@ -16,6 +16,7 @@ from gpt_tf.hub.files import Fetched
 from gpt_tf.hub.handles import HUGGINGFACE, Handle, is_handle
 from gpt_tf.interop import vocabularies
 from gpt_tf.interop.targets import HUGGING_FACE
+from gpt_tf.runs import run_folder
 
 
 def is_name(name: str) -> bool:
@@ -50,6 +51,7 @@ def local(name: str) -> str:
 
     Args:
       name: one of `is_name`, fetched where it is not here yet. What is none comes back as it is.
+        What the run folder of a handle lacks of what is published is said on standard error.
 
     Raises:
       UserError: see `fetch`; or the model is none that a run folder can hold, the cache cannot be
@@ -59,8 +61,12 @@ def local(name: str) -> str:
         packaged.check_spelling(name)
         return name
     found = fetch(name)
-    return found.folder if found.is_keras else _ours(
-        "huggingface", found, lambda path: _convert(name, found.folder, path))
+    if found.is_keras:
+        return found.folder
+    path = _ours("huggingface", found, lambda path: _convert(name, found.folder, path))
+    if is_handle(name):  # what comes with gpt_tf is taken whole
+        print(run_folder.conversion_notes(path), end="", file=sys.stderr)
+    return path
 
 
 def local_tokenizer(name: str) -> str:
@@ -97,5 +103,4 @@ def _convert(name: str, folder: str, path: str) -> None:
     from gpt_tf.interop import conversion
 
     flags = cli.flags_text({"from": HUGGING_FACE, "input": name, "output_dir": path})
-    _, *notes = conversion.import_run(HUGGING_FACE, folder, path, None, flags)
-    print("".join(f"{note}\n" for note in notes), end="", file=sys.stderr)
+    conversion.import_run(HUGGING_FACE, folder, path, None, flags)

@@ -55,14 +55,14 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
     if tuned:
         fill(openai.head_entries(model.head), tuned.head,
              os.path.join(source, targets.KEPT) if beside else found.where)
+    notes = [*found.notes, *_not_finite(found.arrays, found.where)]
     with atomic_folder(target) as folder:
         weights.write_converted(folder, flags_text, model, tuned.max_length if tuned else 0,
-                                tokenizer, step)
+                                tokenizer, step, notes)
     size = (f"{found.config.num_parameters:,} parameters, {found.config.num_layers} layers, "
             f"{found.config.num_heads} heads, {tokenizer.vocabulary_size:,} tokens")
     return [f"{target}: a model of {size}" + (f", fine-tuned on {tuned.task.name}" if tuned else "")
-            + (f"; update {step:,}." if step else "."),
-            *found.notes, *_not_finite(found.arrays, found.where)]
+            + (f"; update {step:,}." if step else "."), *notes]
 
 
 def export_run(layout: str, source: str, target: str) -> list[str]:

@@ -139,11 +139,11 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
           classifier = GPTTextClassifier.from_preset("runs/books", num_classes=2,
                                                      sequence_length=64)
         """
-        preset = models.local(preset)
+        name, preset = preset, models.local(preset)
         is_run, which = is_run_folder(preset), kwargs.get("weights", BEST)
         saved = _arguments_of_run(preset) if is_run else saved_arguments(cls, preset)
         if saved is None and not {"num_classes", "class_names"} & kwargs.keys():
-            raise UserError(f"{preset} is no classifier's: give num_classes or class_names for a "
+            raise UserError(f"{name} is no classifier's: give num_classes or class_names for a "
                             "new one.")
         keeps_head = load_weights and saved is not None and "num_classes" not in kwargs
         if keeps_head:

@@ -4,6 +4,7 @@
   task.json         of a fine-tuned run: its `task.Task`, and the longest sequence of its data
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
+  notes.txt         of such weights: what of them was left out or taken otherwise, a line each
   tokenizer files   as in the data folder
   SHA256SUMS        of the files above
   micro_batches.json, how batches were cut to fit into memory
@@ -14,7 +15,7 @@
 `weights` loads its model.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 import dataclasses
 import os
 import shutil
@@ -42,6 +43,7 @@ _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
+_NOTES = "notes.txt"
 _MICRO_BATCHES = "micro_batches.json"
 _WEIGHTS = ("checkpoints", "best")
 _FOLDERS = (*_WEIGHTS, "plugins", "evaluations")
@@ -49,7 +51,7 @@ _MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
 _EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
 RUN_FILES = frozenset({*_FOLDERS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard",
-                       _MICRO_BATCHES, SUMS})
+                       _MICRO_BATCHES, _NOTES, SUMS})
 _OTHER = "name another --model_dir, or replace the run with --overwrite"
 
 # The first line of the resolved flagfile, a comment to the flags' parser.
@@ -95,8 +97,8 @@ def name_weights(model_dir: str, step: int, weights: str = BEST) -> str:
     return f"{model_dir}, update {step:,}{' (best validation)' if is_best else ''}"
 
 
-def _flags_bytes(text: str) -> bytes:
-    """Of a flagfile: names of files that are not UTF-8 stand there as they are."""
+def _text_bytes(text: str) -> bytes:
+    """Of a flagfile or notes: names of files that are not UTF-8 stand there as they are."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -156,7 +158,7 @@ def record_flags(model_dir: str, flags_text: str, manifest: Manifest) -> None:
       model_dir, flags_text, manifest: of `begin`.
     """
     write_recorded(os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags"),
-                   _flags_bytes(_with_data(flags_text, manifest)))
+                   _text_bytes(_with_data(flags_text, manifest)))
 
 
 def refuse_link(folder: str) -> None:
@@ -261,19 +263,31 @@ def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: 
     tokenizer.save(model_dir)
 
 
-def mark_converted(model_dir: str, flags_text: str) -> None:
+def mark_converted(model_dir: str, flags_text: str, notes: Sequence[str] = ()) -> None:
     """Says that the weights are of no command that trains, which completes their run folder.
 
     Args:
       model_dir: the run folder.
       flags_text: the flagfile of the command that converted them.
+      notes: what was left out or taken otherwise, a line each.
     """
-    write_recorded(os.path.join(model_dir, CONVERTED), _flags_bytes(flags_text))
+    if notes:
+        write_recorded(os.path.join(model_dir, _NOTES),
+                       _text_bytes("".join(f"{note}\n" for note in notes)))
+    write_recorded(os.path.join(model_dir, CONVERTED), _text_bytes(flags_text))
 
 
 def is_converted(model_dir: str) -> bool:
     """Whether the run folder is one of `write_converted`."""
     return os.path.exists(os.path.join(model_dir, CONVERTED))
+
+
+def conversion_notes(model_dir: str) -> str:
+    """The notes of `mark_converted`, each with a line end."""
+    path = os.path.join(model_dir, _NOTES)
+    if not os.path.exists(path):
+        return ""
+    return read_text(path, "the notes of a conversion", "surrogateescape")
 
 
 def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
@@ -371,8 +385,9 @@ def load_task(model_dir: str) -> tuple[Task, int]:
     path = os.path.join(model_dir, _TASK)
     if not is_fine_tuned(model_dir):
         check_folder(model_dir)
+        flag = "init_from" if os.path.exists(os.path.join(model_dir, _MODEL)) else "model_dir"
         raise UserError(f"No {_TASK} in {model_dir}: it is not a fine-tuned run; make one with "
-                        f"python -m gpt_tf.finetune --model_dir={model_dir} ...")
+                        f"python -m gpt_tf.finetune --{flag}={model_dir} ...")
     value, limit = read_json(path, "the run's task"), _read_config(model_dir).max_sequence_length
     length = value.get("max_length") if isinstance(value, dict) else None
     if type(length) is not int or not _SHORTEST <= length <= limit:

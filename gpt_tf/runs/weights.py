@@ -1,5 +1,7 @@
 """The weights of a run folder: loaded into its model, and written for one that nothing trained."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from gpt_tf.config import BEST
@@ -76,7 +78,7 @@ def model_variables(model: GPT | TaskModel) -> dict[str, tf.Variable]:
 
 
 def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max_length: int,
-                    tokenizer: Tokenizer, step: int) -> None:
+                    tokenizer: Tokenizer, step: int, notes: Sequence[str] = ()) -> None:
     """Makes the run folder of weights that no command here has trained.
 
     Args:
@@ -86,6 +88,7 @@ def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max
       max_length: of a fine-tuned run, the longest sequence, in tokens, that it was trained for.
       tokenizer: the model's.
       step: the update that the weights are of, as far as it is known.
+      notes: what was left out or taken otherwise, a line each.
 
     Raises:
       UserError: the folder cannot be written.
@@ -95,4 +98,4 @@ def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max
     run_folder.describe(model_dir, config, task, max_length, tokenizer)
     folder = run_folder.best_folder(model_dir) if task else checkpoint_folder(model_dir)
     Checkpoints(folder, {"model": model_variables(model)}).save(step)
-    run_folder.mark_converted(model_dir, flags_text)
+    run_folder.mark_converted(model_dir, flags_text, notes)

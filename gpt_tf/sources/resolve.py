@@ -9,8 +9,10 @@ import os
 import sys
 
 from gpt_tf.common import cache, cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import read_json
 from gpt_tf.hub import files, models
+from gpt_tf.runs import run_folder as runs
 
 
 def run_folder(source: str) -> str:
@@ -33,6 +35,20 @@ def run_folder(source: str) -> str:
         print(f"{source} is a model of Keras; its run folder is {path}.", file=sys.stderr)
     elif models.is_name(source):
         print(f"The run folder of {source} is {path}.", file=sys.stderr)
+    return path
+
+
+def fine_tuned_run(source: str) -> str:
+    """The path of the run folder of a fine-tuned model that `source` names; see `run_folder`.
+
+    Raises:
+      UserError: see `run_folder`; or what a name or a Keras model stands for has no head of a task.
+    """
+    path = run_folder(source)
+    if path != source and not runs.is_fine_tuned(path):
+        told = ", or one that was left out, as said above" if runs.conversion_notes(path) else ""
+        raise UserError(f"{source} is a language model without a head of a task{told}: fine-tune "
+                        f"it with python -m gpt_tf.finetune --init_from={source} ...")
     return path
 
 

@@ -24,7 +24,8 @@ def _load_spacy(language: str) -> Any:
     except (ImportError, ValueError) as error:
         raise UserError(f"spaCy cannot split words of the language {language!r}; give one of its "
                         "language codes, such as en, fr, de or zh, or xx for rules of no "
-                        "language.") from error
+                        "language; or split bytes, of any language, with pipelines.train_bpe "
+                        "--kind=byte_level.") from error
     return pipeline
 
 
