@@ -8,14 +8,12 @@ gets `--batch_size` texts at a time and remembers nothing from one batch to the 
 in Python gets one text at a time and remembers chunks ("cold" is its first pass over them).
 """
 
-import collections
-import glob
 import time
 import unicodedata
 
 from absl import flags
 
-from benchmarks import report
+from benchmarks import agreement, report
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.tokenizer import cleaning
@@ -24,21 +22,6 @@ _INPUT = flags.DEFINE_string("input", None, "Glob of UTF-8 text files.")
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with a tokenizer's files.")
 _BATCHES = flags.DEFINE_list("batch_size", ["1", "32", "1000"], "Texts at once, in turn.")
 _EXAMPLES = flags.DEFINE_integer("examples", 3, "Differences shown of each kind.")
-
-
-def read_paragraphs(pattern: str) -> list[str]:
-    """The paragraphs of every second file.
-
-    Raises:
-      UserError: there is none.
-    """
-    paragraphs = []
-    for path in sorted(glob.glob(pattern))[1::2]:
-        with open(path, encoding="utf-8") as stream:
-            paragraphs += [each for each in stream.read().split("\n\n") if each.strip()]
-    if not paragraphs:
-        raise UserError(f"--input={pattern} matches fewer than two files with text.")
-    return paragraphs
 
 
 def kind_of(paragraph: str, tokenizer) -> str:
@@ -50,45 +33,14 @@ def kind_of(paragraph: str, tokenizer) -> str:
         return "a defect"
     splitter = splitter_of(tokenizer.language)
 
-    def chunks(changed):
-        return cleaning.standardise(changed).split()
-
     if not unicodedata.is_normalized("NFC", paragraph):
         return "marks that join letters"
-    changes = str.maketrans(cleaning.character_changes())
-    if chunks(cleaning.clean(paragraph)) != chunks(paragraph.translate(changes)):
+    if agreement.is_repaired(paragraph):
         return "repairs of ftfy"
-    if any(splitter.split_chunk(chunk) is None for chunk in chunks(cleaning.clean(paragraph))):
+    chunks = cleaning.standardise(cleaning.clean(paragraph)).split()
+    if any(splitter.split_chunk(chunk) is None for chunk in chunks):
         return "special cases that reach over chunks"
     return "others"
-
-
-def first_difference(ours: list[int], theirs: list[int], tokenizer) -> str:
-    """Both readings around the first token that differs."""
-    pairs = zip(ours, theirs)
-    place = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
-    shown = (" ".join(tokenizer.tokens[i] for i in ids[max(0, place - 2):place + 4])
-             for ids in (ours, theirs))
-    return " | ".join(map(repr, shown))
-
-
-def measure_agreement(paragraphs, encode, tokenizer) -> None:
-    """Prints how many paragraphs come out the same, and what the others are."""
-    differing = collections.defaultdict(list)
-    for start in range(0, len(paragraphs), 1000):
-        batch = paragraphs[start:start + 1000]
-        for paragraph, ours in zip(batch, encode(batch).to_list()):
-            theirs = tokenizer.encode(paragraph)
-            if ours != theirs:
-                differing[kind_of(paragraph, tokenizer)].append(
-                    first_difference(ours, theirs, tokenizer))
-    same = len(paragraphs) - sum(map(len, differing.values()))
-    print(f"{same:,} of {len(paragraphs):,} paragraphs have the same ids "
-          f"({100 * same / len(paragraphs):.3f}%).")
-    for kind, examples in differing.items():
-        print(f"  {kind}: {len(examples)}")
-        for example in examples[:_EXAMPLES.value]:
-            print(f"    graph | tokenizer: {example}")
 
 
 def measure_speed(paragraphs, encode, tokenizer_folder) -> None:
@@ -128,7 +80,7 @@ def main() -> None:
     from gpt_tf.serving import graph_tokenizer
     from gpt_tf.tokenizer import Tokenizer
 
-    paragraphs = read_paragraphs(_INPUT.value)
+    paragraphs = agreement.read_paragraphs(_INPUT.value, step=2)
     tokenizer = Tokenizer.load(_TOKENIZER.value)
     graph = graph_tokenizer.build(tokenizer)
 
@@ -136,7 +88,8 @@ def main() -> None:
         return graph.encode(tf.constant(texts))
 
     print(report.describe_machine(["tensorflow", *tokenizer.libraries]) + "\n")
-    measure_agreement(paragraphs, encode, tokenizer)
+    agreement.measure("graph", paragraphs, lambda texts: encode(texts).to_list(), tokenizer,
+                      lambda paragraph: kind_of(paragraph, tokenizer), _EXAMPLES.value)
     print()
     measure_speed(paragraphs, encode, _TOKENIZER.value)
 

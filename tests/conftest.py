@@ -21,6 +21,8 @@ def pytest_addoption(parser):
                      help="npz of the released program's numbers, for test_openai_parity.py")
     parser.addoption("--golden_tokens", default=None, metavar="PATH",
                      help="jsonl of text and released token ids, for test_tokenizer_parity.py")
+    parser.addoption("--gpt2", default=None, metavar="FOLDER",
+                     help="encoder.json and vocab.bpe of GPT-2, for peers/test_byte_level.py")
 
 
 @pytest.fixture(scope="session")

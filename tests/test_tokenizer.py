@@ -313,6 +313,8 @@ def _edit_json(path, edit):
 
 @pytest.mark.parametrize("damage, message", [
     (lambda folder: (folder / "vocab_150.bpe").unlink(), "Half a tokenizer"),
+    (lambda folder: (folder / "vocab_150.bpe").rename(folder / "vocab.bpe"),
+     "encoder_bpe_150.json, vocab.bpe.: it needs .* or encoder.json and vocab.bpe"),
     (lambda folder: (folder / "vocab.json").write_text("{}"), "More than one tokenizer"),
     (lambda folder: (folder / "encoder_bpe_150.json").write_text("{"), "not valid JSON"),
     (lambda folder: (folder / "encoder_bpe_150.json").write_text("[]"), "not a vocabulary"),

@@ -18,7 +18,7 @@ from gpt_tf.interop.targets import TOKENIZER
 from gpt_tf.keras_models.backbone import GPTBackbone, register
 from gpt_tf.keras_models.preset import RecordedPreset, explain
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer.files import INFO_FILE, read_merges, read_vocabulary
+from gpt_tf.tokenizer.files import is_tokenizer_file, read_merges, read_vocabulary
 
 _ASSETS = ("vocab.json", "merges.txt", "tokenizer_info.json")
 
@@ -84,8 +84,9 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
         """The tokenizer of a preset.
 
         Args:
-          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, a name of `presets`,
-            or a handle, "hf://owner/name" or "kaggle://owner/model/keras/variation".
+          preset: folder that `save_to_preset` wrote, a run folder of `gpt_tf`, any that
+            `gpt_tf.tokenizer.Tokenizer.load` reads, a name of `presets`, or a handle,
+            "hf://owner/name" or "kaggle://owner/model/keras/variation".
           **kwargs: those of the constructor but for the vocabulary's.
 
         Raises:
@@ -93,7 +94,7 @@ class GPTTokenizer(RecordedPreset, keras_nlp.tokenizers.Tokenizer):
             cannot be had.
         """
         preset = models.local_tokenizer(preset)
-        if os.path.exists(os.path.join(preset, INFO_FILE)):
+        if os.path.isdir(preset) and any(map(is_tokenizer_file, os.listdir(preset))):
             tokenizer = cls(**kwargs)
             tokenizer.load_assets(preset)
             return tokenizer

@@ -43,16 +43,15 @@ def find(folder: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
     found = [[path for pattern in patterns for path in sorted(folder.glob(pattern))]
              for patterns in LAYOUTS]
     found = [paths for paths in found if paths]
+    needed = ", or ".join(" and ".join(pair).replace("*", "40000") for pair in LAYOUTS)
     if not found:
         check_folder(folder)
-        names = ", or ".join(" and ".join(pair).replace("*", "40000") for pair in LAYOUTS)
-        raise UserError(f"No tokenizer in {folder}: it needs {names}.")
+        raise UserError(f"No tokenizer in {folder}: it needs {needed}.")
     names = ", ".join(path.name for paths in found for path in paths)
+    if all(len(paths) == 1 for paths in found):
+        raise UserError(f"Half a tokenizer in {folder} ({names}): it needs {needed}.")
     if len(found) > 1 or len(found[0]) > 2:
         raise UserError(f"More than one tokenizer in {folder} ({names}): keep one.")
-    if len(found[0]) < 2:
-        raise UserError(f"Half a tokenizer in {folder}: {names} without its other file; copy "
-                        "both.")
     return found[0][0], found[0][1]
 
 

@@ -1,13 +1,22 @@
-"""GPT-2's kind of tokenizer beside transformers' and `tokenizers`, and in all that follows it."""
+"""GPT-2's kind of tokenizer beside transformers' and `tokenizers`, and in all that follows it.
+
+With the vocabulary that was published with GPT-2, a folder of encoder.json and vocab.bpe or of the
+same under Hugging Face's names:
+  pytest tests/peers/test_byte_level.py -k published --gpt2=FOLDER
+"""
 
 import json
 import string
 
 import pytest
+import tensorflow as tf
 import tokenizers
 import transformers
 
-from gpt_tf.tokenizer import Tokenizer
+from benchmarks.encoders import byte_level_encoder
+from gpt_tf import GPTTokenizer
+from gpt_tf.serving import graph_tokenizer
+from gpt_tf.tokenizer import Tokenizer, files
 from pipelines import train_bpe
 from tests import corpora
 from tests.commands import run_command
@@ -42,15 +51,49 @@ def test_books_and_languages_beside_transformers(folder, books):
     paths = [str(folder / "gpt2" / name) for name in ("vocab.json", "merges.txt")]
     others = [transformers.GPT2TokenizerFast(*paths), transformers.GPT2Tokenizer(*paths),
               transformers.AutoTokenizer.from_pretrained(folder / "gpt2", tokenizer_type="gpt2")]
-    texts = [path.read_bytes().decode() for path in books]
-    direct = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(*paths))
-    direct.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    for text in [*texts, *TEXTS.values(), string.printable, "\r\n\0\xa0 \x1c\u200d🙂 \n"]:
+    assert_same(ours, others, paths, books)
+
+
+def assert_same(ours, others, paths, books):
+    """Ids and texts are those of `tokenizers` with the files `paths`, and of transformers'."""
+    direct = byte_level_encoder(*paths)
+    for text in [*(path.read_bytes().decode() for path in books), *TEXTS.values(),
+                 string.printable, "\r\n\0\xa0 \x1c\u200d🙂 \n"]:
         ids = ours.encode(text)
         assert ids == direct.encode(text).ids and ours.decode(ids) == text
         for other in others:
             assert ids == other.encode(text), type(other)
             assert other.decode(ids, clean_up_tokenization_spaces=False) == text
+
+
+@pytest.fixture(name="published", scope="module")
+def published_fixture(request):
+    folder = request.config.getoption("--gpt2")
+    if folder is None:
+        pytest.skip("needs the vocabulary published with GPT-2: --gpt2=FOLDER")
+    return folder
+
+
+def test_published_books_and_languages(published, shared_data):
+    """All novels; some minutes."""
+    paths = list(map(str, files.find(published)))
+    assert_same(Tokenizer.load(published), [transformers.GPT2TokenizerFast(*paths)], paths,
+                sorted((shared_data / "books").glob("*.txt")))
+
+
+def test_published_files(published, tmp_path):
+    """What is known of them, and that they are taken under both names, in Keras and in a graph."""
+    ours = Tokenizer.load(published)
+    assert (ours.kind, ours.vocabulary_size, len(ours.merges)) == ("byte_level", 50_257, 50_000)
+    assert ours.tokens.index("<|endoftext|>") == 50_256
+    assert ours.encode("Hello world") == [15496, 995]
+    for layout in ours.layouts:
+        ours.save(tmp_path / layout, layout)
+        assert Tokenizer.load(tmp_path / layout).fingerprint == ours.fingerprint
+    texts = list(TEXTS.values())
+    expected = ours.encode_batch(texts)
+    assert GPTTokenizer.from_preset(published)(texts) == expected
+    assert graph_tokenizer.build(ours).encode(tf.constant(texts)).to_list() == expected
 
 
 def test_every_character_is_split_as_the_library_does(folder):
