@@ -199,7 +199,7 @@ def specs() -> list[str]:
 def test_flags_of_our_commands():
     ours = [line for line in all_commands()
             if line.module.startswith(("gpt_tf.", "pipelines.", *_LIKE_OURS))]
-    assert len({line.module for line in ours}) == 16 + len(benchmarks.paper.__main__.NAMES)
+    assert len({line.module for line in ours}) == 18 + len(benchmarks.paper.__main__.NAMES)
     assert parse(ours) == []
 
 

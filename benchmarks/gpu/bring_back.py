@@ -4,12 +4,11 @@
 """
 
 import dataclasses
-import json
 import os
-import re
 
 import numpy as np
 
+from benchmarks.gpu import packed
 from benchmarks.gpu.export import check_new
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
@@ -35,14 +34,11 @@ def main() -> None:
     config = cli.from_flags(BringBackConfig)
     data = TrainingData.load(config.data_dir, LANGUAGE_MODEL)
     check_new("model_dir", config.model_dir)
-    path = os.path.join(config.input, "weights.json")
+    path = os.path.join(config.input, packed.WEIGHTS)
     try:
-        with open(path, encoding="utf-8") as stream:
-            described = json.load(stream)
-        flat = np.concatenate([
-            np.fromfile(os.path.join(config.input, f"weights-{part}.f32"), np.float32)
-            for part in range(described["parts"])])
+        described, flat = packed.read_weights(config.input)
         model_config, updates = ModelConfig(**described["model"]), int(described["updates"])
+        kept = _milestones(config.input, described["kept"])
     except OSError as error:
         raise UserError(f"Cannot read {error.filename} ({error.strerror}): give the folder that "
                         "benchmarks.gpu.there has left.") from error
@@ -55,7 +51,6 @@ def main() -> None:
     if len(flat) != model_config.num_parameters:
         raise UserError(f"{config.input} has {len(flat):,} weights of "
                         f"{model_config.num_parameters:,}: fetch it again.")
-    kept = {step: np.fromfile(path, np.float16) for step, path in milestones_in(config.input)}
     for step, values in kept.items():
         if len(values) != len(flat):
             raise UserError(f"The weights of update {step} in {config.input} are {len(values):,} "
@@ -85,10 +80,11 @@ def main() -> None:
           f"{' and of ' + ', '.join(map('{:,}'.format, kept)) if kept else ''}.")
 
 
-def milestones_in(folder: str) -> list[tuple[int, str]]:
-    """The updates of --checkpoints_per_decade whose weights are there, and their files."""
-    found = ((re.fullmatch(r"weights-at-(\d+)\.f16", name), name) for name in os.listdir(folder))
-    return sorted((int(match[1]), os.path.join(folder, name)) for match, name in found if match)
+def _milestones(folder: str, steps: list[int]) -> dict[int, np.ndarray]:
+    """Update -> weights, of those of --checkpoints_per_decade that were fetched."""
+    paths = {step: os.path.join(folder, packed.MILESTONE.format(step)) for step in steps}
+    return {step: np.fromfile(path, np.float16) for step, path in paths.items()
+            if os.path.exists(path)}
 
 
 if __name__ == "__main__":

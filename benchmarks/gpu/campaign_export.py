@@ -12,6 +12,7 @@ trained yet will do. `benchmarks.gpu.campaign_there` runs what this writes, and
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import json
 import os
 
@@ -20,18 +21,26 @@ import numpy as np
 from benchmarks.gpu.export import check_new, variables_of
 from benchmarks.paper import figure2_left, table5, tables
 from benchmarks.paper.campaign import Campaign
-from benchmarks.paper.configuration import SELECTION_SEED, flags_of, make_config
+from benchmarks.paper.configuration import (
+    SELECTION_SEED,
+    flags_of,
+    identity,
+    make_config,
+    num_epochs,
+)
 from benchmarks.paper.labels import LabelsSettings, numbers_of
 from benchmarks.paper.labels import cells_of as labels_cells
 from benchmarks.paper.results import Cell
 from benchmarks.paper.settings import Settings, TaskSettings
 from gpt_tf.common import cli
+from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
-from gpt_tf.config import FineTuningConfig, option
-from gpt_tf.data.manifest import TASK
+from gpt_tf.config import option
+from gpt_tf.data.manifest import TASK, Manifest
 from gpt_tf.runs.run_folder import FROM_SCRATCH
 from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, validation_splits
 
+_MOST_TOKENS = 65_500  # of 16 bits, with the special tokens of a task
 _COMMANDS = ("tables", "table5", "labels", "figure2_left")
 
 
@@ -48,6 +57,13 @@ class CampaignSettings(TaskSettings):
         if unknown := set(self.commands.split(",")) - set(_COMMANDS):
             raise ValueError(f"--commands={self.commands} names {', '.join(sorted(unknown))}, and "
                              f"there are {', '.join(_COMMANDS)}.")
+        self.labels  # noqa: B018  to see that --counts parses
+
+    @functools.cached_property
+    def labels(self) -> LabelsSettings:
+        """Of labels."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
+        return LabelsSettings(**own | {"counts": self.counts, "max_rows": ""})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +82,27 @@ def cells_of(campaign: Campaign) -> list[tuple[Cell, ...]]:
     found = [cell for command in commands if command != "labels" for task in names
              for cell in _cells_of_task(campaign, command, task)]
     if "labels" in commands:
-        own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
-        labels = Campaign(LabelsSettings(**own | {"counts": settings.counts, "max_rows": ""}))
+        labels = Campaign(settings.labels)
         labels.build(labels.settings.task)
         found += [cell for rows in numbers_of(labels) for cell in labels_cells(labels, rows)]
     groups: dict[str, dict[str, Cell]] = {}
     for cell in found:
-        groups.setdefault(cell.data_name, {})[cell.arm.name] = cell
+        groups.setdefault(name_of(settings, cell), {})[cell.arm.name] = cell
+    if not groups:
+        raise UserError(f"--commands={settings.commands} has no runs of --tasks={settings.tasks}.")
     return [tuple(group.values()) for group in groups.values()]
+
+
+def name_of(settings: Settings, cell: Cell) -> str:
+    """Of the arms that are trained on the same rows as often."""
+    return f"{cell.data_name}-epochs-{num_epochs(settings, cell):g}"
+
+
+def configuration(campaign: Campaign, cell: Cell) -> dict:
+    """What decides the runs of a cell, beside the weights that they start from."""
+    manifest = campaign.manifest(cell.task)
+    flags = flags_of(campaign.settings, campaign.shape, manifest, cell, 0.0, SELECTION_SEED)
+    return identity(flags, "", manifest, cell)
 
 
 def _cells_of_task(campaign: Campaign, command: str, task: str) -> Sequence[Cell]:
@@ -100,22 +129,17 @@ def described(campaign: Campaign, cells: tuple[Cell, ...], folder: str) -> dict:
     total = config.training.total_steps(min(cell.rows or records, records))
     initial = {seed: _initial(config_of(cell, seed)) for seed in (SELECTION_SEED, *settings.seeds)}
     return {
-        "name": cell.data_name, "task": cell.task, "rows": cell.rows,
-        "data": manifest.fingerprint, "num_steps": total, "form": task.form,
+        "name": name_of(settings, cell), "task": cell.task, "rows": cell.rows,
+        "num_steps": total, "form": task.form,
         "num_sequences": task.num_sequences, "num_classes": task.num_classes,
         "score_range": task.score_range, "metric": task.metrics[0],
         "model": dataclasses.asdict(config.model),
         "optimizer": dataclasses.asdict(config.course(total)),
         "batch_size": config.training.batch_size,
         "classifier_dropout": config.fine_tuning.classifier_dropout,
-        "arms": [_arm(each.arm.name, config_of(each, SELECTION_SEED).fine_tuning,
-                      each.arm.init_from != FROM_SCRATCH) for each in cells],
+        "arms": [{"name": each.arm.name, "is_pretrained": each.arm.init_from != FROM_SCRATCH,
+                  "configuration": configuration(campaign, each)} for each in cells],
         "initial": initial}
-
-
-def _arm(name: str, config: FineTuningConfig, is_pretrained: bool) -> dict:
-    return {"name": name, "is_pretrained": is_pretrained, "lm_coef": config.lm_coef,
-            "transfer_layers": config.transfer_layers}
 
 
 def _initial(config: FineTuningRunConfig) -> list[dict]:
@@ -125,26 +149,40 @@ def _initial(config: FineTuningRunConfig) -> list[dict]:
                                   config.fine_tuning.classifier_dropout, config.training.seed))
 
 
-def write_rows(path: str, data_dir: str, manifest) -> None:
-    """The sequences and labels of a task: `train_tokens`, `train_lengths` [N, K], `train_labels`
-    [N], and those of the first validation split as `validation_...`."""
+def rows_of(data_dir: str, split: str, manifest: Manifest) -> list[list[np.ndarray]]:
+    """Token ids [K, T], lengths [K] and label of each row of a split, in its order."""
     from gpt_tf.data.batches import evaluation_batches
 
+    found = {}
+    for batch in evaluation_batches(data_dir, split, 256, manifest=manifest):
+        places, *rest = (batch[key].numpy() for key in (
+            "split_positions", "token_ids", "lengths", "labels"))
+        found |= {place: row for place, *row in zip(places, *rest) if place >= 0}
+    return [found[place] for place in range(len(found))]
+
+
+def write_rows(path: str, data_dir: str, manifest: Manifest) -> None:
+    """The sequences and labels of a task: `train_tokens`, `train_lengths` [N, K], `train_labels`
+    [N], and those of the first validation split as `validation_...`."""
     arrays = {}
     for split, name in (("train", "train"), ("validation", validation_splits(manifest)[0])):
-        found = {}
-        for batch in evaluation_batches(data_dir, name, 256, manifest=manifest):
-            places, *rest = (batch[key].numpy() for key in (
-                "split_positions", "token_ids", "lengths", "labels"))
-            found |= {place: row for place, *row in zip(places, *rest) if place >= 0}
-        rows = [found[place] for place in range(len(found))]
-        lengths = np.array([length for _, length, _ in rows], np.uint16)
+        rows = rows_of(data_dir, name, manifest)
         arrays |= {f"{split}_tokens": np.concatenate(
                        [ids[k, :length[k]] for ids, length, _ in rows
                         for k in range(len(length))]).astype(np.uint16),
-                   f"{split}_lengths": lengths,
+                   f"{split}_lengths": np.array([length for _, length, _ in rows], np.uint16),
                    f"{split}_labels": np.array([label for *_, label in rows])}
     np.savez_compressed(path, **arrays)
+
+
+def check_shape(campaign: Campaign) -> None:
+    """Raises UserError where the model is none that the programs there know."""
+    if campaign.shape.softmax_over_positions:
+        raise UserError(f"{campaign.pretrained} has its softmax over positions, too, which "
+                        "benchmarks.gpu does not know.")
+    if campaign.shape.num_token_rows > _MOST_TOKENS:
+        raise UserError(f"{campaign.pretrained} has {campaign.shape.num_token_rows:,} entries in "
+                        f"its vocabulary, and benchmarks.gpu takes {_MOST_TOKENS:,} at the most.")
 
 
 def main() -> None:
@@ -153,6 +191,7 @@ def main() -> None:
     output = settings.output_dir
     check_new("output_dir", output)
     campaign = Campaign(settings)
+    check_shape(campaign)
     cli.import_tensorflow()
     with atomic_folder(output) as folder:
         groups = []

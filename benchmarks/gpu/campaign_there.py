@@ -1,4 +1,5 @@
-"""Fine-tunes the runs of a campaign, many at once; for a machine with a GPU, numpy and JAX.
+"""Fine-tunes the runs of a campaign, many at once; for a machine with a GPU, numpy, JAX, scipy and
+scikit-learn.
 
   python3 -m benchmarks.gpu.campaign_there campaign --weights=out --output=out --minutes=4
 
@@ -25,16 +26,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.gpu import fine_tuning, initial
+from benchmarks.gpu import fine_tuning, initial, packed
 from benchmarks.gpu.fine_tuning import Places, Shape, State, Updates
+from benchmarks.paper.folders import chosen
+from gpt_tf.common.files import atomic_write
 from gpt_tf.config import ModelConfig, OptimizerConfig
 from gpt_tf.data.order import stream
 from gpt_tf.model.schedules import corrected_rate
 from gpt_tf.tasks.metrics import METRICS
 
+_PATIENCE = 3600  # seconds
+_SPECIAL_TOKENS = 3  # that fine-tuning adds
 _MULTIPLE = 16  # of a bin's length
 _EVALUATION_ROWS = 128
-_UPDATES = 128  # of one call
+_UPDATES = 128  # of one call, at the most
 
 
 class Run(NamedTuple):
@@ -69,21 +74,34 @@ class Pretrained:
 
     @functools.cached_property
     def weights(self) -> dict[str, np.ndarray]:
-        """By the names of `fine_tuning.from_variables`; waits for them."""
-        path = os.path.join(self._folder, "weights.json")
+        """By the names of `fine_tuning.from_variables`; waits for them, an hour at the most."""
+        path, start = os.path.join(self._folder, packed.WEIGHTS), time.monotonic()
+        if not os.path.exists(path):
+            print(f"waiting for {path}", flush=True)
         while not os.path.exists(path):
+            if time.monotonic() - start > _PATIENCE:
+                raise SystemExit(f"{path} did not come.")
             time.sleep(0.2)
-        with open(path, encoding="utf-8") as stream_:
-            described = json.load(stream_)
-        flat = np.concatenate([
-            np.fromfile(os.path.join(self._folder, f"weights-{part}.f32"), np.float32)
-            for part in range(described["parts"])])
+        described, flat = packed.read_weights(self._folder)
         self.digest = hashlib.sha256(flat.tobytes()).hexdigest()[:16]
         shapes = [each["shape"] for each in described["variables"]]
         ends = np.cumsum([math.prod(shape) for shape in shapes])
         return fine_tuning.from_variables(
             [each["name"] for each in described["variables"]],
             [value.reshape(shape) for value, shape in zip(np.split(flat, ends[:-1]), shapes)])
+
+    def check(self, initial_: dict[str, np.ndarray]) -> None:
+        """Ends the program where these are not the weights of a model like that with the initial
+        weights `initial_`, which has more rows for special tokens."""
+        wanted = {name: list(value.shape) for name, value in initial_.items()
+                  if not name.startswith("task_head/")}
+        found = {name: list(value.shape) for name, value in self.weights.items()}
+        table = "embedding/token/embeddings"
+        if table in found:
+            found[table][0] += _SPECIAL_TOKENS
+        if wanted != found:
+            raise SystemExit(f"The weights in {self._folder} are of another shape than the "
+                             "campaign's model: export it with a run of the same flags.")
 
 
 @functools.cache
@@ -106,11 +124,9 @@ class Group:
       campaign: all of it.
       folder: where it lies.
       dtype: of the products.
-      updates: of one call of the program, at the most.
     """
 
-    def __init__(self, described: dict, campaign: dict, folder: str, dtype: str,
-                 updates: int = _UPDATES):
+    def __init__(self, described: dict, campaign: dict, folder: str, dtype: str):
         self.described, self._campaign = described, campaign
         self.name, self.arms = described["name"], described["arms"]
         self._count = described["num_sequences"]
@@ -123,7 +139,8 @@ class Group:
         longest = max(int(rows.lengths.max()) for rows in (train, held_out))
         self._bin = -(-longest // _MULTIPLE) * _MULTIPLE
         self._stores = [self._store(rows) for rows in (train, held_out)]
-        self._calls = -(-self.num_steps // updates)
+        METRICS[described["metric"]](self.labels, self.labels)  # so that what it needs is there
+        self._calls = -(-self.num_steps // _UPDATES)
         self._updates = -(-self.num_steps // self._calls)
         seeds = [campaign["selection_seed"], *campaign["seeds"]]
         packed = {seed: self._pack_training(train, seed) for seed in seeds}
@@ -147,11 +164,11 @@ class Group:
 
     def _pack_training(self, train: Rows, seed: int) -> tuple[Places, int]:
         size, batch = len(train.lengths), self.described["batch_size"]
-        chosen = np.arange(size)
-        if self.described["rows"]:  # as `benchmarks.paper.folders.draw`
-            chosen = np.random.default_rng(seed).permutation(size)[:self.described["rows"]]
-        order = stream(len(chosen), seed)(0, self.num_steps * batch)
-        return fine_tuning.pack(self._sequences(chosen[order].reshape(-1, batch)),
+        taken = np.arange(size)
+        if self.described["rows"]:
+            taken = chosen(size, self.described["rows"], seed)
+        order = stream(len(taken), seed)(0, self.num_steps * batch)
+        return fine_tuning.pack(self._sequences(taken[order].reshape(-1, batch)),
                                 train.lengths.reshape(-1).astype(np.int32), self._bin)
 
     def _pack_validation(self, held_out: Rows) -> tuple[Places, int]:
@@ -211,7 +228,8 @@ class Group:
         arm = self.arms[run.arm]
         if not arm["is_pretrained"]:
             return own
-        return fine_tuning.take_over(own, pretrained.weights, arm["transfer_layers"])
+        return fine_tuning.take_over(own, pretrained.weights,
+                                     arm["configuration"]["transfer_layers"])
 
     def __call__(self, runs: Sequence[Run], pretrained: Pretrained,
                  deadline: float) -> tuple[np.ndarray, list[float]] | None:
@@ -226,7 +244,8 @@ class Group:
         weights = {name: jnp.stack([start[name] for start in starts]) for name in starts[0]}
         state = State(weights, *({name: jnp.zeros_like(value) for name, value in weights.items()}
                                  for _ in range(2)))
-        coefs = jnp.array([self.arms[run.arm]["lm_coef"] for run in runs], jnp.float32)
+        coefs = jnp.array([self.arms[run.arm]["configuration"]["lm_coef"] for run in runs],
+                          jnp.float32)
         losses = None
         for call in range(self._calls):
             if time.monotonic() > deadline:
@@ -286,13 +305,13 @@ class Output:
     def add(self, group: Group, runs: Sequence[Run], answers: np.ndarray, seconds: float) -> None:
         """Keeps the answers [R, N] of runs that took so many seconds together."""
         part = self._told["groups"].setdefault(
-            group.name, {"arms": [arm["name"] for arm in group.arms], "calls": [],
-                         "data": group.described["data"]})
+            group.name, {"arms": group.arms, "calls": []})
         self._arrays[f"{group.name}-{len(part['calls'])}"] = answers
         part["calls"].append({"runs": runs, "seconds": seconds})
-        np.savez_compressed(os.path.join(self._folder, "answers.npz"), **self._arrays)
-        with open(os.path.join(self._folder, "answers.json"), "w", encoding="utf-8") as stream_:
-            json.dump(self._told, stream_)
+        with atomic_write(os.path.join(self._folder, packed.ANSWERS)) as stream_:
+            np.savez_compressed(stream_, **self._arrays)
+        with atomic_write(os.path.join(self._folder, packed.ANSWERS_TOLD)) as stream_:
+            stream_.write(json.dumps(self._told).encode())
 
 
 def run_group(group: Group, pretrained: Pretrained, output: Output, deadline: float) -> bool:
@@ -327,15 +346,23 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="where the pre-trained weights lie")
     parser.add_argument("--output", required=True, help="folder for what is brought back")
     parser.add_argument("--minutes", type=float, default=10.0, help="from the weights on")
-    parser.add_argument("--names", default="", help="rows of tables, as sst2,sst2-500; empty: all")
+    parser.add_argument("--names", default="", help="rows of tables, in this order, as "
+                        "sst2-500-epochs-20,cola-epochs-5; empty: all")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     arguments = parser.parse_args()
-    with open(os.path.join(arguments.campaign, "campaign.json"), encoding="utf-8") as stream_:
-        campaign = json.load(stream_)
-    os.makedirs(arguments.output, exist_ok=True)
-    names = arguments.names.split(",") if arguments.names else [
-        each["name"] for each in campaign["groups"]]
+    try:
+        with open(os.path.join(arguments.campaign, "campaign.json"), encoding="utf-8") as stream_:
+            campaign = json.load(stream_)
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}; name a folder of "
+                     "benchmarks.gpu.campaign_export")
     described = {each["name"]: each for each in campaign["groups"]}
+    names = arguments.names.split(",") if arguments.names else list(described)
+    if unknown := [name for name in names if name not in described]:
+        parser.error(f"no rows of tables: {', '.join(unknown)}; there are {', '.join(described)}")
+    if os.path.exists(os.path.join(arguments.output, packed.ANSWERS_TOLD)):
+        parser.error(f"--output={arguments.output} has the answers of another call: name another")
+    os.makedirs(arguments.output, exist_ok=True)
     start = time.monotonic()
     with ThreadPoolExecutor() as pool:
         groups = list(pool.map(lambda name: Group(
@@ -345,7 +372,8 @@ def main() -> None:
         print(f"{len(groups)} rows of tables, packed in {time.monotonic() - start:.0f} s",
               flush=True)
         pretrained = Pretrained(arguments.weights)
-        pretrained.weights  # noqa: B018  to wait for them
+        pretrained.check(initial_weights(
+            groups[0].described["initial"][str(campaign["selection_seed"])]))
         output = Output(arguments.output, dtype=arguments.dtype, weights=pretrained.digest,
                         device=jax.devices()[0].device_kind)
         deadline = time.monotonic() + 60 * arguments.minutes

@@ -1,13 +1,44 @@
-"""Training tokens in few files: written with `gpt_tf` at hand, read with numpy alone."""
+"""Training tokens and weights in few files: what travels, read and written with numpy alone.
+
+Only `write` needs `gpt_tf`'s data at hand.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 import glob
+import json
 import lzma
+import math
 import os
 
 import numpy as np
 
 _PRESET = 6  # 1 packs 6 % larger in a sixth of the time; what travels is often limited
+
+
+WEIGHTS = "weights.json"  # says what the files of weights are, and is written last
+PART = "weights-{}.f32"
+MILESTONE = "weights-at-{}.f16"
+# Of a campaign: what its runs answered, and what they are.
+ANSWERS, ANSWERS_TOLD = "answers.npz", "answers.json"
+
+
+def read_weights(folder: str) -> tuple[dict, np.ndarray]:
+    """What `benchmarks.gpu.there` leaves of a training.
+
+    Returns:
+      `WEIGHTS`, and the weights of all variables in one row, float32.
+
+    Raises:
+      OSError, ValueError, KeyError, TypeError: it is not there, or damaged.
+    """
+    with open(os.path.join(folder, WEIGHTS), encoding="utf-8") as stream:
+        described = json.load(stream)
+    flat = np.concatenate([np.fromfile(os.path.join(folder, PART.format(part)), np.float32)
+                           for part in range(described["parts"])])
+    expected = sum(math.prod(each["shape"]) for each in described["variables"])
+    if len(flat) != expected:
+        raise ValueError(f"{folder} has {len(flat):,} weights of {expected:,}")
+    return described, flat
 
 
 def write(folder: str, data_dir: str, manifest, split: str, parts: int) -> dict:

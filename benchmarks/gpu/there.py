@@ -11,6 +11,7 @@ file each. Run it from the root of a checkout.
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
+import contextlib
 import gzip
 import json
 import os
@@ -113,6 +114,8 @@ def measure(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Pre-trains, and saves the weights."""
     start = time.monotonic()
+    with contextlib.suppress(FileNotFoundError):  # of a training before, which may be waited for
+        os.remove(os.path.join(arguments.output, packed.WEIGHTS))
     exported = Exported(arguments.steps[0])
     data = exported.described["data"]
     token_ids, lengths = packed.read(arguments.data, data)
@@ -125,21 +128,21 @@ def train(arguments: argparse.Namespace) -> None:
     print(json.dumps({"updates": total, "epochs": total * exported.batch_size / len(lengths),
                       **figures}), flush=True)
     order = stream(len(lengths), exported.described["training"]["seed"])
-    kept = milestones(total, arguments.checkpoints_per_decade)
+    kept = sorted(milestones(total, arguments.checkpoints_per_decade) - {total})
     step, since, begun = exported.step(), [], time.monotonic()
     for number in range(1, total + 1):
         rows = order((number - 1) * exported.batch_size, number * exported.batch_size)
         loss, _ = step(number, token_ids[rows].astype(np.int32), lengths[rows],
                        corrected_rate(exported.optimizer, number, total))
         since.append(loss)
-        if number in kept and number < total:
+        if number in kept:
             flatten(step.weights()).astype(np.float16).tofile(
-                os.path.join(arguments.output, f"weights-at-{number}.f16"))
+                os.path.join(arguments.output, packed.MILESTONE.format(number)))
         if number % arguments.log_every == 0 or number == total:
             mean = np.mean([np.asarray(each) for each in since])
             print(f"update {number}  loss {mean:.4f}  {time.monotonic() - begun:.0f} s", flush=True)
             since.clear()
-    save(step.weights(), arguments.output, {**exported.described, "updates": total})
+    save(step.weights(), arguments.output, {**exported.described, "updates": total, "kept": kept})
 
 
 def flatten(weights: list[np.ndarray]) -> np.ndarray:
@@ -152,8 +155,8 @@ def save(weights: list[np.ndarray], folder: str, described: dict) -> None:
     flat = flatten(weights)
     parts = -(-flat.nbytes // _PART_BYTES)
     for part, piece in enumerate(np.array_split(flat, parts)):
-        piece.tofile(os.path.join(folder, f"weights-{part}.f32"))
-    with atomic_write(os.path.join(folder, "weights.json")) as stream_:
+        piece.tofile(os.path.join(folder, packed.PART.format(part)))
+    with atomic_write(os.path.join(folder, packed.WEIGHTS)) as stream_:
         stream_.write(json.dumps({**described, "parts": parts}).encode())
 
 

@@ -136,7 +136,8 @@ class Campaign:
             print(f"{cell.data_name}, {cell.arm.name}: "
                   f"{'done' if not left else f'{left} runs left'}", flush=True)
             for result in self.results([cell]):
-                estimate.add(self._kind(cell), result)
+                if result.trained_by == TRAINED_BY:  # others' seconds are of other machines
+                    estimate.add(self._kind(cell), result)
         try:
             for number, (_, group) in enumerate(
                     itertools.groupby(cells, key=lambda cell: cell.data_name)):
@@ -239,16 +240,21 @@ class Campaign:
         return result
 
     def take(self, key: Run, scores: dict[str, float], labels: Sequence, answers: Sequence,
-             seconds: float, trained_by: str) -> None:
-        """Keeps a run that another program has made; one that is there already stays.
+             seconds: float, trained_by: str) -> bool:
+        """Keeps a run that another program has made, unless it is there already.
 
         Args:
           key: which run.
           scores, labels, answers, seconds, trained_by: as in `Result`; none where it diverged.
+
+        Returns:
+          Whether it was kept.
         """
-        if not self._load(key):
-            self._result(key, scores, labels, answers, seconds, [], trained_by).save(
-                self._result_path(key))
+        if self._load(key):
+            return False
+        self._result(key, scores, labels, answers, seconds, [], trained_by).save(
+            self._result_path(key))
+        return True
 
     def _result(self, key: Run, scores, labels, answers, seconds: float, course: list,
                 trained_by: str = TRAINED_BY) -> Result:

@@ -42,16 +42,18 @@ def build(task: str, files: str, tokenizer: str, folder: str, *options: str) -> 
                         f"{done.returncode}.")
 
 
+def chosen(size: int, rows: int, seed: int) -> np.ndarray:
+    """int64 [rows], which of `size` rows a seed draws: the first of a random order that it decides,
+    whatever their classes, so that fewer are among more; all, if there are no more."""
+    return np.random.default_rng(seed).permutation(size)[:rows]
+
+
 def draw(source: str, rows: int, seed: int, folder: str) -> None:
     """Makes a data folder with some of another's training rows, and all its other splits.
 
-    The rows are the first of a random order that the seed decides, whatever their classes: fewer
-    rows of one seed are among more rows of it.
-
     Args:
       source: the data folder with all rows.
-      rows: how many of them; all, if there are no more.
-      seed: decides which.
+      rows, seed: which of them, by `chosen`.
       folder: the data folder to make, unless it is there.
     """
     if is_finished(folder):
@@ -65,8 +67,8 @@ def draw(source: str, rows: int, seed: int, folder: str) -> None:
     make_folder(folder)
     reader = SplitReader(source, "train")
     manifest = reader.manifest
-    chosen = np.random.default_rng(seed).permutation(len(reader))[:rows]
-    serialized, lengths = reader.read(chosen), reader.lengths[chosen]
+    taken = chosen(len(reader), rows, seed)
+    serialized, lengths = reader.read(taken), reader.lengths[taken]
     examples = records.parse_examples(serialized, manifest.task, int(lengths.max()))
     tokens = int(examples["lengths"].numpy().sum())
     with ShardWriter(folder, "train", 0) as writer:
@@ -74,8 +76,8 @@ def draw(source: str, rows: int, seed: int, folder: str) -> None:
         shard = writer.finish()
     whole = manifest.splits["train"]
     train = type(whole)(
-        (shard,), documents=len(chosen), records=len(chosen), tokens=tokens,
-        predicted_tokens=tokens - len(chosen) * manifest.task.num_sequences, text_bytes=0,
+        (shard,), documents=len(taken), records=len(taken), tokens=tokens,
+        predicted_tokens=tokens - len(taken) * manifest.task.num_sequences, text_bytes=0,
         labelled=whole.labelled, left_out={},
         # Of a record its length alone tells.
         shortened=min(whole.shortened, int((lengths == manifest.sequence_length).sum())))

@@ -92,7 +92,10 @@ class Result:
         if not os.path.exists(path):
             return None
         value = read_json(path, "a finished run")
-        if set(value) != {field.name for field in dataclasses.fields(cls)}:
+        fields = {field.name: field.default is dataclasses.MISSING
+                  for field in dataclasses.fields(cls)}
+        if not {name for name, is_needed in fields.items() if is_needed} <= set(value) <= (
+                fields.keys()):
             raise UserError(f"{path} is no finished run of this program: remove it.")
         result = cls(**value)
         check_same(path, result.flags, flags)

@@ -5,6 +5,7 @@ Needs requirements-peers.txt (`make test-peers`).
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -135,15 +136,15 @@ def test_runs_trained_together_are_each_trained_by_gpt_tf(task):
                                    answers - answers.mean(1, keepdims=True), atol=2e-5)
 
 
-def _there(module, *arguments):
-    """What a module prints in a process without TensorFlow."""
-    code = ("import runpy, sys; sys.modules['tensorflow'] = None; "
+def _there(module, *arguments, code=0):
+    """What a module prints in a process without TensorFlow, on standard error where it fails."""
+    program = ("import runpy, sys; sys.modules['tensorflow'] = None; "
             f"runpy.run_module('benchmarks.gpu.{module}', run_name='__main__')")
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=_ROOT,
+    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], cwd=_ROOT,
                           capture_output=True, text=True, check=False,
                           env={**os.environ, "JAX_PLATFORMS": "cpu"})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    return done.stderr if code else done.stdout
 
 
 def test_a_campaign_there_is_a_table_here(build, tmp_path):
@@ -169,11 +170,29 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
     done = run_command("benchmarks.gpu.campaign_export", *ours,
                        f"--output_dir={tmp_path / 'campaign'}")
     assert done.code == 0, done.stderr
-    printed = _there("campaign_there", tmp_path / "campaign", "--weights", out, "--output", out,
-                     "--dtype=float32")
+    call = ("campaign_there", tmp_path / "campaign", "--weights", out, "--dtype=float32")
+    printed = _there(*call, "--output", out)
     assert printed.count("updates of") == 4, printed
+    assert "has the answers of another call" in _there(*call, "--output", out, code=2)
+    assert "no rows of tables: sst" in _there(*call, "--output", run, "--names=sst", code=2)
+    other = tmp_path / "other"  # of another width
+    other.mkdir()
+    described = json.loads((out / "weights.json").read_text())
+    for each in described["variables"]:
+        each["shape"] = [size // 2 if size % 16 == 0 else size for size in each["shape"]]
+    size = sum(math.prod(each["shape"]) for each in described["variables"])
+    np.zeros(size, np.float32).tofile(other / "weights-0.f32")
+    (other / "weights.json").write_text(json.dumps(described))
+    assert "are of another shape than" in _there(
+        "campaign_there", tmp_path / "campaign", "--weights", other, "--output", run / "a", code=1)
     done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={out}")
     assert done.code == 0 and "24 runs are in" in done.stdout, done.stdout + done.stderr
+    done = run_command("benchmarks.gpu.campaign_back", *flags, "--commands=tables",
+                       f"--input={out}")
+    assert "0 runs are in" in done.stdout and "; 8 were before." in done.stdout
+    assert "Left out: 16 runs" in done.stdout
+    done = run_command("benchmarks.gpu.campaign_back", *ours, f"--input={out}", "--recipe=paper")
+    assert done.code == 1 and "Left out" not in done.stdout, done.stdout
 
     for name, arms in (("tables", 2), ("table5", 3), ("figure2_left", 2)):
         done = run_command(f"benchmarks.paper.{name}", *flags, "--tasks=sst2")
