@@ -1,5 +1,6 @@
 """Texts: what is shown in parts is the text, stop strings end it, each prompt as alone."""
 
+import dataclasses
 import io
 
 import pytest
@@ -64,7 +65,10 @@ def test_samples_of_each_prompt(generator, tokenizer):
     texts = writer.write(prompts, 2)
     assert [text.sample for text in texts] == [0, 1, 0, 1]
     assert texts[0].text != texts[1].text
-    assert texts[2:] == writer.write(prompts[1:], 2)
+    for beside, alone in zip(texts[2:], writer.write(prompts[1:], 2), strict=True):
+        # Products of other numbers of rows are rounded otherwise on processors without AVX-512.
+        assert beside.log_probabilities == pytest.approx(alone.log_probabilities, rel=1e-6)
+        assert beside == dataclasses.replace(alone, log_probabilities=beside.log_probabilities)
 
 
 def test_an_empty_prompt_starts_behind_a_line_break(generator, tokenizer):

@@ -4,7 +4,7 @@
   task.json         of a fine-tuned run: its `task.Task`, and the longest sequence of its data
   pretrain.flags    the resolved flagfile: the same command again; or finetune.flags; or
                     convert.flags of weights from elsewhere, which no command trains on in place
-  notes.txt         of such weights: what of them was left out or taken otherwise, a line each
+  convert.notes     of such weights: what of them was left out or taken otherwise, a line each
   tokenizer files   as in the data folder
   SHA256SUMS        of the files above
   micro_batches.json, how batches were cut to fit into memory
@@ -43,7 +43,7 @@ _MODEL = "model.json"
 _TASK = "task.json"
 _COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
-_NOTES = "notes.txt"
+_NOTES = "convert.notes"
 _MICRO_BATCHES = "micro_batches.json"
 _WEIGHTS = ("checkpoints", "best")
 _FOLDERS = (*_WEIGHTS, "plugins", "evaluations")
