@@ -106,8 +106,8 @@ def test_a_vocabulary_of_bytes_makes_a_tokenizer_that_loses_nothing(tmp_path):
     config = json.loads(json.dumps(layer.get_config()))
     assert "language" not in config
     for other in (GPTTokenizer.from_config(config), GPTTokenizer.from_preset(run),
-                  GPTTokenizer.from_preset(str(tmp_path / "preset")),
-                  GPTTokenizer.from_preset(str(tmp_path / "files"))):
+                  GPTTokenizer.from_preset(tmp_path / "preset"),
+                  GPTTokenizer.from_preset(tmp_path / "files")):
         assert other.tokenizer.fingerprint == ours.fingerprint
     prompts = ["你好!!", "", "a\n"]  # the id of padding, 0, is that of "!" here
     found = model.generate(prompts, max_length=12)

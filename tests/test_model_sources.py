@@ -45,7 +45,7 @@ def folder_fixture(tmp_path_factory, tokenizer):
     model = runs.make_model(tokenizer.vocabulary_size, num_layers=1, hidden_dim=8,
                             max_sequence_length=32)
     layer = GPTTokenizer.from_preset(runs.make_run(folder / "run", tokenizer, {1: model}))
-    lm = GPTCausalLM.from_preset(str(folder / "run"))
+    lm = GPTCausalLM.from_preset(folder / "run")
     classifier = GPTTextClassifier(lm.backbone.with_special_tokens(), 2,
                                    GPTTextClassifierPreprocessor(layer, LENGTH), dropout=0.2)
     for name, each in (("lm", lm), ("classifier", classifier), ("backbone", lm.backbone)):
@@ -66,7 +66,7 @@ def cached_fixture(tmp_path_factory):
 
 @pytest.fixture(name="classifier", scope="module")
 def classifier_fixture(folder):
-    return GPTTextClassifier.from_preset(str(folder / "classifier"))
+    return GPTTextClassifier.from_preset(folder / "classifier")
 
 
 @pytest.mark.parametrize("name", ["run", "nowhere", "run/model.json", ""])
@@ -116,8 +116,8 @@ def test_a_classifier_has_its_head_task_and_length(folder, name, classifier):
 @pytest.mark.parametrize("name, policy", [
     ("preset", "mixed_bfloat16"), ("model.keras", "mixed_bfloat16"), ("model.keras", "bfloat16")])
 def test_a_model_of_another_policy_has_its_weights_in_float32(folder, tmp_path, name, policy):
-    backbone = GPTBackbone.from_preset(str(folder / "run"), dtype=policy)
-    model = GPTCausalLM(backbone, GPTCausalLMPreprocessor.from_preset(str(folder / "run")))
+    backbone = GPTBackbone.from_preset(folder / "run", dtype=policy)
+    model = GPTCausalLM(backbone, GPTCausalLMPreprocessor.from_preset(folder / "run"))
     (model.save_to_preset if name == "preset" else model.save)(tmp_path / name)
     found, _ = weights.load_model(resolve.run_folder(str(tmp_path / name)))
     for ours, theirs in zip(found.weights, backbone.gpt.weights, strict=True):

@@ -46,7 +46,7 @@ def fetch(name: str, tokenizer_only: bool = False) -> Fetched:
     return client.fetch(handle, tokenizer_only)
 
 
-def local(name: str) -> str:
+def local(name: str | os.PathLike) -> str:
     """The run folder, or the preset of a Keras model, that `name` names.
 
     Args:
@@ -57,6 +57,7 @@ def local(name: str) -> str:
       UserError: see `fetch`; or the model is none that a run folder can hold, the cache cannot be
         written, or the name of a model that comes with gpt_tf is mistyped.
     """
+    name = os.fspath(name)
     if not is_name(name):
         packaged.check_spelling(name)
         return name
@@ -69,7 +70,7 @@ def local(name: str) -> str:
     return path
 
 
-def local_tokenizer(name: str) -> str:
+def local_tokenizer(name: str | os.PathLike) -> str:
     """A folder with the tokenizer of what `name` names, or the preset of a Keras model, whose
     weights may be elsewhere. Of a model that comes with gpt_tf it is the run folder, which says how
     many positions there are, too.
@@ -80,6 +81,7 @@ def local_tokenizer(name: str) -> str:
     Raises:
       UserError: see `local`; or the tokenizer is of no kind that is known.
     """
+    name = os.fspath(name)
     if not is_handle(name):
         return local(name)
     found = fetch(name, tokenizer_only=True)
