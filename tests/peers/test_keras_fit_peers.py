@@ -60,12 +60,16 @@ def movement(make, data, dtype, loss):
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 def test_every_policy_trains_as_float32_does(dtype):
-    """Within what GPT-2's keep to, too, and a classifier's of larger weights within rounding."""
+    """Within what GPT-2's keep to, too, and a classifier's of larger weights within rounding.
+
+    The length of an update in bfloat16 is GPT-2's to 1.1 units on a processor without bfloat16's
+    products (AVX2), which adds up in bfloat16.
+    """
     unit = 2.0**-8 if "bfloat" in dtype else 2.0**-11
     of_texts, of_examples = lm_data(), dict(zip(("x", "y"), examples(16)))
     for make, data, loss, limits in (
-            (gpt2, of_texts, "auto", (1e-5, 1e-3)), (ours, of_texts, "auto", (1e-5, 1e-3)),
-            (ours, of_texts, own(), (1e-5, 1e-3)),
+            (gpt2, of_texts, "auto", (1e-5, 2 * unit)), (ours, of_texts, "auto", (1e-5, 2 * unit)),
+            (ours, of_texts, own(), (1e-5, 2 * unit)),
             (classifier, of_examples, "auto", (unit, 2 * unit)),
             (classifier, of_examples, own(), (unit, 2 * unit))):
         expected = movement(make, data, "float32", loss)
