@@ -64,9 +64,9 @@ def main() -> None:
 
     def assign(values: np.ndarray) -> None:
         variables = model.trainable_variables
-        ends = np.cumsum([int(np.prod(variable.shape)) for variable in variables])
-        for variable, value in zip(variables, np.split(values, ends[:-1]), strict=True):
-            variable.assign(value.reshape(variable.shape))
+        for variable, value in zip(variables, packed.split(
+                values, [variable.shape for variable in variables]), strict=True):
+            variable.assign(value)
 
     with atomic_folder(config.model_dir) as folder:
         assign(flat)

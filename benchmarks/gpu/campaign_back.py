@@ -89,8 +89,7 @@ def keep(campaign: Campaign, answers: Answers, name: str, cells: tuple[Cell, ...
     """
     task, manifest = cells[0].task, campaign.manifest(cells[0].task)
     group = answers.groups[name]
-    labels = np.array([label for *_, label in rows_of(
-        campaign.data(task), validation_splits(manifest)[0], manifest)])
+    _, labels = rows_of(campaign.data(task), validation_splits(manifest)[0])
     by_name, found = {cell.arm.name: cell for cell in cells}, []
     for number, call in enumerate(group["calls"]):
         for (arm, rate, seed), given in zip(call["runs"], answers.arrays[f"{name}-{number}"]):

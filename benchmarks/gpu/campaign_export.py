@@ -13,6 +13,7 @@ trained yet will do. `benchmarks.gpu.campaign_there` runs what this writes, and
 from collections.abc import Sequence
 import dataclasses
 import functools
+import itertools
 import json
 import os
 
@@ -149,16 +150,13 @@ def _initial(config: FineTuningRunConfig) -> list[dict]:
                                   config.fine_tuning.classifier_dropout, config.training.seed))
 
 
-def rows_of(data_dir: str, split: str, manifest: Manifest) -> list[list[np.ndarray]]:
-    """Token ids [K, T], lengths [K] and label of each row of a split, in its order."""
-    from gpt_tf.data.batches import evaluation_batches
+def rows_of(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """The sequences of each row of a split, int32 [tokens], and the labels [N], in its order."""
+    from gpt_tf.evaluation.task_scores import records_of
 
-    found = {}
-    for batch in evaluation_batches(data_dir, split, 256, manifest=manifest):
-        places, *rest = (batch[key].numpy() for key in (
-            "split_positions", "token_ids", "lengths", "labels"))
-        found |= {place: row for place, *row in zip(places, *rest) if place >= 0}
-    return [found[place] for place in range(len(found))]
+    records, labels, positions = records_of(data_dir, split)
+    order = np.argsort(positions)
+    return [records[place] for place in order], labels[order]
 
 
 def write_rows(path: str, data_dir: str, manifest: Manifest) -> None:
@@ -166,12 +164,11 @@ def write_rows(path: str, data_dir: str, manifest: Manifest) -> None:
     [N], and those of the first validation split as `validation_...`."""
     arrays = {}
     for split, name in (("train", "train"), ("validation", validation_splits(manifest)[0])):
-        rows = rows_of(data_dir, name, manifest)
+        rows, labels = rows_of(data_dir, name)
         arrays |= {f"{split}_tokens": np.concatenate(
-                       [ids[k, :length[k]] for ids, length, _ in rows
-                        for k in range(len(length))]).astype(np.uint16),
-                   f"{split}_lengths": np.array([length for _, length, _ in rows], np.uint16),
-                   f"{split}_labels": np.array([label for *_, label in rows])}
+                       list(itertools.chain(*rows))).astype(np.uint16),
+                   f"{split}_lengths": np.array([list(map(len, row)) for row in rows], np.uint16),
+                   f"{split}_labels": labels}
     np.savez_compressed(path, **arrays)
 
 

@@ -36,7 +36,6 @@ from gpt_tf.model.schedules import corrected_rate
 from gpt_tf.tasks.metrics import METRICS
 
 _PATIENCE = 3600  # seconds
-_SPECIAL_TOKENS = 3  # that fine-tuning adds
 _MULTIPLE = 16  # of a bin's length
 _EVALUATION_ROWS = 128
 _UPDATES = 128  # of one call, at the most
@@ -84,21 +83,20 @@ class Pretrained:
             time.sleep(0.2)
         described, flat = packed.read_weights(self._folder)
         self.digest = hashlib.sha256(flat.tobytes()).hexdigest()[:16]
-        shapes = [each["shape"] for each in described["variables"]]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        variables = described["variables"]
         return fine_tuning.from_variables(
-            [each["name"] for each in described["variables"]],
-            [value.reshape(shape) for value, shape in zip(np.split(flat, ends[:-1]), shapes)])
+            [each["name"] for each in variables],
+            packed.split(flat, [each["shape"] for each in variables]))
 
-    def check(self, initial_: dict[str, np.ndarray]) -> None:
+    def check(self, initial_: dict[str, np.ndarray], num_special_tokens: int) -> None:
         """Ends the program where these are not the weights of a model like that with the initial
-        weights `initial_`, which has more rows for special tokens."""
+        weights `initial_`, which has so many more rows, for special tokens."""
         wanted = {name: list(value.shape) for name, value in initial_.items()
                   if not name.startswith("task_head/")}
         found = {name: list(value.shape) for name, value in self.weights.items()}
         table = "embedding/token/embeddings"
         if table in found:
-            found[table][0] += _SPECIAL_TOKENS
+            found[table][0] += num_special_tokens
         if wanted != found:
             raise SystemExit(f"The weights in {self._folder} are of another shape than the "
                              "campaign's model: export it with a run of the same flags.")
@@ -372,8 +370,9 @@ def main() -> None:
         print(f"{len(groups)} rows of tables, packed in {time.monotonic() - start:.0f} s",
               flush=True)
         pretrained = Pretrained(arguments.weights)
-        pretrained.check(initial_weights(
-            groups[0].described["initial"][str(campaign["selection_seed"])]))
+        first = groups[0].described
+        pretrained.check(initial_weights(first["initial"][str(campaign["selection_seed"])]),
+                         first["model"]["num_special_tokens"])
         output = Output(arguments.output, dtype=arguments.dtype, weights=pretrained.digest,
                         device=jax.devices()[0].device_kind)
         deadline = time.monotonic() + 60 * arguments.minutes

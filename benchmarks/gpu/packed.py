@@ -3,6 +3,7 @@
 Only `write` needs `gpt_tf`'s data at hand.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import glob
 import json
@@ -39,6 +40,13 @@ def read_weights(folder: str) -> tuple[dict, np.ndarray]:
     if len(flat) != expected:
         raise ValueError(f"{folder} has {len(flat):,} weights of {expected:,}")
     return described, flat
+
+
+def split(flat: np.ndarray, shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """The arrays of these shapes that stand in a row one after the other."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return [value.reshape(shape) for value, shape in zip(np.split(flat, ends[:-1]), shapes,
+                                                         strict=True)]
 
 
 def write(folder: str, data_dir: str, manifest, split: str, parts: int) -> dict:

@@ -43,8 +43,8 @@ def baselines(data_dir: str, split: str) -> dict[str, dict[str, float]]:
     if train is None or not train.records or not train.labelled:
         raise UserError(f"{data_dir} has no labelled training split to fit a bag of words on: "
                         "leave --bag_of_words out.")
-    records, labels = _records(data_dir, "train")
-    held_out, truth = _records(data_dir, split)
+    records, labels, _ = records_of(data_dir, "train")
+    held_out, truth, _ = records_of(data_dir, split)
     model = BagOfWords.fit(task, manifest.vocabulary_size, records, labels)
     scores = {"bag of words": measure(task, truth, model.predict(held_out))}
     constant = labels.mean() if task.is_score else np.bincount(labels).argmax()
@@ -56,16 +56,19 @@ def baselines(data_dir: str, split: str) -> dict[str, dict[str, float]]:
     return scores
 
 
-def _records(data_dir: str, split: str) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """The sequences of each record of a split, int32 [tokens], and the labels [N]."""
-    records, labels = [], []
+def records_of(data_dir: str,
+               split: str) -> tuple[list[list[np.ndarray]], np.ndarray, np.ndarray]:
+    """The records of a split by length: of each its sequences, int32 [tokens]; the labels [N]; and
+    the positions in the split, int32 [N]."""
+    records, labels, positions = [], [], []
     for batch in evaluation_batches(data_dir, split, batch_size=256):
         real = batch["split_positions"].numpy() >= 0
         labels.append(batch["labels"].numpy()[real])
+        positions.append(batch["split_positions"].numpy()[real])
         for sequences, lengths in zip(batch["token_ids"].numpy()[real],
                                       batch["lengths"].numpy()[real]):
             records.append([ids[:length].copy() for ids, length in zip(sequences, lengths)])
-    return records, np.concatenate(labels)
+    return records, np.concatenate(labels), np.concatenate(positions)
 
 
 def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
