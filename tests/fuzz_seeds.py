@@ -17,7 +17,7 @@ from gpt_tf.data.manifest import LANGUAGE_MODEL, ZERO_SHOT, Manifest, TaskSplit
 from gpt_tf.interop import conversion
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder, weights
+from gpt_tf.runs import beginning, run_folder, weights
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks.task import ZeroShotTask
@@ -119,11 +119,11 @@ def fine_tuned_run(folder: pathlib.Path) -> None:
 
 
 def begun_run(folder: pathlib.Path) -> None:
-    """A run as `run_folder.begin` leaves it, beside its data."""
+    """A run as `beginning.begin` leaves it, beside its data."""
     (folder / "data").mkdir()
     corpus_data(folder / "data")
     (folder / "run").mkdir()
-    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), _config(),
+    beginning.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), _config(),
                      Manifest.load(folder / "data"), tokenizer())
 
 

@@ -29,7 +29,7 @@ from gpt_tf.evaluation import text_perplexity
 from gpt_tf.evaluation.answering import Answerer
 from gpt_tf.generate import read_prompts
 from gpt_tf.interop import conversion
-from gpt_tf.runs import run_folder, weights
+from gpt_tf.runs import beginning, run_folder, weights
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.tasks import lines
 from gpt_tf.tasks.task import Task, ZeroShotTask
@@ -167,7 +167,7 @@ def _read_begun_run(folder: pathlib.Path) -> Any:
     model = config.ModelConfig(
         vocabulary_size=seeds.tokenizer().vocabulary_size, num_layers=1, num_heads=2,
         hidden_dim=8, intermediate_dim=32, max_sequence_length=16)
-    run_folder.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model,
+    beginning.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model,
                      Manifest.load(folder / "data"), seeds.tokenizer())
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.runs import checkpoint_files, run_folder
+from gpt_tf.runs import beginning, checkpoint_files
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 
 SHAPES = {"a": [40, 30], "b/c": [7], "d.e": []}
@@ -243,4 +243,4 @@ def test_a_run_does_not_write_through_a_linked_folder(tmp_path, name):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(tmp_path / "outside")
     with pytest.raises(UserError, match=f"run/{name} is a link, and nothing is written outside"):
-        run_folder.begin(str(tmp_path / "run"), "", frozenset(), None, None, None, overwrite=True)
+        beginning.begin(str(tmp_path / "run"), "", frozenset(), None, None, None, overwrite=True)

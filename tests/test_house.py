@@ -49,7 +49,8 @@ WITHOUT_TENSORFLOW = ("common", "config", "tokenizer", "tasks", "data", "hub", "
 KNOWS_TENSORFLOW = {"gpt_tf.data.batches"}
 # Of the wings that need TensorFlow: what commands check with before they import it.
 CHECKS = {"gpt_tf.evaluation.report_page", "gpt_tf.interop.targets", "gpt_tf.interop.vocabularies",
-          "gpt_tf.runs.metrics_log", "gpt_tf.runs.run_folder", "gpt_tf.training.run_config"}
+          "gpt_tf.runs.beginning", "gpt_tf.runs.metrics_log", "gpt_tf.runs.run_folder",
+          "gpt_tf.training.run_config"}
 # What draws without it.
 DRAW = {"gpt_tf.evaluation.report_courses", "gpt_tf.evaluation.report_data"}
 

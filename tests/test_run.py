@@ -21,7 +21,7 @@ from gpt_tf.config import (
 )
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
-from gpt_tf.runs import run_folder, weights
+from gpt_tf.runs import beginning, run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.pictures import scatter_figure
 from gpt_tf.runs.reporting import Reporter
@@ -220,7 +220,7 @@ def test_without_validation_the_newest_weights_count(tmp_path, whole, data_dir, 
 
 def begin(model_dir, data_dir, flags, **values):
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
-    run_folder.begin(str(model_dir), flags, frozenset(), MODEL, data.manifest, data.tokenizer,
+    beginning.begin(str(model_dir), flags, frozenset(), MODEL, data.manifest, data.tokenizer,
                      **values)
 
 
@@ -288,7 +288,7 @@ def test_a_kill_while_a_run_is_removed_leaves_one_that_binds_nobody(begun, data_
 def test_a_folder_that_is_no_run_is_not_emptied(tmp_path, data_dir):
     (tmp_path / "evaluations").mkdir()
     (tmp_path / "vocab.json").write_text("somebody's")
-    run_folder.remove_run(str(tmp_path))
+    beginning.remove_run(str(tmp_path))
     assert (tmp_path / "evaluations").exists() and (tmp_path / "vocab.json").exists()
 
 
@@ -311,4 +311,4 @@ def test_a_run_that_goes_on_cuts_its_batches_as_before(tmp_path, data_dir, monke
     for size, expected in ((3, 2), (100, 2), (1, 1)):  # 80% of 3; as before; as many as fit
         machine["bytes"] = size
         pretrain(data_dir, run, num_steps=2)
-        assert run_folder.micro_batch_size(run) == expected
+        assert beginning.micro_batch_size(run) == expected

@@ -9,7 +9,7 @@ import pytest
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import OptimizerConfig
 from gpt_tf.model.schedules import scheduled_rate
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import beginning, run_folder
 from tests import corpora, fuzz_seeds, task_data
 from tests.commands import run_command
 from tests.test_finetuning import assert_same_tensors, finetune, make_run_config
@@ -51,7 +51,7 @@ def begun(config, done):
     """The folder of a run that has saved update `done`, without its weights."""
     folder = pathlib.Path(config.model_dir)
     folder.mkdir()
-    run_folder.begin(config.model_dir, config.flags_text, config.resumable, config.model,
+    beginning.begin(config.model_dir, config.flags_text, config.resumable, config.model,
                      config.data.manifest, config.data.tokenizer)
     (folder / "checkpoints").mkdir()
     for name in ("index", "data-00000-of-00001"):

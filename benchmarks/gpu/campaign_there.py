@@ -33,6 +33,7 @@ from gpt_tf.common.files import atomic_write
 from gpt_tf.config import ModelConfig, OptimizerConfig
 from gpt_tf.data.order import stream
 from gpt_tf.model.schedules import corrected_rate
+from gpt_tf.tasks.answers import expected_scores, softmax
 from gpt_tf.tasks.metrics import METRICS
 
 _PATIENCE = 3600  # seconds
@@ -274,11 +275,9 @@ class Group:
     def answers(self, logits: np.ndarray) -> np.ndarray:
         """[..., N, C] -> float64 [..., N]: the likeliest class, or the expected score; NaN where
         a run has diverged."""
-        exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        probabilities = softmax(logits)
         if self.described["score_range"]:
-            low, high = self.described["score_range"]
-            return probabilities @ np.arange(low, high + 1.0)
+            return expected_scores(probabilities, self.described["score_range"])
         return np.where(np.isnan(probabilities).any(-1), np.nan, probabilities.argmax(-1))
 
     def scores(self, runs: Sequence[Run], answers: np.ndarray) -> dict[Run, float]:

@@ -1,4 +1,4 @@
-"""A run folder: what it holds, and how a run starts in it. No TensorFlow here.
+"""A run folder: what it holds, and what that says. No TensorFlow here.
 
   model.json        shape of the model (`config.ModelConfig`)
   task.json         of a fine-tuned run: its `task.Task`, and the longest sequence of its data
@@ -12,16 +12,14 @@
   checkpoints/      to go on from
   best/             the weights of its best validation
 
-`weights` loads its model.
+`beginning` makes one, and `weights` loads its model.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 import dataclasses
 import os
-import shutil
 
 from gpt_tf.common.errors import UserError
-from gpt_tf.common.files import explain_disk_errors
 from gpt_tf.common.names import check_folder
 from gpt_tf.common.small_files import (
     SUMS,
@@ -36,26 +34,21 @@ from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.runs import checkpoint_files
 from gpt_tf.tasks.task import Task
 from gpt_tf.tokenizer import Tokenizer
-from gpt_tf.tokenizer.files import is_tokenizer_file
 
 FROM_SCRATCH = "none"  # in place of a run folder to start from
 _MODEL = "model.json"
 _TASK = "task.json"
-_COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
+COMMANDS = {LANGUAGE_MODEL: "pretrain", TASK: "finetune"}
 CONVERTED = "convert.flags"
 _NOTES = "convert.notes"
-_MICRO_BATCHES = "micro_batches.json"
-_WEIGHTS = ("checkpoints", "best")
-_FOLDERS = (*_WEIGHTS, "plugins", "evaluations")
-_MARKS = (*(f"{command}.flags" for command in _COMMANDS.values()), CONVERTED)
-_EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
+MICRO_BATCHES = "micro_batches.json"
+WEIGHTS = ("checkpoints", "best")
+FOLDERS = (*WEIGHTS, "plugins", "evaluations")
+MARKS = (*(f"{command}.flags" for command in COMMANDS.values()), CONVERTED)
+EVENTS = "events.out.tfevents."  # TensorBoard's; those of older runs are in `tensorboard`
 # What a run folder may hold beside its tokenizer and events, of all commands.
-RUN_FILES = frozenset({*_FOLDERS, *_MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard",
-                       _MICRO_BATCHES, _NOTES, SUMS})
-_OTHER = "name another --model_dir, or replace the run with --overwrite"
-
-# The first line of the resolved flagfile, a comment to the flags' parser.
-_DATA = "# data_fingerprint="
+RUN_FILES = frozenset({*FOLDERS, *MARKS, _MODEL, _TASK, "metrics.jsonl", "tensorboard",
+                       MICRO_BATCHES, _NOTES, SUMS})
 _SHORTEST = 4  # start, delimiter, extract and a token of text
 
 
@@ -97,68 +90,15 @@ def name_weights(model_dir: str, step: int, weights: str = BEST) -> str:
     return f"{model_dir}, update {step:,}{' (best validation)' if is_best else ''}"
 
 
-def _text_bytes(text: str) -> bytes:
+def text_bytes(text: str) -> bytes:
     """Of a flagfile or notes: names of files that are not UTF-8 stand there as they are."""
     return text.encode("utf-8", "surrogateescape")
 
 
-def _parse_flags(text: str) -> dict[str, str]:
+def parse_flags(text: str) -> dict[str, str]:
     """Flag -> value; a boolean flag's two values are two names, without a value."""
     parts = (line.partition("=") for line in text.splitlines())
     return {name.removeprefix("--"): value for name, _, value in parts}
-
-
-def _has_saved(model_dir: str) -> bool:
-    """Whether there are weights of a run, whole or damaged."""
-    return bool(checkpoint_files.steps(checkpoint_folder(model_dir))
-                or checkpoint_files.steps(best_folder(model_dir)))
-
-
-def begin(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
-          manifest: Manifest, tokenizer: Tokenizer, overwrite: bool = False) -> None:
-    """Makes the run folder of a fresh run, or sees that a run which goes on is the same one.
-
-    A run that has saved nothing binds nobody: what is left of it is removed. So is with `overwrite`
-    another run; the same one goes on, as it would end with the same numbers.
-
-    Args:
-      model_dir: the run folder, owned by this process.
-      flags_text: the resolved flagfile of this command.
-      resumable: names of the flags that may differ from the run's.
-      model: shape of the model.
-      manifest: of the data folder.
-      tokenizer: of the data folder; it is copied.
-      overwrite: whether another run that stands there is removed.
-
-    Raises:
-      UserError: the folder holds another run: other flags, another shape or other data; or a
-        folder of it is a link.
-    """
-    for name in _FOLDERS:
-        refuse_link(os.path.join(model_dir, name))
-    if not _has_saved(model_dir):
-        remove_run(model_dir)
-    try:
-        check_same(model_dir, flags_text, resumable, model, manifest)
-    except UserError:
-        if not overwrite:
-            raise
-        remove_run(model_dir)
-    path = os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags")
-    if os.path.exists(path):
-        return
-    describe(model_dir, model, manifest.task, manifest.sequence_length, tokenizer)
-    record_flags(model_dir, flags_text, manifest)  # last: it says that the others are there
-
-
-def record_flags(model_dir: str, flags_text: str, manifest: Manifest) -> None:
-    """Writes the run's flagfile, in place of the one that is there.
-
-    Args:
-      model_dir, flags_text, manifest: of `begin`.
-    """
-    write_recorded(os.path.join(model_dir, f"{_COMMANDS[manifest.kind]}.flags"),
-                   _text_bytes(_with_data(flags_text, manifest)))
 
 
 def refuse_link(folder: str) -> None:
@@ -170,79 +110,6 @@ def refuse_link(folder: str) -> None:
     if os.path.islink(folder):
         raise UserError(f"{folder} is a link, and nothing is written outside of a run folder: put "
                         "what it leads to in its place. A link to the whole run folder is fine.")
-
-
-def remove_run(model_dir: str) -> None:
-    """Removes the run in a folder, if there is one, and nothing else that stands there.
-
-    Args:
-      model_dir: the run folder, owned by this process.
-
-    Raises:
-      UserError: a file cannot be removed.
-    """
-    names = os.listdir(model_dir)
-    marks = [name for name in _MARKS if name in names]
-    if not marks:
-        return
-    weights = [name for name in _WEIGHTS if name in names]
-    others = [name for name in names if is_tokenizer_file(name) or name.startswith(_EVENTS)
-              or name in RUN_FILES.difference(weights, marks)]
-    # In this order: what a kill leaves is a run that has saved nothing, which binds nobody.
-    with explain_disk_errors(model_dir):
-        for name in [*weights, *others, *marks]:
-            path = os.path.join(model_dir, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.remove(path)
-
-
-def micro_batch_size(model_dir: str) -> int:
-    """Sequences in memory at once that the run began with; 0 where that was a device's share."""
-    path = os.path.join(model_dir, _MICRO_BATCHES)
-    if not os.path.exists(path):
-        return 0
-    size = read_json(path, "how the run's batches were cut")
-    if type(size) is not int or size < 1:
-        raise UserError(f"{path} does not say how many sequences are in memory at once: remove "
-                        "it, and as many as fit are.")
-    return size
-
-
-def keep_micro_batch_size(model_dir: str, size: int) -> None:
-    """Writes what `micro_batch_size` reads: a run that goes on ends with the same bits so."""
-    write_recorded(os.path.join(model_dir, _MICRO_BATCHES), json_bytes(size))
-
-
-def _with_data(flags_text: str, manifest: Manifest) -> str:
-    return f"{_DATA}{manifest.fingerprint}\n{flags_text}"
-
-
-def check_same(model_dir: str, flags_text: str, resumable: Collection[str], model: ModelConfig,
-               manifest: Manifest) -> None:
-    """Sees that a folder holds no run that has saved, or the one that these values begin.
-
-    Args:
-      model_dir, flags_text, resumable, model, manifest: of `begin`.
-
-    Raises:
-      UserError: the folder holds another run: other flags, another shape or other data.
-    """
-    if not _has_saved(model_dir):
-        return
-    command = _COMMANDS[manifest.kind]
-    path = os.path.join(model_dir, f"{command}.flags")
-    if os.path.exists(path):
-        _check_same(path, _with_data(flags_text, manifest), resumable, model_dir, model)
-        return
-    if is_converted(model_dir):
-        raise UserError(f"{model_dir} holds converted weights, which have no course to go on with: "
-                        f"start from them with --init_from={model_dir} and another --model_dir.")
-    if any(os.path.exists(os.path.join(model_dir, f"{other}.flags"))
-           for other in _COMMANDS.values()):
-        raise UserError(f"{model_dir} holds a run that python -m gpt_tf.{command} did not make: "
-                        f"{_OTHER}.")
 
 
 def describe(model_dir: str, model: ModelConfig, task: Task | None, max_length: int,
@@ -273,8 +140,8 @@ def mark_converted(model_dir: str, flags_text: str, notes: Sequence[str] = ()) -
     """
     if notes:
         write_recorded(os.path.join(model_dir, _NOTES),
-                       _text_bytes("".join(f"{note}\n" for note in notes)))
-    write_recorded(os.path.join(model_dir, CONVERTED), _text_bytes(flags_text))
+                       text_bytes("".join(f"{note}\n" for note in notes)))
+    write_recorded(os.path.join(model_dir, CONVERTED), text_bytes(flags_text))
 
 
 def is_converted(model_dir: str) -> bool:
@@ -290,37 +157,16 @@ def conversion_notes(model_dir: str) -> str:
     return read_text(path, "the notes of a conversion", "surrogateescape")
 
 
-def _check_same(path: str, flags_text: str, resumable: Collection[str], model_dir: str,
-                model: ModelConfig) -> None:
-    before = _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
-    now = _parse_flags(flags_text)
-    data = _DATA.rstrip("=")
-    if before.get(data) != now[data]:
-        raise UserError(f"{model_dir} holds a run on other data than --data_dir holds: give the "
-                        f"run's data to go on with it, {_OTHER}.")
-    for name in sorted(before.keys() | now.keys()):
-        if {name, name.removeprefix("no")} & resumable or before.get(name) == now.get(name):
-            continue
-        was, is_now = (f"--{name}={values[name]}" if values.get(name) else
-                       f"--{name}" if name in values else f"no --{name}"
-                       for values in (before, now))
-        raise UserError(f"{model_dir} holds a run with {was} and this command says {is_now}: "
-                        f"give the run's value to go on with it, {_OTHER}.")
-    if _read_config(model_dir) != model:
-        raise UserError(f"{model_dir} holds a model of another shape than these flags and this "
-                        f"data give: {_OTHER}.")
-
-
 def load_flags(model_dir: str) -> dict[str, str]:
     """The values of the flags that a run was started with; those of booleans are empty.
 
     Raises:
       UserError: the folder is not a run's.
     """
-    for command in _COMMANDS.values():
+    for command in COMMANDS.values():
         path = os.path.join(model_dir, f"{command}.flags")
         if os.path.exists(path):
-            return _parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
+            return parse_flags(read_text(path, "the run's flagfile", "surrogateescape"))
     check_folder(model_dir)
     raise UserError(f"{model_dir} has no flagfile of a run: name the folder of one.")
 
@@ -335,7 +181,7 @@ def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
     Raises:
       UserError: the folder is not a run's, has not saved yet, or its model.json was altered.
     """
-    config, folder = _read_config(model_dir), weights_folder(model_dir, weights)
+    config, folder = read_config(model_dir), weights_folder(model_dir, weights)
     size = checkpoint_files.data_size(folder)
     if not size:
         raise no_checkpoint(folder)
@@ -352,7 +198,7 @@ def no_checkpoint(folder: str) -> UserError:
                      "it again.")
 
 
-def _read_config(model_dir: str) -> ModelConfig:
+def read_config(model_dir: str) -> ModelConfig:
     path = os.path.join(model_dir, _MODEL)
     if not os.path.exists(path):
         check_folder(model_dir)
@@ -388,7 +234,7 @@ def load_task(model_dir: str) -> tuple[Task, int]:
         flag = "init_from" if os.path.exists(os.path.join(model_dir, _MODEL)) else "model_dir"
         raise UserError(f"No {_TASK} in {model_dir}: it is not a fine-tuned run; make one with "
                         f"python -m gpt_tf.finetune --{flag}={model_dir} ...")
-    value, limit = read_json(path, "the run's task"), _read_config(model_dir).max_sequence_length
+    value, limit = read_json(path, "the run's task"), read_config(model_dir).max_sequence_length
     length = value.get("max_length") if isinstance(value, dict) else None
     if type(length) is not int or not _SHORTEST <= length <= limit:
         raise UserError(f"{path} says a max_length of {length!r:.40}, and {_SHORTEST} to {limit} "

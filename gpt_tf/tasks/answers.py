@@ -1,4 +1,4 @@
-"""A model's answers as their readers need them: the names of classes, scores, TSV and JSONL."""
+"""A model's answers as their readers need them: probabilities, names, scores, TSV and JSONL."""
 
 from collections.abc import Mapping, Sequence
 import json
@@ -6,6 +6,18 @@ import json
 import numpy as np
 
 from gpt_tf.tasks.task import Task
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits [..., C]: float64 [..., C]."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def expected_scores(probabilities: np.ndarray, score_range: tuple[int, int]) -> np.ndarray:
+    """Of probabilities [..., C] of the whole numbers of a range, its ends included: [...]."""
+    low, high = score_range
+    return probabilities @ np.arange(low, high + 1.0)
 
 
 def class_names(task: Task) -> tuple[str, ...]:

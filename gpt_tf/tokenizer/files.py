@@ -40,19 +40,19 @@ def find(folder: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
       UserError: there is none, half of one, or several.
     """
     folder = pathlib.Path(folder)
-    found = [[path for pattern in patterns for path in sorted(folder.glob(pattern))]
-             for patterns in LAYOUTS]
-    found = [paths for paths in found if paths]
+    pairs = [[sorted(folder.glob(pattern)) for pattern in patterns] for patterns in LAYOUTS]
+    pairs = [pair for pair in pairs if any(pair)]
     needed = ", or ".join(" and ".join(pair).replace("*", "40000") for pair in LAYOUTS)
-    if not found:
+    if not pairs:
         check_folder(folder)
         raise UserError(f"No tokenizer in {folder}: it needs {needed}.")
-    names = ", ".join(path.name for paths in found for path in paths)
-    if all(len(paths) == 1 for paths in found):
+    names = ", ".join(path.name for paths in itertools.chain(*pairs) for path in paths)
+    if not any(map(all, pairs)):
         raise UserError(f"Half a tokenizer in {folder} ({names}): it needs {needed}.")
-    if len(found) > 1 or len(found[0]) > 2:
+    if len(pairs) > 1 or any(len(paths) > 1 for paths in pairs[0]):
         raise UserError(f"More than one tokenizer in {folder} ({names}): keep one.")
-    return found[0][0], found[0][1]
+    (vocabulary,), (merges,) = pairs[0]
+    return vocabulary, merges
 
 
 def read_vocabulary(path: str | os.PathLike) -> dict[str, int]:

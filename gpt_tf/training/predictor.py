@@ -11,6 +11,7 @@ from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.objectives import example_losses
 from gpt_tf.model.task_model import TaskModel
 from gpt_tf.model.trunk import hidden_states
+from gpt_tf.tasks.answers import expected_scores, softmax
 from gpt_tf.training import replicas
 
 _COLUMNS = ("split_positions", "source_rows", "labels")  # of a batch, in the order of `Predictor`
@@ -66,13 +67,11 @@ class Predictor:
 
     def _predictions(self, source_rows, labels, logits) -> Predictions:
         task = self._model.task
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+        probabilities = softmax(logits)
         predictions = np.argmax(logits, axis=1).astype(np.int32)
         labelled = labels >= 0
         if task.is_score:
-            low, high = task.score_range
-            predictions = (probabilities @ np.arange(low, high + 1.0)).astype(np.float32)
+            predictions = expected_scores(probabilities, task.score_range).astype(np.float32)
             labelled = ~np.isnan(labels)
         loss = float("nan")
         if labelled.all():

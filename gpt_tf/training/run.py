@@ -15,7 +15,7 @@ from gpt_tf.model.gpt import GPT
 from gpt_tf.model.objectives import LossFunction
 from gpt_tf.model.optimizer import Adam
 from gpt_tf.model.task_model import TaskModel
-from gpt_tf.runs import run_folder, weights
+from gpt_tf.runs import beginning, run_folder, weights
 from gpt_tf.runs.checkpoint import BestCheckpoint, Checkpoints
 from gpt_tf.runs.reporting import Reporter
 from gpt_tf.training import memory
@@ -164,10 +164,10 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
         config.check()
         check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
         if cluster.is_chief:
-            run_folder.begin(folder, config.flags_text, config.free_flags, config.model,
+            beginning.begin(folder, config.flags_text, config.free_flags, config.model,
                              config.data.manifest, config.data.tokenizer, config.overwrite)
             if config.changes_length:
-                run_folder.record_flags(folder, config.flags_text, config.data.manifest)
+                beginning.record_flags(folder, config.flags_text, config.data.manifest)
     with cluster.together():
         micro_batches = _cut_batches(config, cluster)
     with cluster.strategy.scope():
@@ -202,10 +202,10 @@ def _cut_batches(config: RunConfig, cluster: Cluster) -> memory.MicroBatches:
     Raises:
       UserError: what was chosen does not fit.
     """
-    before = run_folder.micro_batch_size(config.model_dir)
+    before = beginning.micro_batch_size(config.model_dir)
     chosen = memory.choose(config, cluster.strategy, before)
     chosen.check()
     is_asked_for = config.training.micro_batch_size > 0
     if cluster.is_chief and not is_asked_for and chosen.size < chosen.rows:
-        run_folder.keep_micro_batch_size(config.model_dir, chosen.size)
+        beginning.keep_micro_batch_size(config.model_dir, chosen.size)
     return chosen

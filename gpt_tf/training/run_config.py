@@ -19,7 +19,7 @@ from gpt_tf.config import (
     TrainingConfig,
 )
 from gpt_tf.data.manifest import LANGUAGE_MODEL, MANIFEST_NAME, TASK, Manifest
-from gpt_tf.runs import run_folder
+from gpt_tf.runs import beginning, run_folder
 from gpt_tf.tokenizer import Tokenizer
 from gpt_tf.training import run_length
 
@@ -163,7 +163,7 @@ class RunConfig:
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
-            run_folder.check_same(self.model_dir, self.flags_text, self.free_flags, self.model,
+            beginning.check_same(self.model_dir, self.flags_text, self.free_flags, self.model,
                                   self.data.manifest)
             run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
                                     self.change_length)
