@@ -1,5 +1,6 @@
 """A function in two programs: its gradients, and what is computed twice."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -11,7 +12,7 @@ from gpt_tf.model import layers
 from gpt_tf.model.dropout import make_dropout_keys
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.recomputation import Recomputed, is_compiled, keep
-from gpt_tf.model.trunk import compiled_trunk, whole_trunk
+from gpt_tf.model.trunk import compiled_trunk, hidden_states, whole_trunk
 
 CONFIG = ModelConfig(vocabulary_size=50, num_layers=3, num_heads=2, hidden_dim=16,
                      intermediate_dim=48, max_sequence_length=12)
@@ -66,12 +67,21 @@ def test_the_compiled_trunk_is_the_trunk(dropout):
         assert tf.norm(ours - theirs) <= 2e-6 * max(float(tf.norm(theirs)), 1.0)
 
 
-def test_blocks_share_a_program(monkeypatch):
+def test_blocks_and_decoders_share_a_program(monkeypatch):
     traced = []
     call = layers.FeedForward.call
     monkeypatch.setattr(layers.FeedForward, "call",
                         lambda layer, x: traced.append(layer) or call(layer, x))
-    model = GPT(CONFIG)
-    traced.clear()  # Keras's own look at a call
-    compiled_trunk(model)(tf.zeros([2, 12], tf.int32), None)
-    assert traced == [model.blocks[0].feed_forward]
+    config = dataclasses.replace(CONFIG, intermediate_dim=40)  # of no other test
+    models = [GPT(config), GPT(config, seed=1), GPT(dataclasses.replace(config, dropout=0.2)),
+              GPT(config, dtype="mixed_bfloat16")]
+    token_ids = tf.zeros([2, 12], tf.int32)
+    for of, run in ((lambda model: compiled_trunk(model)(token_ids, None)[0], "to train"),
+                    (lambda model: hidden_states(model, jit_compile=True)(token_ids), "to use")):
+        traced.clear()  # Keras's own look at a call
+        hidden = list(map(of, models))
+        assert traced == [models[index].blocks[0].feed_forward for index in (0, 2, 3)], run
+        # Each with the weights of its own.
+        for ours, model in zip(hidden, models[:2]):
+            np.testing.assert_allclose(ours, whole_trunk(model)(token_ids, None)[0], atol=2e-6)
+        assert np.abs(hidden[0] - hidden[1]).max() > 0.1

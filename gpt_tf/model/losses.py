@@ -1,6 +1,7 @@
 """The language-model loss, computed without ever holding all logits. Letters as in `layers.py`."""
 
 from collections.abc import Callable
+import functools
 import math
 
 import tensorflow as tf
@@ -156,6 +157,7 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
                     tf.cast(tf.reduce_sum(counts), tf.int32))
 
 
+@functools.cache  # whose program every model in the process shares
 def compiled(loss: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """`weighted_lm_loss` or `packed_lm_loss` as a program of its own, with both gradients."""
     def with_gradients(hidden, table, targets, weights):

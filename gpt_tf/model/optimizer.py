@@ -4,6 +4,8 @@ Keras's optimizers are not used: they clip before the reduction over replicas, r
 time, and square sparse gradients before merging duplicate rows.
 """
 
+from collections.abc import Callable
+import functools
 import itertools
 
 import keras
@@ -54,6 +56,10 @@ class Adam(tf.Module):
                  jit_compile: bool = True):
         super().__init__(name="adam")
         self._config = config
+        # What of it an update's program hangs on: rates are given to it.
+        self._decays = OptimizerConfig(beta_1=config.beta_1, beta_2=config.beta_2,
+                                       epsilon=config.epsilon, l2=config.l2)
+        self._jit_compile = jit_compile
         self._num_steps = num_steps
         self._names = [variable.path for variable in variables]
         self._parameters = [variable.value for variable in variables]
@@ -63,8 +69,6 @@ class Adam(tf.Module):
         # Blocks are equal: they share one program, which also holds less at once than one of all.
         self._layers = [list(places) for _, places in itertools.groupby(
             range(len(variables)), lambda place: self._names[place].split("/")[:2])]
-        self._update = tf.function(self._update_replica, jit_compile=jit_compile,
-                                   autograph=False)
 
     def moments(self) -> dict[str, dict[str, tf.Variable]]:
         """Both moments by the name of their variable, for checkpoints."""
@@ -110,9 +114,18 @@ class Adam(tf.Module):
         for replica in range(len(strategy.experimental_local_results(self._parameters[0]))):
             for places in self._layers:
                 parts = [[on(replica, group[place]) for place in places] for group in groups]
+                update_layer = _layer_update(self._decays, tuple(tuple(p.shape) for p in parts[0]),
+                                             self._jit_compile)
                 with tf.device(parts[0][0].device):
-                    self._update(*parts, on(replica, scale), on(replica, corrected_rate))
+                    update_layer(*parts, on(replica, scale), on(replica, corrected_rate))
 
-    def _update_replica(self, parameters, means, squares, gradients, scale, rate):
+
+@functools.lru_cache(maxsize=32)
+def _layer_update(config: OptimizerConfig, shapes: tuple[tuple[int, ...], ...],
+                  jit_compile: bool) -> Callable:
+    """The update of a layer whose parameters have these shapes, in one program for all of them."""
+    def run(parameters, means, squares, gradients, scale, rate):
         for parameter, mean, square, gradient in zip(parameters, means, squares, gradients):
-            update(self._config, parameter, mean, square, scale * gradient, rate)
+            update(config, parameter, mean, square, scale * gradient, rate)
+
+    return tf.function(run, jit_compile=jit_compile, autograph=False)

@@ -2,15 +2,18 @@
 
 One program of all blocks takes XLA time and memory that grow with their number, and they are
 equal. So the blocks share two programs, which are given a block's variables, and what stands
-between them is TensorFlow's to hold and to let go.
+between them is TensorFlow's to hold and to let go. Nor do the programs belong to one decoder: the
+next of the same shape in a process, as of another seed or another fine-tuning, finds them compiled.
 """
 
 from collections.abc import Callable
+import functools
 
 import tensorflow as tf
 
 from gpt_tf.model.by_shape import FunctionByShape
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.layers import TokenAndPositionEmbedding
 from gpt_tf.model.losses import flatten_rows
 from gpt_tf.model.recomputation import Recomputed
 
@@ -24,14 +27,52 @@ def whole_trunk(gpt: GPT) -> Trunk:
     return lambda token_ids, dropout_keys: (gpt(token_ids, dropout_keys), gpt.output_table())
 
 
+class _Shape:
+    """What decides a decoder's programs: they are those of every other that is equal.
+
+    Attributes:
+      config: its `ModelConfig`.
+      dtype_policy: of Keras.
+      block: one of its blocks, for what it computes; its variables are left aside.
+    """
+
+    def __init__(self, gpt: GPT):
+        self.config, self.dtype_policy, self.block = gpt.config, gpt.dtype_policy, gpt.blocks[0]
+        self._key = type(self.block), self.config, self.dtype_policy.name
+
+    def __eq__(self, other) -> bool:
+        return self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+# Each holds a block of the first decoder of its shape.
+_keep_some = functools.lru_cache(maxsize=8)
+
+
+@_keep_some
+def _training_programs(shape: _Shape) -> tuple[Recomputed, Recomputed]:
+    """Of the embedding, behind the look-up of tokens, and of a block."""
+    embedding = TokenAndPositionEmbedding(shape.config, 0, dtype=shape.dtype_policy)
+    return (Recomputed(lambda tensors, keys: embedding.with_positions(*tensors, keys)),
+            Recomputed(lambda tensors, keys: _stateless_block(
+                shape.block, tensors[0], tensors[1:], keys)))
+
+
+@_keep_some
+def _block_program(shape: _Shape) -> FunctionByShape:
+    """Of a block without dropout and without a gradient."""
+    return FunctionByShape(lambda x, variables: _stateless_block(shape.block, x, variables),
+                           jit_compile=True)
+
+
 def compiled_trunk(gpt: GPT) -> Trunk:
     """The decoder in compiled parts, to be trained; its blocks are alike, as a run's are."""
-    embedding = gpt.embedding
-    embed = Recomputed(lambda tensors, keys: embedding.with_positions(*tensors, keys))
-    run_block = Recomputed(lambda tensors, keys: _stateless_block(
-        gpt.blocks[0], tensors[0], tensors[1:], keys))
+    embed, run_block = _training_programs(_Shape(gpt))
 
     def run(token_ids, dropout_keys):
+        embedding = gpt.embedding
         rows, table = _tied(tf.convert_to_tensor(embedding.token.embeddings), token_ids)
         x = embed([rows, tf.convert_to_tensor(embedding.position.embeddings)], dropout_keys)
         for index, block in enumerate(gpt.blocks):
@@ -51,8 +92,7 @@ def hidden_states(gpt: GPT, jit_compile: bool) -> Callable[[tf.Tensor], tf.Tenso
     """
     if not jit_compile:
         return gpt
-    run_block = FunctionByShape(
-        lambda x, variables: _stateless_block(gpt.blocks[0], x, variables), jit_compile=True)
+    run_block = _block_program(_Shape(gpt))
 
     def run(token_ids):
         x = gpt.embedding(token_ids)
