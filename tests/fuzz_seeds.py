@@ -124,7 +124,7 @@ def begun_run(folder: pathlib.Path) -> None:
     corpus_data(folder / "data")
     (folder / "run").mkdir()
     beginning.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), _config(),
-                     Manifest.load(folder / "data"), tokenizer())
+                    Manifest.load(folder / "data"), tokenizer())
 
 
 def metrics(folder: pathlib.Path) -> None:

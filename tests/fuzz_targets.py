@@ -168,7 +168,7 @@ def _read_begun_run(folder: pathlib.Path) -> Any:
         vocabulary_size=seeds.tokenizer().vocabulary_size, num_layers=1, num_heads=2,
         hidden_dim=8, intermediate_dim=32, max_sequence_length=16)
     beginning.begin(str(folder / "run"), "--batch_size=4\n--jit_compile\n", set(), model,
-                     Manifest.load(folder / "data"), seeds.tokenizer())
+                    Manifest.load(folder / "data"), seeds.tokenizer())
 
 
 def _read_metrics(folder: pathlib.Path) -> Any:

@@ -43,6 +43,13 @@ def test_equals_kerass_adam_without_l2():
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-6, atol=2e-6)
 
 
+def test_all_rates_share_the_program_of_an_update():
+    one, other, decayed = (make([np.float32([1.0])], **config)[1]._update for config in (
+        {}, {"learning_rate": 0.2, "schedule": "cosine", "warmup_steps": 5, "clip_norm": 0.0},
+        {"l2": 0.5}))
+    assert one is other and one is not decayed
+
+
 @pytest.mark.parametrize("norm, expected", [(0.5, 1.0), (1.0, 1.0), (4.0, 0.25)])
 def test_clip_scale(norm, expected):
     _, optimizer = make([np.float32([1.0])])

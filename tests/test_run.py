@@ -221,7 +221,7 @@ def test_without_validation_the_newest_weights_count(tmp_path, whole, data_dir, 
 def begin(model_dir, data_dir, flags, **values):
     data = TrainingData.load(data_dir, LANGUAGE_MODEL)
     beginning.begin(str(model_dir), flags, frozenset(), MODEL, data.manifest, data.tokenizer,
-                     **values)
+                    **values)
 
 
 @pytest.fixture(name="begun")

@@ -52,7 +52,7 @@ def begun(config, done):
     folder = pathlib.Path(config.model_dir)
     folder.mkdir()
     beginning.begin(config.model_dir, config.flags_text, config.resumable, config.model,
-                     config.data.manifest, config.data.tokenizer)
+                    config.data.manifest, config.data.tokenizer)
     (folder / "checkpoints").mkdir()
     for name in ("index", "data-00000-of-00001"):
         (folder / "checkpoints" / f"ckpt-{done}.{name}").write_bytes(b"")

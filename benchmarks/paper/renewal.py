@@ -1,7 +1,7 @@
 """A process that starts itself anew when it has grown.
 
-XLA keeps every program that it has compiled until the process ends, and TensorFlow every gradient
-function that was traced: megabytes for each fine-tuning run, of no use to another.
+TensorFlow keeps every gradient function that was traced until the process ends: over a hundred MiB
+for each fine-tuning run, of no use to another.
 """
 
 import math

@@ -1,6 +1,7 @@
-"""Functions that are meant to be traced again for each shape of their inputs."""
+"""Programs for each shape of their inputs, and for all models of a process."""
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -33,3 +34,16 @@ class FunctionByShape:
         if kinds not in self._programs:
             self._programs[kinds] = self._function.get_concrete_function(*inputs)
         return self._programs[kinds](*inputs)
+
+
+def shared(make: Callable) -> Callable:
+    """`make`, whose results are kept, so that models with equal arguments have their programs in
+    common: only the first compiles them.
+
+    Args:
+      make: (hashable arguments) -> something compiled, which they decide.
+    """
+    # How products are lowered is decided for the process, and may be decided again.
+    found = functools.lru_cache(maxsize=4)(lambda tf32, *arguments: make(*arguments))
+    return functools.wraps(make)(lambda *arguments: found(
+        tf.config.experimental.tensor_float_32_execution_enabled(), *arguments))

@@ -30,7 +30,8 @@ class GPT(keras.layers.Layer):
       logits = model.logits(model(token_ids))     # int32 [B, T] -> float32 [B, T, V]
     """
 
-    block_class = DecoderBlock  # a subclass, or an ablation, may bring another
+    # A subclass, or an ablation, may bring another: what it computes, class and config decide.
+    block_class = DecoderBlock
 
     def __init__(self, config: ModelConfig, seed: int = 0, dtype="float32", name="gpt"):
         super().__init__(name=name, dtype=dtype)

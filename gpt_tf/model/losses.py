@@ -1,12 +1,11 @@
 """The language-model loss, computed without ever holding all logits. Letters as in `layers.py`."""
 
 from collections.abc import Callable
-import functools
 import math
 
 import tensorflow as tf
 
-from gpt_tf.model.by_shape import FunctionByShape
+from gpt_tf.model.by_shape import FunctionByShape, shared
 
 # Logits in memory at once, in floats: 2**23 are 32 MB, and large enough for a full-speed matmul of
 # a processor. On a GPU 1 GB: it wants thousands of rows.
@@ -157,7 +156,7 @@ def packed_lm_loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor,
                     tf.cast(tf.reduce_sum(counts), tf.int32))
 
 
-@functools.cache  # whose program every model in the process shares
+@shared
 def compiled(loss: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """`weighted_lm_loss` or `packed_lm_loss` as a program of its own, with both gradients."""
     def with_gradients(hidden, table, targets, weights):

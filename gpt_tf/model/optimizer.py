@@ -5,7 +5,7 @@ time, and square sparse gradients before merging duplicate rows.
 """
 
 from collections.abc import Callable
-import functools
+import dataclasses
 import itertools
 
 import keras
@@ -13,7 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.config import OptimizerConfig
+from gpt_tf.model.by_shape import shared
 from gpt_tf.model.schedules import corrected_rate, scheduled_rate
+
+_OF_THE_RATE = {name: getattr(OptimizerConfig(), name) for name in (
+    "learning_rate", "schedule", "warmup_steps", "clip_norm")}
 
 
 def update(config: OptimizerConfig, parameter, mean, square, gradient, rate) -> None:
@@ -56,10 +60,8 @@ class Adam(tf.Module):
                  jit_compile: bool = True):
         super().__init__(name="adam")
         self._config = config
-        # What of it an update's program hangs on: rates are given to it.
-        self._decays = OptimizerConfig(beta_1=config.beta_1, beta_2=config.beta_2,
-                                       epsilon=config.epsilon, l2=config.l2)
-        self._jit_compile = jit_compile
+        # The rate is given to a layer's update, which all rates share.
+        self._update = _layer_update(dataclasses.replace(config, **_OF_THE_RATE), jit_compile)
         self._num_steps = num_steps
         self._names = [variable.path for variable in variables]
         self._parameters = [variable.value for variable in variables]
@@ -114,16 +116,13 @@ class Adam(tf.Module):
         for replica in range(len(strategy.experimental_local_results(self._parameters[0]))):
             for places in self._layers:
                 parts = [[on(replica, group[place]) for place in places] for group in groups]
-                update_layer = _layer_update(self._decays, tuple(tuple(p.shape) for p in parts[0]),
-                                             self._jit_compile)
                 with tf.device(parts[0][0].device):
-                    update_layer(*parts, on(replica, scale), on(replica, corrected_rate))
+                    self._update(*parts, on(replica, scale), on(replica, corrected_rate))
 
 
-@functools.lru_cache(maxsize=32)
-def _layer_update(config: OptimizerConfig, shapes: tuple[tuple[int, ...], ...],
-                  jit_compile: bool) -> Callable:
-    """The update of a layer whose parameters have these shapes, in one program for all of them."""
+@shared
+def _layer_update(config: OptimizerConfig, jit_compile: bool) -> Callable:
+    """The update of a layer; equal layers share one program."""
     def run(parameters, means, squares, gradients, scale, rate):
         for parameter, mean, square, gradient in zip(parameters, means, squares, gradients):
             update(config, parameter, mean, square, scale * gradient, rate)

@@ -7,11 +7,11 @@ next of the same shape in a process, as of another seed or another fine-tuning, 
 """
 
 from collections.abc import Callable
-import functools
 
 import tensorflow as tf
 
-from gpt_tf.model.by_shape import FunctionByShape
+from gpt_tf.config import ModelConfig
+from gpt_tf.model.by_shape import FunctionByShape, shared
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.layers import TokenAndPositionEmbedding
 from gpt_tf.model.losses import flatten_rows
@@ -27,49 +27,41 @@ def whole_trunk(gpt: GPT) -> Trunk:
     return lambda token_ids, dropout_keys: (gpt(token_ids, dropout_keys), gpt.output_table())
 
 
-class _Shape:
-    """What decides a decoder's programs: they are those of every other that is equal.
-
-    Attributes:
-      config: its `ModelConfig`.
-      dtype_policy: of Keras.
-      block: one of its blocks, for what it computes; its variables are left aside.
-    """
-
-    def __init__(self, gpt: GPT):
-        self.config, self.dtype_policy, self.block = gpt.config, gpt.dtype_policy, gpt.blocks[0]
-        self._key = type(self.block), self.config, self.dtype_policy.name
-
-    def __eq__(self, other) -> bool:
-        return self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
-# Each holds a block of the first decoder of its shape.
-_keep_some = functools.lru_cache(maxsize=8)
-
-
-@_keep_some
-def _training_programs(shape: _Shape) -> tuple[Recomputed, Recomputed]:
+@shared
+def _training_programs(block_class: type, config: ModelConfig,
+                       dtype: str) -> tuple[Recomputed, Recomputed]:
     """Of the embedding, behind the look-up of tokens, and of a block."""
-    embedding = TokenAndPositionEmbedding(shape.config, 0, dtype=shape.dtype_policy)
+    embedding = TokenAndPositionEmbedding(config, 0, dtype=dtype)
+    block = _make_block(block_class, config, dtype)
     return (Recomputed(lambda tensors, keys: embedding.with_positions(*tensors, keys)),
             Recomputed(lambda tensors, keys: _stateless_block(
-                shape.block, tensors[0], tensors[1:], keys)))
+                block, tensors[0], tensors[1:], keys)))
 
 
-@_keep_some
-def _block_program(shape: _Shape) -> FunctionByShape:
+@shared
+def _block_program(block_class: type, config: ModelConfig, dtype: str) -> FunctionByShape:
     """Of a block without dropout and without a gradient."""
-    return FunctionByShape(lambda x, variables: _stateless_block(shape.block, x, variables),
+    block = _make_block(block_class, config, dtype)
+    return FunctionByShape(lambda x, variables: _stateless_block(block, x, variables),
                            jit_compile=True)
+
+
+@shared
+def _make_block(block_class: type, config: ModelConfig, dtype: str):
+    """A block of no decoder, for what it computes: its own variables are left aside."""
+    block = block_class(config, 0, dtype=dtype)
+    block.build()
+    return block
+
+
+def _kind(gpt: GPT) -> tuple[type, ModelConfig, str]:
+    """What decides the programs of a decoder."""
+    return type(gpt.blocks[0]), gpt.config, gpt.dtype_policy.name
 
 
 def compiled_trunk(gpt: GPT) -> Trunk:
     """The decoder in compiled parts, to be trained; its blocks are alike, as a run's are."""
-    embed, run_block = _training_programs(_Shape(gpt))
+    embed, run_block = _training_programs(*_kind(gpt))
 
     def run(token_ids, dropout_keys):
         embedding = gpt.embedding
@@ -92,7 +84,7 @@ def hidden_states(gpt: GPT, jit_compile: bool) -> Callable[[tf.Tensor], tf.Tenso
     """
     if not jit_compile:
         return gpt
-    run_block = _block_program(_Shape(gpt))
+    run_block = _block_program(*_kind(gpt))
 
     def run(token_ids):
         x = gpt.embedding(token_ids)

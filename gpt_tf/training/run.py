@@ -165,7 +165,7 @@ def start_run(config: RunConfig, cluster: Cluster, build_model: Callable[[], GPT
         check_batch_size(cluster.strategy, training.batch_size, training.micro_batch_size)
         if cluster.is_chief:
             beginning.begin(folder, config.flags_text, config.free_flags, config.model,
-                             config.data.manifest, config.data.tokenizer, config.overwrite)
+                            config.data.manifest, config.data.tokenizer, config.overwrite)
             if config.changes_length:
                 beginning.record_flags(folder, config.flags_text, config.data.manifest)
     with cluster.together():

@@ -164,7 +164,7 @@ class RunConfig:
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
             beginning.check_same(self.model_dir, self.flags_text, self.free_flags, self.model,
-                                  self.data.manifest)
+                                 self.data.manifest)
             run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
                                     self.change_length)
         if not self.is_from_scratch:
