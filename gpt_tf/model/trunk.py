@@ -48,9 +48,11 @@ def _block_program(block_class: type, config: ModelConfig, dtype: str) -> Functi
 
 @shared
 def _make_block(block_class: type, config: ModelConfig, dtype: str):
-    """A block of no decoder, for what it computes: its own variables are left aside."""
+    """A block of no decoder, for what it computes of variables that are given to it."""
     block = block_class(config, 0, dtype=dtype)
     block.build()
+    for variable in block.weights:
+        variable._value = None  # 28 MB at the paper's size that nobody would read
     return block
 
 
