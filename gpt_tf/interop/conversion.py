@@ -56,6 +56,7 @@ def import_run(layout: str, source: str, target: str, num_heads: int | None,
         fill(openai.head_entries(model.head), tuned.head,
              os.path.join(source, targets.KEPT) if beside else found.where)
     notes = [*found.notes, *_not_finite(found.arrays, found.where)]
+    found.arrays.clear()  # the model has them; writing it takes memory, too
     with atomic_folder(target) as folder:
         weights.write_converted(folder, flags_text, model, tuned.max_length if tuned else 0,
                                 tokenizer, step, notes)

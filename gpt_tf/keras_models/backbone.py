@@ -142,7 +142,7 @@ class GPTBackbone(RecordedPreset, keras_nlp.models.Backbone):
         config = run_folder.load_config(preset, which)
         backbone = cls(**dataclasses.asdict(config) | kwargs)
         if load_weights:
-            backbone.gpt.assign(weights.load_model(preset, weights=which)[0])
+            weights.restore(preset, backbone.gpt, which)
         return backbone
 
     def save_to_preset(self, preset_dir, max_shard_size=10):

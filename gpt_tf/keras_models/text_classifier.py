@@ -158,9 +158,7 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
                 return super().from_preset(preset, load_weights=load_weights, **kwargs)
         classifier = cls(**kwargs)
         if keeps_head:
-            head = weights.load_task_model(preset, weights=which)[0].head
-            for ours, theirs in zip(classifier.task_model.head.weights, head.weights, strict=True):
-                ours.assign(theirs)
+            weights.restore(preset, classifier.task_model.head, which)
         return classifier
 
     @classmethod

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from gpt_tf.config import BEST
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.task_model import TaskModel
+from gpt_tf.model.task_model import TaskHead, TaskModel
 from gpt_tf.runs import run_folder
 from gpt_tf.runs.checkpoint import Checkpoints
 from gpt_tf.runs.run_folder import checkpoint_folder, load_config, load_task
@@ -30,7 +30,7 @@ def load_model(model_dir: str, dtype: str = "float32", weights: str = BEST) -> t
       UserError: the folder is not a run's, or has no checkpoint that is whole.
     """
     model = GPT(load_config(model_dir, weights), dtype=dtype)
-    return model, _restore(model_dir, model, weights)
+    return model, restore(model_dir, model, weights)
 
 
 def load_task_model(model_dir: str, dtype: str = "float32",
@@ -48,7 +48,7 @@ def load_task_model(model_dir: str, dtype: str = "float32",
     """
     task, _ = load_task(model_dir)
     model = TaskModel(load_config(model_dir, weights), task, dtype=dtype)
-    return model, task, _restore(model_dir, model, weights)
+    return model, task, restore(model_dir, model, weights)
 
 
 def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
@@ -61,18 +61,30 @@ def kept_checkpoints(model_dir: str, model: GPT) -> Checkpoints:
     return Checkpoints(checkpoint_folder(model_dir), {"model": model_variables(model)})
 
 
-def _restore(model_dir: str, model: GPT | TaskModel, weights: str) -> int:
+def restore(model_dir: str, part: GPT | TaskModel | TaskHead, weights: str = BEST) -> int:
+    """Gives a model, or the part of one, the weights that a run has under the same names.
+
+    Args:
+      model_dir, weights: see `load_model`.
+      part: of the run's shape.
+
+    Returns:
+      The update of the weights.
+
+    Raises:
+      UserError: the run has no checkpoint that is whole, or is of another shape.
+    """
     folder = run_folder.weights_folder(model_dir, weights)
     other = {}
     if folder == run_folder.best_folder(model_dir):
         other["remedy"] = "Restore them from a copy, or take the run's newest with --weights=newest"
-    step = Checkpoints(folder, {"model": model_variables(model)}, **other).restore_latest()
+    step = Checkpoints(folder, {"model": model_variables(part)}, **other).restore_latest()
     if step is None:
         raise run_folder.no_checkpoint(folder)
     return step
 
 
-def model_variables(model: GPT | TaskModel) -> dict[str, tf.Variable]:
+def model_variables(model: GPT | TaskModel | TaskHead) -> dict[str, tf.Variable]:
     """Name -> `tf.Variable` of every weight, as checkpoints hold them."""
     return {variable.path: variable.value for variable in model.trainable_variables}
 
