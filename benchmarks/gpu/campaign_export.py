@@ -6,7 +6,8 @@
 Takes the flags of `benchmarks.paper tables` and builds its data folders in --work_dir. --commands
 says whose runs are wanted: --tasks is for all of them but labels, which is of SST-2. Of
 --pretrained the shape and the tokenizer count here, not the weights: a run folder that is not
-trained yet will do. `benchmarks.gpu.campaign_there` runs what this writes, and
+trained yet will do. With --weights they are written, too, and `campaign_there --weights=campaign`
+starts from them. `benchmarks.gpu.campaign_there` runs what this writes, and
 `benchmarks.gpu.campaign_back` puts its answers into --work_dir.
 """
 
@@ -19,6 +20,7 @@ import os
 
 import numpy as np
 
+from benchmarks.gpu import packed
 from benchmarks.gpu.export import check_new, variables_of
 from benchmarks.paper import figure2_left, table5, tables
 from benchmarks.paper.campaign import Campaign
@@ -72,6 +74,7 @@ class ExportSettings(CampaignSettings):
     """Where to."""
 
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
+    weights: bool = option(False, "Write the weights of --pretrained, too.")
 
 
 def cells_of(campaign: Campaign) -> list[tuple[Cell, ...]]:
@@ -172,6 +175,17 @@ def write_rows(path: str, data_dir: str, manifest: Manifest) -> None:
     np.savez_compressed(path, **arrays)
 
 
+def write_weights(folder: str, run: str) -> None:
+    """Those of a run's language model, as `benchmarks.gpu.there` leaves those of a training."""
+    from gpt_tf.runs import weights
+
+    model, step = weights.load_model(run)
+    packed.write_weights(
+        folder, [variable.numpy() for variable in model.trainable_variables],
+        {"model": dataclasses.asdict(model.config), "variables": variables_of(model),
+         "updates": step, "kept": []})
+
+
 def check_shape(campaign: Campaign) -> None:
     """Raises UserError where the model is none that the programs there know."""
     if campaign.shape.softmax_over_positions:
@@ -197,6 +211,8 @@ def main() -> None:
             if not os.path.exists(path):
                 write_rows(path, campaign.data(cells[0].task), campaign.manifest(cells[0].task))
             groups.append(described(campaign, cells, folder))
+        if settings.weights:
+            write_weights(folder, campaign.pretrained)
         with open(os.path.join(folder, "campaign.json"), "w", encoding="utf-8") as stream:
             json.dump({"rates": settings.chosen_rates, "seeds": list(settings.seeds),
                        "selection_seed": SELECTION_SEED, "groups": groups}, stream)

@@ -4,7 +4,8 @@ scikit-learn.
   python3 -m benchmarks.gpu.campaign_there campaign --weights=out --output=out --minutes=4
 
 `campaign` is a folder of `benchmarks.gpu.campaign_export`; in `out` `benchmarks.gpu.there` leaves
-the weights of a pre-training, which may be under way still: programs are compiled meanwhile.
+the weights of a pre-training, which may be under way still: programs are compiled meanwhile. Of a
+campaign exported with --weights, `campaign` itself has them.
 The rows of tables come in their order, and what is finished when the minutes are over is kept: what
 every run says of the validation rows after its last update in `answers.npz`, and which runs these
 are in `answers.json`. Run it from the root of a checkout.

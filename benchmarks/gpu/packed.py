@@ -13,8 +13,10 @@ import os
 
 import numpy as np
 
-_PRESET = 6  # 1 packs 6 % larger in a sixth of the time; what travels is often limited
+from gpt_tf.common.files import atomic_write
 
+_PRESET = 6  # 1 packs 6 % larger in a sixth of the time; what travels is often limited
+_PART_BYTES = 15 * 2**20
 
 WEIGHTS = "weights.json"  # says what the files of weights are, and is written last
 PART = "weights-{}.f32"
@@ -23,8 +25,24 @@ MILESTONE = "weights-at-{}.f16"
 ANSWERS, ANSWERS_TOLD = "answers.npz", "answers.json"
 
 
+def flatten(weights: Sequence[np.ndarray]) -> np.ndarray:
+    """All of them in one row."""
+    return np.concatenate([weight.ravel() for weight in weights])
+
+
+def write_weights(folder: str, weights: Sequence[np.ndarray], described: dict) -> None:
+    """Writes what `read_weights` reads: the weights of all variables as one row of float32 in parts
+    and, last, what they are."""
+    flat = flatten(weights)
+    parts = -(-flat.nbytes // _PART_BYTES)
+    for part, piece in enumerate(np.array_split(flat, parts)):
+        piece.tofile(os.path.join(folder, PART.format(part)))
+    with atomic_write(os.path.join(folder, WEIGHTS)) as stream:
+        stream.write(json.dumps({**described, "parts": parts}).encode())
+
+
 def read_weights(folder: str) -> tuple[dict, np.ndarray]:
-    """What `benchmarks.gpu.there` leaves of a training.
+    """What `benchmarks.gpu.there` leaves of a training, or `write_weights` of a run.
 
     Returns:
       `WEIGHTS`, and the weights of all variables in one row, float32.

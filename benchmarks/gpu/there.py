@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.gpu import arithmetic, packed, profiling
 from benchmarks.gpu.program import Program, Step
-from gpt_tf.common.files import atomic_write
 from gpt_tf.config import OptimizerConfig
 from gpt_tf.data.order import stream
 from gpt_tf.model.schedules import corrected_rate
@@ -31,7 +30,6 @@ from gpt_tf.runs.checkpoint_files import milestones
 
 _WARMUP = 3
 _SCHEDULE = 10_000  # updates of the schedule of a step that is only timed
-_PART_BYTES = 15 * 2**20
 
 
 class Exported:
@@ -136,28 +134,14 @@ def train(arguments: argparse.Namespace) -> None:
                        corrected_rate(exported.optimizer, number, total))
         since.append(loss)
         if number in kept:
-            flatten(step.weights()).astype(np.float16).tofile(
+            packed.flatten(step.weights()).astype(np.float16).tofile(
                 os.path.join(arguments.output, packed.MILESTONE.format(number)))
         if number % arguments.log_every == 0 or number == total:
             mean = np.mean([np.asarray(each) for each in since])
             print(f"update {number}  loss {mean:.4f}  {time.monotonic() - begun:.0f} s", flush=True)
             since.clear()
-    save(step.weights(), arguments.output, {**exported.described, "updates": total, "kept": kept})
-
-
-def flatten(weights: list[np.ndarray]) -> np.ndarray:
-    """All of them in one row."""
-    return np.concatenate([weight.ravel() for weight in weights])
-
-
-def save(weights: list[np.ndarray], folder: str, described: dict) -> None:
-    """Writes the weights as one row of float32 in parts, and what they are."""
-    flat = flatten(weights)
-    parts = -(-flat.nbytes // _PART_BYTES)
-    for part, piece in enumerate(np.array_split(flat, parts)):
-        piece.tofile(os.path.join(folder, packed.PART.format(part)))
-    with atomic_write(os.path.join(folder, packed.WEIGHTS)) as stream_:
-        stream_.write(json.dumps({**described, "parts": parts}).encode())
+    packed.write_weights(arguments.output, step.weights(),
+                         {**exported.described, "updates": total, "kept": kept})
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 pytest.importorskip("jax", reason="needs requirements-peers.txt")
 
-from benchmarks.gpu import fine_tuning
+from benchmarks.gpu import fine_tuning, packed
 from benchmarks.gpu.campaign_there import initial_weights
 from benchmarks.gpu.export import variables_of
 from benchmarks.gpu.fine_tuning import Places, Shape, State, Updates
@@ -167,9 +167,12 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
     flags = [f"--pretrained={run}", f"--tasks_dir={tmp_path / 'tasks'}", "--num_seeds=2",
              f"--work_dir={tmp_path / 'paper'}", "--rates=1e-3,2e-2"]
     ours = [*flags, "--counts=16", "--commands=tables,table5,labels,figure2_left"]
-    done = run_command("benchmarks.gpu.campaign_export", *ours,
+    done = run_command("benchmarks.gpu.campaign_export", *ours, "--weights",
                        f"--output_dir={tmp_path / 'campaign'}")
     assert done.code == 0, done.stderr
+    (trained, values), (carried, same) = map(packed.read_weights, (out, tmp_path / "campaign"))
+    assert carried["variables"] == trained["variables"] and carried["updates"] == 2
+    np.testing.assert_array_equal(same, values)
     call = ("campaign_there", tmp_path / "campaign", "--weights", out, "--dtype=float32")
     printed = _there(*call, "--output", out)
     assert printed.count("updates of") == 4, printed
