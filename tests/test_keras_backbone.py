@@ -213,6 +213,14 @@ def test_arguments_of_from_preset_take_effect(preset, run):
         assert classifier.preprocessor.form == "similarity"
 
 
+def test_what_is_loaded_to_stay_as_it_is_has_the_weights(preset, run):
+    expected = GPTBackbone.from_preset(run)(INPUTS)
+    for source in (preset, run):
+        frozen = GPTBackbone.from_preset(source, trainable=False)
+        assert not frozen.trainable_variables
+        np.testing.assert_array_equal(frozen(INPUTS), expected)
+
+
 def test_arguments_of_from_preset_are_refused(preset, run):
     for load in (GPTCausalLM.from_preset, GPTBackbone.from_preset):
         for source in (preset, run):

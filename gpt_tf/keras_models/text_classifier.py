@@ -130,7 +130,8 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
 
         Raises:
           UserError: a language model's preset or run folder without `num_classes` or
-            `class_names`; a run folder that has no whole checkpoint, or a damaged preset.
+            `class_names`; a run folder that has no whole checkpoint, or whose head is of another
+            width than the `backbone` that was given; or a damaged preset.
           ValueError: an argument is nobody's, or contradicts the weights.
 
         Example:

@@ -86,7 +86,7 @@ def restore(model_dir: str, part: GPT | TaskModel | TaskHead, weights: str = BES
 
 def model_variables(model: GPT | TaskModel | TaskHead) -> dict[str, tf.Variable]:
     """Name -> `tf.Variable` of every weight, as checkpoints hold them."""
-    return {variable.path: variable.value for variable in model.trainable_variables}
+    return {variable.path: variable.value for variable in model.weights}  # frozen ones, too
 
 
 def write_converted(model_dir: str, flags_text: str, model: GPT | TaskModel, max_length: int,
