@@ -191,6 +191,9 @@ def check_shape(campaign: Campaign) -> None:
     if campaign.shape.softmax_over_positions:
         raise UserError(f"{campaign.pretrained} has its softmax over positions, too, which "
                         "benchmarks.gpu does not know.")
+    if campaign.shape.num_special_tokens:
+        raise UserError(f"{campaign.pretrained} has rows of special tokens, which a pre-trained "
+                        "model of benchmarks.gpu has not: give a run of gpt_tf.pretrain.")
     if campaign.shape.num_token_rows > _MOST_TOKENS:
         raise UserError(f"{campaign.pretrained} has {campaign.shape.num_token_rows:,} entries in "
                         f"its vocabulary, and benchmarks.gpu takes {_MOST_TOKENS:,} at the most.")

@@ -354,6 +354,10 @@ def main() -> None:
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}; name a folder of "
                      "benchmarks.gpu.campaign_export")
+    path = os.path.join(arguments.weights, packed.WEIGHTS)
+    if os.path.realpath(arguments.weights) == os.path.realpath(arguments.campaign) and (
+            not os.path.exists(path)):
+        parser.error(f"there is no {path}: export the campaign with --weights")
     described = {each["name"]: each for each in campaign["groups"]}
     names = arguments.names.split(",") if arguments.names else list(described)
     if unknown := [name for name in names if name not in described]:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -173,9 +174,14 @@ def test_a_campaign_there_is_a_table_here(build, tmp_path):
     (trained, values), (carried, same) = map(packed.read_weights, (out, tmp_path / "campaign"))
     assert carried["variables"] == trained["variables"] and carried["updates"] == 2
     np.testing.assert_array_equal(same, values)
-    call = ("campaign_there", tmp_path / "campaign", "--weights", out, "--dtype=float32")
+    call = ("campaign_there", tmp_path / "campaign", "--weights", tmp_path / "campaign",
+            "--dtype=float32")
     printed = _there(*call, "--output", out)
     assert printed.count("updates of") == 4, printed
+    bare = tmp_path / "bare"
+    shutil.copytree(tmp_path / "campaign", bare, ignore=shutil.ignore_patterns("weights*"))
+    assert "export the campaign with --weights" in _there(
+        "campaign_there", bare, "--weights", bare, "--output", bare, code=2)
     assert "has the answers of another call" in _there(*call, "--output", out, code=2)
     assert "no rows of tables: sst" in _there(*call, "--output", run, "--names=sst", code=2)
     other = tmp_path / "other"  # of another width
