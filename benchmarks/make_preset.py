@@ -5,7 +5,8 @@
 
 The weights are the run's best, rounded to float16; the loss on the validation split of each data
 folder is measured before and after. The folder is gpt_tf/presets/gpt_tiny_en, in place of the one
-that stands there. Commit it as it is: the same run, data and texts make the same bytes.
+that stands there. Commit it as it is: the same run, data and texts make the same bytes. Of a run
+of benchmarks.gpu.bring_back --there is the folder that it was made of, which holds the recipe.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +19,10 @@ import tempfile
 from typing import Any
 
 from absl import flags
+import numpy as np
 
 from benchmarks import report
+from benchmarks.gpu import packed as gpu
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder, atomic_write
@@ -42,12 +45,21 @@ _DATA_DIR = flags.DEFINE_string(
 _TEXTS = flags.DEFINE_string(
     "texts", None, "The corpora, JSONL with a title a row, for the list of titles; those of books "
     "have names that begin so.", required=True)
+_THERE = flags.DEFINE_string("there", "", "Folder that benchmarks.gpu.there has left, of a run "
+                             "that it has trained; none: one of gpt_tf.pretrain.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", str(packaged.FOLDER / "gpt_tiny_en"),
                                   "Folder to make, called as the model is.")
 
-_CARD = pathlib.Path(__file__).with_name("model_card.template")
+_CARD, _HERE, _ON_GPU = (pathlib.Path(__file__).with_name(f"model_card{part}.template")
+                         for part in ("", "_here", "_gpu"))  # the last two are its commands
+# Those that decide a run's numbers.
+_FLAGS = {field.name for config in (ModelConfig, OptimizerConfig, TrainingConfig)
+          for field in dataclasses.fields(config)
+          if "help" in field.metadata and not field.metadata["resumable"]}
 _MOST_BYTES = 20 * 10**6
 _TITLES = "TEXTS.tsv"
+_BOOKS = "books"  # how the names of their files begin
+_TRANSLATED = ("Kafka", "Hesse", "Breton")  # into English, later than their works
 _DESCRIPTION = ("GPT-1 of {num_layers} blocks of width {hidden_dim}, for lower-case English; "
                 "pre-trained on old books and Wikipedia's articles of 2015.")
 
@@ -73,8 +85,6 @@ def _write_half(model_dir: str, folder: str) -> int:
     Raises:
       UserError: a weight is too large for float16.
     """
-    import numpy as np
-
     from gpt_tf.interop import conversion, tensors
     from gpt_tf.runs import weights
 
@@ -136,21 +146,46 @@ def _scalars(model_dir: str) -> str:
     return "\n".join(["", *lines, ""]) if lines else ""
 
 
+def _trained_there(folder: str, model_dir: str) -> dict[str, str]:
+    """The flags of gpt_tf.pretrain that a training of `benchmarks.gpu.there` had.
+
+    Raises:
+      UserError: it is no folder of one, or the run was made of another.
+    """
+    from gpt_tf.runs import weights
+
+    model, step = weights.load_model(model_dir)
+    ours = gpu.flatten([variable.numpy() for variable in model.trainable_variables])
+    try:
+        described, values = gpu.read_weights(folder)
+        if described["updates"] != step or not np.array_equal(values, ours):
+            raise UserError(f"{model_dir} has other weights than {folder}: give --there the folder "
+                            "that benchmarks.gpu.bring_back made it of.")
+        parts = [described[name] for name in ("model", "optimizer", "training")]
+        return {name: str(value) for part in parts for name, value in part.items()
+                if name in _FLAGS} | {"num_steps": str(described["updates"])}
+    except OSError as error:
+        raise UserError(f"Cannot read {error.filename} ({error.strerror}): give --there the folder "
+                        "that benchmarks.gpu.there has left.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} is damaged, or no folder of benchmarks.gpu.there: fetch it "
+                        "again.") from error
+
+
 def _flags(values: dict[str, str]) -> str:
     """The lines of a run's flagfile that decide its numbers."""
-    names = {field.name for config in (ModelConfig, OptimizerConfig, TrainingConfig)
-             for field in dataclasses.fields(config) if not field.metadata.get("resumable")}
     unused = {"num_epochs"} if int(values["num_steps"]) else set()
     return "\n".join(f"--{name}={value}" if value else f"--{name}"
                      for name, value in sorted(values.items()) if name not in unused
-                     and (name.removeprefix("no") in names or name in names))
+                     and (name.removeprefix("no") in _FLAGS or name in _FLAGS))
 
 
-def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> str:
+def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str,
+         there: str = "") -> str:
     """Makes the folder.
 
     Args:
-      model_dir, texts, output_dir: see the flags.
+      model_dir, texts, output_dir, there: see the flags.
       data_dirs: those that the flag names.
 
     Returns:
@@ -162,9 +197,12 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> s
     """
     from gpt_tf.interop import conversion
 
-    recipe, shape = run_folder.load_flags(model_dir), run_folder.load_config(model_dir)
-    titles = list(_titles(texts))
-    books = sum(file.startswith("books") for file, _ in titles)
+    recipe = _trained_there(there, model_dir) if there else run_folder.load_flags(model_dir)
+    shape, titles = run_folder.load_config(model_dir), list(_titles(texts))
+    books = [title for file, title in titles if file.startswith(_BOOKS)]
+    later = [name for name in _TRANSLATED if any(name in title for title in books)]
+    terms = (f"some are later translations (of {', '.join(later)}),\n  and elsewhere terms differ"
+             if later else "elsewhere terms differ")
     values: dict[str, Any] = recipe | dataclasses.asdict(shape) | {
         "name": os.path.basename(os.path.abspath(output_dir)),
         "parameters": f"{shape.num_parameters:,}", "flags": _flags(recipe),
@@ -173,7 +211,8 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> s
         "window": Manifest.load(data_dirs[0]).sequence_length, "scalars": _scalars(model_dir),
         "merges": len(Tokenizer.load(model_dir).merges),
         "updates": f"{int(recipe['num_steps']):,}",
-        "books": f"{books:,}", "articles": f"{len(titles) - books:,}"}
+        "books": f"{len(books):,}", "articles": f"{len(titles) - len(books):,}", "terms": terms}
+    values["commands"] = _filled(_ON_GPU if there else _HERE, values).rstrip()
     before = _measure(model_dir, data_dirs)
     with atomic_folder(output_dir) as folder, tempfile.TemporaryDirectory() as temporary:
         values["update"] = f"{_write_half(model_dir, folder):,}"
@@ -181,7 +220,7 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> s
         conversion.import_run(targets.HUGGING_FACE, folder, packed, None, "")
         values["figures"] = _figures(data_dirs, before, _measure(packed, data_dirs))
         _write(folder, _TITLES, "".join(f"{file}\t{title}\n" for file, title in titles))
-        _write(folder, "README.md", string.Template(_CARD.read_text("utf-8")).substitute(values))
+        _write(folder, "README.md", _filled(_CARD, values))
         write_json(os.path.join(folder, packaged.DESCRIPTION), {
             "description": _DESCRIPTION.format(**values), "params": shape.num_parameters})
         record(folder, set(os.listdir(folder)) - {SUMS})
@@ -192,6 +231,10 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str) -> s
     return f"{output_dir}: {size:,} bytes.\n{values['figures']}"
 
 
+def _filled(template: pathlib.Path, values: dict[str, Any]) -> str:
+    return string.Template(template.read_text("utf-8")).substitute(values)
+
+
 def _write(folder: str, name: str, text: str) -> None:
     with atomic_write(os.path.join(folder, name)) as stream:
         stream.write(text.encode("utf-8"))
@@ -200,7 +243,8 @@ def _write(folder: str, name: str, text: str) -> None:
 def main() -> None:
     """Makes the folder, and says what rounding cost."""
     cli.import_tensorflow()
-    print(make(_MODEL_DIR.value, split_paths(_DATA_DIR.value), _TEXTS.value, _OUTPUT_DIR.value))
+    print(make(_MODEL_DIR.value, split_paths(_DATA_DIR.value), _TEXTS.value, _OUTPUT_DIR.value,
+               _THERE.value))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Models and rows that come with the package: made, found by name, checked, listed, installed."""
 
+import dataclasses
 import fnmatch
 import hashlib
 import json
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from benchmarks.gpu import packed as gpu
 import gpt_tf
 from gpt_tf import GPTBackbone, GPTCausalLM, GPTTextClassifier, GPTTokenizer
 from gpt_tf.common.errors import UserError
+from gpt_tf.config import OptimizerConfig
 from gpt_tf.hub import packaged
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.sources import resolve
@@ -108,6 +111,40 @@ def test_the_card_says_what_was_measured(box):
     assert "--data_dir=here" not in card and "$" not in card
     assert (folder / "presets" / NAME / "TEXTS.tsv").read_text() == (
         "books-0.jsonl\tA Tale\nwiki-0.jsonl\tTea and cake\nwiki-1.jsonl\tBees\n")
+
+
+def test_the_card_of_a_run_that_was_trained_elsewhere(box):
+    folder, _ = box
+    model, _ = weights.load_model(str(folder / "run"))
+    described = {"model": dataclasses.asdict(model.config), "updates": 7, "kept": [],
+                 "optimizer": dataclasses.asdict(OptimizerConfig(schedule="cosine", l2=0.125)),
+                 "training": {"batch_size": 4, "seed": 3, "dtype": "mixed_bfloat16"},
+                 "variables": [{"name": variable.path, "shape": list(variable.shape)}
+                               for variable in model.trainable_variables]}
+    (folder / "there").mkdir()
+    gpu.write_weights(str(folder / "there"), [np.asarray(variable) for variable in
+                                              model.trainable_variables], described)
+    done = make(folder, f"elsewhere/{NAME}", there=folder / "there")
+    assert done.code == 0, done.stderr
+    card, own = ((folder / name / NAME / "README.md").read_text()
+                 for name in ("elsewhere", "presets"))
+    assert "of update 7 of 7, of 4 windows of 32 tokens each" in card and "$" not in card
+    flags = re.findall(r"^--(\w+)=(.*)$", card, re.M)
+    assert {"l2": "0.125", "seed": "3", "schedule": "cosine", "num_steps": "7", "batch_size": "4",
+            "dtype": "mixed_bfloat16", "num_heads": str(model.config.num_heads)}.items() <= (
+                dict(flags).items())
+    assert "vocabulary_size" not in dict(flags) and "num_special_tokens" not in dict(flags)
+    for text, where in (("there train step --data step --num_steps=7", card), ("train_bpe", own)):
+        assert text in where and text not in (own if where is card else card)
+    gpu.write_weights(str(folder / "there"), [np.asarray(variable) + 1 for variable in
+                                              model.trainable_variables], described)
+    shutil.copytree(folder / "there", folder / "spoilt")
+    (folder / "spoilt" / "weights.json").write_text("{}")
+    for there, message in ((folder / "there", "has other weights than"),
+                           (folder / "spoilt", "is damaged, or no folder of benchmarks.gpu.there"),
+                           (folder / "none", "weights.json (No such file")):
+        done = make(folder, "none/none", there=there)
+        assert done.code == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_same_run_makes_the_same_bytes(box):
