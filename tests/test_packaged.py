@@ -298,22 +298,29 @@ def test_a_wheel_holds_it_all():
                            for pattern in patterns), name
 
 
-def test_the_model_in_the_box(box, monkeypatch):
+@pytest.mark.parametrize("name", ["gpt_small_en", "gpt_tiny_en"])
+def test_the_models_in_the_box(box, monkeypatch, name):
     monkeypatch.setattr(packaged, "FOLDER", ROOT / "gpt_tf" / "presets")
-    assert list(packaged.folders()) == ["gpt_tiny_en"]
-    folder = packaged.FOLDER / "gpt_tiny_en"
+    assert list(packaged.folders()) == ["gpt_small_en", "gpt_tiny_en"]
+    folder = packaged.FOLDER / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
     sums = (folder / "SHA256SUMS").read_text().splitlines()
     assert {line.split("  ")[1] for line in sums} == (
         {path.name for path in folder.iterdir()} - {"SHA256SUMS"})
-    found = packaged.fetch("gpt_tiny_en")
+    found = packaged.fetch(name)
     assert found.is_gpt1 and "model.safetensors" in found.names
-    config = json.loads((folder / "config.json").read_text())
+    assert run_folder.load_config(resolve.run_folder(name)).num_parameters == (
+        packaged.presets()[name]["metadata"]["params"])
+    assert f"# {name}\n" in (folder / "README.md").read_text()
+    assert Tokenizer.load(resolve.run_folder(name)).fingerprint == (
+        Tokenizer.load(resolve.run_folder("gpt_tiny_en")).fingerprint)  # data fit both
+
+
+def test_the_shape_that_the_quickstart_trains_beside_it():
+    config = json.loads((ROOT / "gpt_tf/presets/gpt_tiny_en/config.json").read_text())
     shape = {"num_layers": config["n_layer"], "num_heads": config["n_head"],
              "hidden_dim": config["n_embd"], "intermediate_dim": 4 * config["n_embd"],
              "max_sequence_length": config["n_positions"]}
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     assert re.search(r"^TINY_SHAPE = (.*)$", makefile, re.M)[1].split() == [
         f"--{name}={value}" for name, value in shape.items()]  # what trains from scratch beside it
-    assert run_folder.load_config(resolve.run_folder("gpt_tiny_en")).num_parameters == (
-        packaged.presets()["gpt_tiny_en"]["metadata"]["params"])
