@@ -13,8 +13,8 @@ openai-gpt. A folder made with --to holds gpt_tf.safetensors as well: what of th
 no place for, so that --from gives the run back. keras is a folder that a model of gpt_tf's Keras
 classes wrote by save_to_preset, or its .keras file. What a handle names is fetched: hf://owner/name,
 hf://owner/name@revision or, of a preset, kaggle://owner/model/keras/variation. Where a command
-takes a run folder, it takes a preset, a .keras file, a handle and gpt_tiny_en, the model that comes
-with gpt_tf, too, and makes the run folder.
+takes a run folder, it takes a preset, a .keras file, a handle and the name of a model that comes
+with gpt_tf, as gpt_tiny_en, too, and makes the run folder.
 """
 
 import dataclasses
