@@ -9,7 +9,6 @@ tables say how they were made.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import zipfile
@@ -43,14 +42,11 @@ class BackSettings(CampaignSettings):
 
 
 def _weights_digest(run: str) -> str:
-    """As `campaign_there.Pretrained` has it, of the variables one after the other."""
     cli.import_tensorflow()
     from gpt_tf.runs import weights
 
-    seen = hashlib.sha256()
-    for variable in weights.load_model(run)[0].trainable_variables:
-        seen.update(variable.numpy().astype(np.float32).tobytes())
-    return seen.hexdigest()[:16]
+    return packed.digest(packed.flatten(
+        [variable.numpy() for variable in weights.load_model(run)[0].trainable_variables]))
 
 
 class Answers:

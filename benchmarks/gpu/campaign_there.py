@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 import dataclasses
 import functools
-import hashlib
 import json
 import math
 import os
@@ -84,7 +83,7 @@ class Pretrained:
                 raise SystemExit(f"{path} did not come.")
             time.sleep(0.2)
         described, flat = packed.read_weights(self._folder)
-        self.digest = hashlib.sha256(flat.tobytes()).hexdigest()[:16]
+        self.digest = packed.digest(flat)
         variables = described["variables"]
         return fine_tuning.from_variables(
             [each["name"] for each in variables],

@@ -6,6 +6,7 @@ Only `write` needs `gpt_tf`'s data at hand.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import glob
+import hashlib
 import json
 import lzma
 import math
@@ -28,6 +29,11 @@ ANSWERS, ANSWERS_TOLD = "answers.npz", "answers.json"
 def flatten(weights: Sequence[np.ndarray]) -> np.ndarray:
     """All of them in one row."""
     return np.concatenate([weight.ravel() for weight in weights])
+
+
+def digest(flat: np.ndarray) -> str:
+    """By which a campaign's answers and the run that they are said to be of are held together."""
+    return hashlib.sha256(flat.tobytes()).hexdigest()[:16]
 
 
 def write_weights(folder: str, weights: Sequence[np.ndarray], described: dict) -> None:
