@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 # Which of a run's weights: those of its best validation, or those of its newest checkpoint.
 BEST, NEWEST = "best", "newest"
+# What stands for a model wherever a run folder is taken.
+SOURCES = "Run folder, Keras preset, .keras file, hf:// handle, gpt_tiny_en or gpt_small_en"
 
 LIMIT = 1 << 31  # of every number
 # What may be asked of a number; an error says these words.

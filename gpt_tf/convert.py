@@ -14,7 +14,7 @@ no place for, so that --from gives the run back. keras is a folder that a model 
 classes wrote by save_to_preset, or its .keras file. What a handle names is fetched: hf://owner/name,
 hf://owner/name@revision or, of a preset, kaggle://owner/model/keras/variation. Where a command
 takes a run folder, it takes a preset, a .keras file, a handle and the name of a model that comes
-with gpt_tf, as gpt_tiny_en, too, and makes the run folder.
+with gpt_tf, as gpt_small_en, too, and makes the run folder.
 """
 
 import dataclasses
@@ -38,7 +38,8 @@ _KERAS = "keras"
 class ConversionConfig(Options):
     """What is read, and what is made of it; --from and --to say which way."""
 
-    input: str = option(None, "Folder to read, .keras file, hf:// handle or gpt_tiny_en.",
+    input: str = option(None, "Folder to read, .keras file, hf:// handle, gpt_tiny_en or "
+                              "gpt_small_en.",
                         required=True, path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)
     num_heads: int | None = option(

@@ -24,7 +24,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.names import find_files, in_utf8, split_paths
-from gpt_tf.config import CompilationConfig, LoadingConfig, Options, option
+from gpt_tf.config import SOURCES, CompilationConfig, LoadingConfig, Options, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -35,8 +35,7 @@ from gpt_tf.tokenizer import Tokenizer
 class EvaluatedRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
-                                  "gpt_tiny_en.", required=True, path=True)
+    model_dir: str = option(None, f"{SOURCES}.", required=True, path=True)
     data_dir: str | None = option(None, "Data folder of pipelines.build_corpus or "
                                         "pipelines.build_task.", path=True)
 

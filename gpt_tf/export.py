@@ -19,7 +19,7 @@ import os
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.tensorflow_names import is_literal
-from gpt_tf.config import LoadingConfig, option
+from gpt_tf.config import SOURCES, LoadingConfig, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tokenizer import Tokenizer
@@ -31,8 +31,7 @@ _LARGEST_FILE = 2**31 - 2**26  # of LiteRT and of ONNX, less what is not weights
 class ExportConfig(LoadingConfig):
     """Which run, and what is made of it where."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
-                                  "gpt_tiny_en.", required=True, path=True)
+    model_dir: str = option(None, f"{SOURCES}.", required=True, path=True)
     output_dir: str = option(None, "Folder of the SavedModel's versions, or of the rest.",
                              required=True, path=True)
     format: str = option("saved_model", "What is made: a SavedModel; a file for LiteRT, or files "

@@ -14,6 +14,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import (
     LIMIT,
+    SOURCES,
     FineTuningConfig,
     ModelConfig,
     OptimizerConfig,
@@ -36,8 +37,7 @@ class FineTuningRuns(Options):
     data_dir: str = option(None, "Data folder of pipelines.build_task.", required=True, path=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.",
                             required=True, path=True)
-    init_from: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
-                                  "gpt_tiny_en to start from; none: from scratch.",
+    init_from: str = option(None, f"{SOURCES}, whose weights to start from; none: from scratch.",
                            required=True, path=True)
     num_runs: int = option(1, "Runs, of successive seeds from --seed on, each in a folder of its "
                               "own in --model_dir.", at_least=1)

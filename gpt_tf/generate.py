@@ -33,6 +33,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import STANDARD, open_input
 from gpt_tf.common.text_files import number_lines
 from gpt_tf.config import (
+    SOURCES,
     CompilationConfig,
     GenerationConfig,
     LoadingConfig,
@@ -48,8 +49,7 @@ from gpt_tf.tokenizer import Tokenizer
 class WritingConfig(LoadingConfig, CompilationConfig):
     """Which run writes, and what is read and written."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
-                                  "gpt_tiny_en.", required=True, path=True)
+    model_dir: str = option(None, f"{SOURCES}.", required=True, path=True)
     prompt: str | None = option(None, "Text to continue.")
     prompts_file: str = option(STANDARD, "File of prompts, one a line, blank lines passed over; - "
                                          "is standard input.", path=True)

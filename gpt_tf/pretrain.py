@@ -17,6 +17,7 @@ import time
 
 from gpt_tf.common import cli
 from gpt_tf.config import (
+    SOURCES,
     ModelConfig,
     OptimizerConfig,
     Options,
@@ -38,9 +39,8 @@ class PreTrainingFolders(Options):
     data_dir: str = option(None, "Data folder of pipelines.build_corpus.", required=True, path=True)
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.",
                             required=True, path=True)
-    init_from: str = option("none", "Run folder, Keras preset, .keras file, hf:// handle or "
-                                    "gpt_tiny_en, whose weights to start from; none: from "
-                                    "scratch.", path=True)
+    init_from: str = option("none", f"{SOURCES}, whose weights to start from; none: from scratch.",
+                            path=True)
     overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
                                    "goes on.")
     change_length: bool = option(

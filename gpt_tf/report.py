@@ -23,7 +23,7 @@ import sys
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import split_paths
-from gpt_tf.config import CompilationConfig, LoadingConfig, option
+from gpt_tf.config import SOURCES, CompilationConfig, LoadingConfig, option
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.evaluation import report_page
 from gpt_tf.runs import metrics_log, run_folder
@@ -37,8 +37,7 @@ _MOST_PROMPT_TOKENS = 32  # on the axes of a picture that can be read
 class ReportConfig(LoadingConfig, CompilationConfig):
     """What is drawn, and where to."""
 
-    model_dir: str = option("", "Run folder, Keras preset, .keras file, hf:// handle or "
-                                "gpt_tiny_en, or several, separated by commas.", path=True)
+    model_dir: str = option("", f"{SOURCES}; or several, separated by commas.", path=True)
     data_dir: str = option("", "Data folder of pipelines.build_corpus or pipelines.build_task.",
                            path=True)
     output_dir: str = option(None, "Folder to make.", required=True, path=True)

@@ -19,7 +19,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.names import split_paths
 from gpt_tf.common.progress import Progress
-from gpt_tf.config import BEST, NEWEST, CompilationConfig, Options, option
+from gpt_tf.config import BEST, NEWEST, SOURCES, CompilationConfig, Options, option
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
@@ -32,8 +32,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 class MeasuredRun(Options):
     """The run that is measured, and the data that it is measured on."""
 
-    model_dir: str = option(None, "Run folder, Keras preset, .keras file, hf:// handle or "
-                                  "gpt_tiny_en.", required=True, path=True)
+    model_dir: str = option(None, f"{SOURCES}.", required=True, path=True)
     data_dir: str = option(None, "Data folder of pipelines.build_task --zero_shot, or several, "
                                  "separated by commas.", required=True, path=True)
 

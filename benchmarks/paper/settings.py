@@ -7,7 +7,7 @@ import math
 
 from benchmarks.paper import tasks
 from gpt_tf.common.errors import UserError
-from gpt_tf.config import Options, option
+from gpt_tf.config import SOURCES, Options, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Places(Options):
     that no second run has one in common.
     """
 
-    pretrained: str = option(None, "Run folder, Keras preset, .keras file or hf:// handle of a "
-                                   "pre-trained model.", required=True, path=True)
+    pretrained: str = option(None, f"{SOURCES}, pre-trained.", required=True, path=True)
     tasks_dir: str = option(None, "Folder with CoLA/, SST-2/, RACE/, ... of the original files.",
                             required=True, path=True)
     work_dir: str = option("paper", "Data folders, runs on their way and results go here; what is "

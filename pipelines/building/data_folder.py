@@ -31,8 +31,8 @@ _PART = re.compile(r"(.+)\.part-\d+")
 class FolderConfig(Options):
     """The flags that every command which makes a data folder has."""
 
-    tokenizer: str = option("", "Folder with the tokenizer's files, Keras preset, hf:// handle "
-                                "or gpt_tiny_en.", required=True, path=True)
+    tokenizer: str = option("", "Folder with the tokenizer's files, Keras preset, hf:// handle, "
+                                "gpt_tiny_en or gpt_small_en.", required=True, path=True)
     output_dir: str = option("", "Folder to make.", required=True, path=True)
     num_workers: int = option(0, "Tokenizing processes; 0: one for each core. With --runner it is "
                               "Beam's flag of that name.", resumable=True, at_least=0)
