@@ -28,7 +28,8 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("paper")
     tokenizer = fuzz_seeds.tokenizer()
     runs.make_run(root / "run", tokenizer, {7: runs.make_model(
-        tokenizer.vocabulary_size, num_layers=1, hidden_dim=8, intermediate_dim=8)})
+        tokenizer.vocabulary_size, num_layers=1, hidden_dim=8, intermediate_dim=8,
+        max_sequence_length=task_data.MAX_LENGTH)})
     (root / "tasks" / "STS-B").mkdir(parents=True)
     (root / "tasks" / "SST-2").mkdir()
     for name, count in (("train", 40), ("dev", VALIDATION)):
@@ -99,9 +100,16 @@ def test_a_campaign(folder, tmp_path):
     assert outcome.answers.shape == (2, VALIDATION)
     assert not list((tmp_path / "runs").rglob("*.txt"))  # what finished leaves nothing there
 
+    left = tmp_path / "runs" / "sst2" / "good" / "epochs-3-rate-0.01-seed-1"
+    left.mkdir(parents=True)  # as a kill would, between the result and the end of its run
     again = campaign_of(folder, tmp_path)
     assert again.run(cells, write=lambda: None) and len(good.calls) == 4
-    assert again.outcome(cells[0]) == outcome
+    assert again.outcome(cells[0]) == outcome and not left.exists()
+    # Runs of a rate that was not chosen, or that chose where there is no choice, do not count.
+    for rates, expected in ((RATES, [(1e-3, 0), (1e-2, 0), (1e-2, 1), (1e-2, 2)]),
+                            ("1e-2", [(1e-2, 1), (1e-2, 2)]), ("1e-3", [])):
+        found = campaign_of(folder, tmp_path, rates=rates).results(cells[:1])
+        assert [(run.rate, run.seed) for run in found] == expected
     with pytest.raises(UserError, match="lm_coef 0.5, and now it is 0.0: name another --work_dir"):
         again.outcome(Cell("sst2", arms.Arm("good", "none", {"lm_coef": 0.0})))
 
@@ -120,6 +128,30 @@ def test_rows_are_nested_and_validation_is_whole(folder, tmp_path):
     assert rows("sst2-20-1")[:8] == rows("sst2-8-1") != rows("sst2-8-2")
     assert set(rows("sst2-8-1")) <= set(rows("sst2"))
     assert len(SplitReader(tmp_path / "data" / "sst2-8-1", "validation")) == VALIDATION
+
+
+def test_as_many_rows_as_there_are_are_all(folder, tmp_path):
+    assert [campaign_of(folder, tmp_path, max_rows=f"sst2={rows}").rows("sst2")
+            for rows in (63, 64, 65)] == [63, 0, 0]
+
+
+def test_baselines_are_of_the_data(folder, tmp_path):
+    campaign = campaign_of(folder, tmp_path)
+    found = campaign.baselines("sst2")
+    (path,) = (tmp_path / "results").rglob("*.json")
+    kept = json.loads(path.read_text())
+    for change, expected in (({"majority": {}}, found | {"majority": {}}), ({"data": ""}, found)):
+        path.write_text(json.dumps(kept | change))
+        assert campaign.baselines("sst2") == expected
+    assert json.loads(path.read_text()) == kept
+
+
+def test_data_of_another_model(folder, tmp_path):
+    tokenizer = fuzz_seeds.tokenizer()
+    runs.make_run(tmp_path / "longer", tokenizer, {7: runs.make_model(tokenizer.vocabulary_size)})
+    done = run_command("benchmarks.paper.labels", *flags_of(folder, pretrained=tmp_path / "longer"))
+    assert done.code == 1 and done.stderr.endswith(
+        "sequences of up to 24 tokens: name another --work_dir.\n")
 
 
 def test_diverged_runs_are_the_worst_and_are_counted(folder, tmp_path):

@@ -20,7 +20,7 @@ from gpt_tf.zero_shot import Course
 from tests import fuzz_seeds, runs, task_data, task_files, zero_shot_files
 from tests.commands import run_command
 
-SHAPE = dict(hidden_dim=8, max_sequence_length=32)
+SHAPE = dict(hidden_dim=8, max_sequence_length=task_data.MAX_LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_checkpoint_that_is_pruned_meanwhile_is_left_out(places, tmp_path, mon
 
 def test_the_paper_s_own_averages():
     campaign = SimpleNamespace(
-        metric=lambda task: "accuracy", settings=SimpleNamespace(row_limit=lambda task: 0),
+        metric=lambda task: "accuracy", rows=lambda task: 0,
         outcome=lambda cell: Outcome(None, (), 0, 5))
     rows = [table5.rows_of(campaign, list(table5.TASKS), Arm(name, "none"))[1]
             for name in ("pretrained", "scratch", "no_lm", "lstm")]

@@ -93,6 +93,11 @@ class Campaign:
         """The task's first metric: it chooses rates, and it is what the paper reports."""
         return self.manifest(task).task.metrics[0]
 
+    def rows(self, task: str) -> int:
+        """Training rows of a task's runs, of --max_rows; 0: all."""
+        limit = self.settings.row_limit(task)
+        return limit if limit < self.manifest(task).splits["train"].records else 0
+
     def baselines(self, task: str, rows: int = 0, seed: int = 1) -> dict[str, dict[str, float]]:
         """Metrics of "majority" and "bag of words", of the training rows of a seed."""
         self._start()
@@ -112,10 +117,14 @@ class Campaign:
         return Outcome(rate, runs, len(found) - len(runs), asked)
 
     def results(self, cells: Sequence[Cell]) -> list[Result]:
-        """Every finished run of these cells, those that chose a learning rate, too."""
-        rates = self.settings.chosen_rates
-        keys = (Run(cell, rate, seed) for cell in cells for rate in rates
-                for seed in (SELECTION_SEED, *self.settings.seeds))
+        """The finished runs of these cells that count: those that chose the learning rate, where
+        there is a choice, and of this rate those that are reported."""
+        rates, keys = self.settings.chosen_rates, []
+        for cell in cells:
+            if len(rates) > 1:
+                keys += [Run(cell, rate, SELECTION_SEED) for rate in rates]
+            if (chosen := self._chosen_rate(cell)) is not None:
+                keys += [Run(cell, chosen, seed) for seed in self.settings.seeds]
         return [result for key in keys if (result := self._load(key))]
 
     def run(self, cells: Sequence[Cell], write: Callable[[], None]) -> bool:
@@ -136,6 +145,9 @@ class Campaign:
             print(f"{cell.data_name}, {cell.arm.name}: "
                   f"{'done' if not left else f'{left} runs left'}", flush=True)
             for result in self.results([cell]):
+                # A kill between the two would have left it.
+                shutil.rmtree(self._path("runs", *self._place(
+                    Run(cell, result.rate, result.seed))), ignore_errors=True)
                 if result.trained_by == TRAINED_BY:  # others' seconds are of other machines
                     estimate.add(self._kind(cell), result)
         try:

@@ -34,7 +34,7 @@ class Figure2LeftSettings(TaskSettings):
 
 def cells_of(campaign: Campaign, task: str) -> list[Cell]:
     """No block, one, ..., all of them."""
-    shape, rows = campaign.shape, campaign.settings.row_limit(task)
+    shape, rows = campaign.shape, campaign.rows(task)
     return [Cell(task, arms.first_layers(campaign.pretrained, count, shape), rows)
             for count in range(shape.num_layers + 1)]
 

@@ -11,6 +11,8 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
+from gpt_tf.runs import run_folder
+from gpt_tf.tokenizer import Tokenizer
 
 
 def is_finished(folder: str) -> bool:
@@ -18,23 +20,30 @@ def is_finished(folder: str) -> bool:
     return os.path.exists(os.path.join(folder, MANIFEST_NAME))
 
 
-def build(task: str, files: str, tokenizer: str, folder: str, *options: str) -> None:
+def build(task: str, files: str, run: str, folder: str, *options: str) -> None:
     """Builds a task's data folder, in a process of its own, unless it is there.
 
     Args:
       task: of `pipelines.build_task`.
       files: the folder of its original files.
-      tokenizer: the run folder of the model, which also says the longest sequence.
+      run: the run folder of the model, which gives the tokenizer and says the longest sequence.
       folder: the data folder.
       *options: more flags.
 
     Raises:
-      UserError: the files are missing or wrong; the process has said which.
+      UserError: the files are missing or wrong; the process has said which. Or the folder is
+        there, of a model with another tokenizer or longest sequence.
     """
     if is_finished(folder):
+        manifest, longest = Manifest.load(folder), run_folder.load_config(run).max_sequence_length
+        if (manifest.tokenizer_fingerprint, manifest.sequence_length) != (
+                Tokenizer.load(run).fingerprint, longest):
+            raise UserError(f"{folder} was built for another model than {run}, with its tokenizer "
+                            f"and sequences of up to {manifest.sequence_length} tokens: name "
+                            "another --work_dir.")
         return
     command = [sys.executable, "-m", "pipelines.build_task", f"--task={task}",
-               f"--input={files}", f"--tokenizer={tokenizer}", f"--output_dir={folder}", *options]
+               f"--input={files}", f"--tokenizer={run}", f"--output_dir={folder}", *options]
     print(f"{task}: building {folder}", flush=True)
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
@@ -61,7 +70,6 @@ def draw(source: str, rows: int, seed: int, folder: str) -> None:
     # TensorFlow parses the records, and whoever only makes a table needs none.
     from gpt_tf.data import records
     from gpt_tf.data.reader import SplitReader
-    from gpt_tf.tokenizer import Tokenizer
     from pipelines.building.shard_writer import ShardWriter
 
     make_folder(folder)
@@ -94,7 +102,8 @@ def draw(source: str, rows: int, seed: int, folder: str) -> None:
 
 
 def baselines(data_dir: str, split: str, path: str) -> dict[str, dict[str, float]]:
-    """Metrics of "majority" and "bag of words" on a split, measured once and kept in a file.
+    """Metrics of "majority" and "bag of words" on a split, measured once for the same data and kept
+    in a file.
 
     Of scores "majority" is their mean in training.
 
@@ -103,10 +112,12 @@ def baselines(data_dir: str, split: str, path: str) -> dict[str, dict[str, float
       split: name of the split that is measured.
       path: of the file.
     """
-    if not os.path.exists(path):
+    data, kept = Manifest.load(data_dir).fingerprint, "the baselines of a task"
+    if not os.path.exists(path) or read_json(path, kept).get("data") != data:
         from gpt_tf.evaluation.task_scores import baselines as measure
 
         bag, constant = measure(data_dir, split).values()
         make_folder(os.path.dirname(path))
-        write_json(path, {"majority": constant, "bag of words": bag})
-    return read_json(path, "the baselines of a task")
+        write_json(path, {"data": data, "majority": constant, "bag of words": bag})
+    found = read_json(path, kept)
+    return {name: found[name] for name in ("majority", "bag of words")}

@@ -105,7 +105,7 @@ def check_lstm(arm: arms.Arm) -> None:
 
 def cell_of(campaign: Campaign, task: str, arm: arms.Arm) -> Cell:
     """An arm on a task."""
-    return Cell(task, arm, campaign.settings.row_limit(task))
+    return Cell(task, arm, campaign.rows(task))
 
 
 def average(values: Sequence[float]) -> str:

@@ -31,25 +31,25 @@ _HEADER = ("task", "rows", "metric", "paper (test)", *_BASELINES, "scratch",
 
 def cells_of(campaign: Campaign, task: str) -> tuple[Cell, Cell]:
     """Pre-trained and scratch."""
-    rows = campaign.settings.row_limit(task)
+    rows = campaign.rows(task)
     return (Cell(task, arms.pretrained(campaign.pretrained), rows),
             Cell(task, arms.scratch(), rows))
 
 
 def baselines_of(campaign: Campaign, task: str) -> dict[str, list[float]]:
     """Name -> of the task's metric, of the rows of each seed."""
-    return {name: baseline_scores(campaign, name, task, campaign.settings.row_limit(task))
+    return {name: baseline_scores(campaign, name, task, campaign.rows(task))
             for name in _BASELINES}
 
 
 def row_of(campaign: Campaign, task: str) -> list[str]:
     """A task's row of the table."""
-    metric, rows = campaign.metric(task), campaign.settings.row_limit(task)
+    metric, rows = campaign.metric(task), campaign.rows(task)
     ours, scratch = map(campaign.outcome, cells_of(campaign, task))
     plain = baselines_of(campaign, task)
     rates = [f"{each.rate:g}" if each.rate else "-" for each in (scratch, ours)]
     train = campaign.manifest(task).splits["train"].records
-    return [task, f"{min(rows or train, train):,}", metric, f"{tasks.TASKS[task].figure:.1f}",
+    return [task, f"{rows or train:,}", metric, f"{tasks.TASKS[task].figure:.1f}",
             *(percent([100 * score for score in plain[name]]) for name in _BASELINES),
             scratch.cell(metric), ours.cell(metric), points(gap(ours, scratch, metric)),
             p_text(p_value(ours, scratch, metric)), ", ".join(rates)]
@@ -61,12 +61,14 @@ def bar(campaign: Campaign, names: list[str]) -> list[Item]:
     for task in filter(_OF.__contains__, names):
         metric = campaign.metric(task)
         ours, scratch = map(campaign.outcome, cells_of(campaign, task))
-        ahead.append(is_ahead(ours, scratch, metric))
+        found_ahead = is_ahead(ours, scratch, metric)
+        if not missing(ours, scratch):
+            ahead.append(found_ahead)
         items.append(Item(f"{task}: pre-trained ahead of scratch by more than both ranges",
                           f"gap {points(gap(ours, scratch, metric)) or 'unknown'}, ranges "
                           f"{points(ours.spread(metric)).lstrip('+') or 'unknown'} and "
                           f"{points(scratch.spread(metric)).lstrip('+') or 'unknown'}"
-                          + missing(ours, scratch), ahead[-1]))
+                          + missing(ours, scratch), found_ahead))
         if task in _AT_LEAST:
             found = ours.median(metric)
             items.append(Item(f"{task}: {metric} at or above {_AT_LEAST[task]:g}",
