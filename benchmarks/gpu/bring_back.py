@@ -23,10 +23,11 @@ from gpt_tf.training.run_config import TrainingData
 class BringBackConfig(Options):
     """From where, and where to."""
 
-    input: str = option(None, "Folder that benchmarks.gpu.there has left.", required=True)
+    input: str = option(None, "Folder that benchmarks.gpu.there has left.", required=True,
+                        path=True)
     data_dir: str = option(None, "The data folder that was exported, for its tokenizer.",
-                           required=True)
-    model_dir: str = option(None, "Run folder to make.", required=True)
+                           required=True, path=True)
+    model_dir: str = option(None, "Run folder to make.", required=True, path=True)
 
 
 def main() -> None:

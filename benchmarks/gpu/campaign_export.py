@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.gpu import packed
 from benchmarks.gpu.export import check_new, variables_of
-from benchmarks.paper import figure2_left, table5, tables
+from benchmarks.paper import figure2_left, table5, tables, tasks
 from benchmarks.paper.campaign import Campaign
 from benchmarks.paper.configuration import (
     SELECTION_SEED,
@@ -45,6 +45,8 @@ from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, valida
 
 _MOST_TOKENS = 65_500  # of 16 bits, with the special tokens of a task
 _COMMANDS = ("tables", "table5", "labels", "figure2_left")
+# Of those with --tasks, the tasks that they know.
+_TASKS = {"tables": tuple(tasks.TASKS), "table5": table5.TASKS, "figure2_left": figure2_left.TASKS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +83,11 @@ def cells_of(campaign: Campaign) -> list[tuple[Cell, ...]]:
     """The arms that are trained on the same rows, which are those of one row of a table; their data
     are built."""
     settings = campaign.settings
-    names, commands = settings.names(), settings.commands.split(",")
-    campaign.build(*names)
-    found = [cell for command in commands if command != "labels" for task in names
-             for cell in _cells_of_task(campaign, command, task)]
+    commands = settings.commands.split(",")
+    rows = [(command, task) for command in commands if command != "labels"
+            for task in settings.names() if task in _TASKS[command]]
+    campaign.build(*dict.fromkeys(task for _, task in rows))
+    found = [cell for command, task in rows for cell in _cells_of_task(campaign, command, task)]
     if "labels" in commands:
         labels = Campaign(settings.labels)
         labels.build(labels.settings.task)
@@ -113,9 +116,8 @@ def _cells_of_task(campaign: Campaign, command: str, task: str) -> Sequence[Cell
     if command == "tables":
         return tables.cells_of(campaign, task)
     if command == "table5":
-        return [table5.cell_of(campaign, task, arm) for arm in table5.decoder_arms(campaign)
-                if task in table5.TASKS]
-    return figure2_left.cells_of(campaign, task) if task in figure2_left.TASKS else []
+        return [table5.cell_of(campaign, task, arm) for arm in table5.decoder_arms(campaign)]
+    return figure2_left.cells_of(campaign, task)
 
 
 def described(campaign: Campaign, cells: tuple[Cell, ...], folder: str) -> dict:

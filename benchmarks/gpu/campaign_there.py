@@ -82,7 +82,11 @@ class Pretrained:
             if time.monotonic() - start > _PATIENCE:
                 raise SystemExit(f"{path} did not come.")
             time.sleep(0.2)
-        described, flat = packed.read_weights(self._folder)
+        try:
+            described, flat = packed.read_weights(self._folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SystemExit(f"The weights in {self._folder} cannot be read ({error}): carry the "
+                             "whole folder.") from error
         self.digest = packed.digest(flat)
         variables = described["variables"]
         return fine_tuning.from_variables(
@@ -350,17 +354,22 @@ def main() -> None:
     try:
         with open(os.path.join(arguments.campaign, "campaign.json"), encoding="utf-8") as stream_:
             campaign = json.load(stream_)
+            described = {each["name"]: each for each in campaign["groups"]}
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}; name a folder of "
                      "benchmarks.gpu.campaign_export")
+    except (ValueError, KeyError, TypeError):
+        parser.error(f"{arguments.campaign}/campaign.json is damaged: carry the folder again")
     path = os.path.join(arguments.weights, packed.WEIGHTS)
     if os.path.realpath(arguments.weights) == os.path.realpath(arguments.campaign) and (
             not os.path.exists(path)):
         parser.error(f"there is no {path}: export the campaign with --weights")
-    described = {each["name"]: each for each in campaign["groups"]}
     names = arguments.names.split(",") if arguments.names else list(described)
     if unknown := [name for name in names if name not in described]:
         parser.error(f"no rows of tables: {', '.join(unknown)}; there are {', '.join(described)}")
+    for task in {described[name]["task"] for name in names}:
+        if not os.path.exists(os.path.join(arguments.campaign, f"{task}.npz")):
+            parser.error(f"there is no {arguments.campaign}/{task}.npz: carry the whole folder")
     if os.path.exists(os.path.join(arguments.output, packed.ANSWERS_TOLD)):
         parser.error(f"--output={arguments.output} has the answers of another call: name another")
     os.makedirs(arguments.output, exist_ok=True)

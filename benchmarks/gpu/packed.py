@@ -18,6 +18,7 @@ from gpt_tf.common.files import atomic_write
 
 _PRESET = 6  # 1 packs 6 % larger in a sixth of the time; what travels is often limited
 _PART_BYTES = 15 * 2**20
+MOST_TOKENS = 1 << 16  # entries of a vocabulary, whose ids travel in 16 bits
 
 WEIGHTS = "weights.json"  # says what the files of weights are, and is written last
 PART = "weights-{}.f32"
@@ -78,7 +79,7 @@ def write(folder: str, data_dir: str, manifest, split: str, parts: int) -> dict:
 
     Args:
       folder: where the files `tokens-<part>.xz` and `lengths.xz` go.
-      data_dir, manifest: a data folder of a language model, of at most 65,536 entries.
+      data_dir, manifest: a data folder of a language model, of at most `MOST_TOKENS` entries.
       split: of it.
       parts: files of about equal size, of whole windows.
 
@@ -114,7 +115,10 @@ def _pack(path: str, values: np.ndarray) -> None:
 
 def _unpack(path: str) -> np.ndarray:
     with open(path, "rb") as stream:
-        planes = np.frombuffer(lzma.decompress(stream.read()), np.uint8)
+        try:
+            planes = np.frombuffer(lzma.decompress(stream.read()), np.uint8)
+        except lzma.LZMAError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
     return np.ascontiguousarray(planes.reshape(2, -1).T).view(np.uint16)[:, 0]
 
 
@@ -126,6 +130,7 @@ def read(folders: list[str], described: dict) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
       FileNotFoundError: a part is in none of the folders.
+      ValueError: one is damaged.
     """
     def find(name: str) -> str:
         found = [path for folder in folders for path in glob.glob(os.path.join(folder, name))]

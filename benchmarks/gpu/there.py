@@ -5,16 +5,18 @@
 
 `measure` compiles all steps at once and then times them one after another; `train` times the step,
 chooses as many updates as fit into the minutes, and starts anew. It prints the losses, and leaves
-the weights in `out` in files of at most 15 MiB; those of --checkpoints_per_decade in float16, one
-file each. Run it from the root of a checkout.
+the weights in `out` in files of at most 15 MiB, also where Ctrl-C or SIGTERM ends it; those of
+--checkpoints_per_decade in float16, one file each. Run it from the root of a checkout.
 """
 
 import argparse
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import gzip
 import json
 import os
+import signal
 import tempfile
 import time
 
@@ -114,9 +116,10 @@ def train(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     with contextlib.suppress(FileNotFoundError):  # of a training before, which may be waited for
         os.remove(os.path.join(arguments.output, packed.WEIGHTS))
+    with _told("the tokens"), open(os.path.join(arguments.steps[0], "step.json"),
+                                   encoding="utf-8") as stream_:
+        token_ids, lengths = packed.read(arguments.data, json.load(stream_)["data"])
     exported = Exported(arguments.steps[0])
-    data = exported.described["data"]
-    token_ids, lengths = packed.read(arguments.data, data)
     figures = time_step(exported, arguments.updates)
     left = arguments.minutes * 60 - (time.monotonic() - start)
     per_update = exported.batch_size * exported.length / figures["tokens_per_second"]
@@ -127,7 +130,9 @@ def train(arguments: argparse.Namespace) -> None:
                       **figures}), flush=True)
     order = stream(len(lengths), exported.described["training"]["seed"])
     kept = sorted(milestones(total, arguments.checkpoints_per_decade) - {total})
-    step, since, begun = exported.step(), [], time.monotonic()
+    step, since, begun, stops = exported.step(), [], time.monotonic(), []
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stops.append(True))
     for number in range(1, total + 1):
         rows = order((number - 1) * exported.batch_size, number * exported.batch_size)
         loss, _ = step(number, token_ids[rows].astype(np.int32), lengths[rows],
@@ -136,12 +141,25 @@ def train(arguments: argparse.Namespace) -> None:
         if number in kept:
             packed.flatten(step.weights()).astype(np.float16).tofile(
                 os.path.join(arguments.output, packed.MILESTONE.format(number)))
-        if number % arguments.log_every == 0 or number == total:
+        if number % arguments.log_every == 0 or number == total or stops:
             mean = np.mean([np.asarray(each) for each in since])
             print(f"update {number}  loss {mean:.4f}  {time.monotonic() - begun:.0f} s", flush=True)
             since.clear()
-    packed.write_weights(arguments.output, step.weights(),
-                         {**exported.described, "updates": total, "kept": kept})
+        if stops:
+            print(f"stopped after update {number} of {total}", flush=True)
+            break
+    packed.write_weights(arguments.output, step.weights(), {
+        **exported.described, "updates": number, "kept": [each for each in kept if each <= number]})
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Ends the program with a sentence where files are not there, or damaged."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise SystemExit(f"error: {what} cannot be read ({error}): carry the whole folder.") from (
+            error)
 
 
 def main() -> None:
@@ -163,7 +181,8 @@ def main() -> None:
         if len(arguments.steps) != 1 or not arguments.data or not arguments.output:
             parser.error("train takes one step, the folders with its tokens (--data), and one for "
                          "the weights (--output)")
-        with open(os.path.join(arguments.steps[0], "step.json"), encoding="utf-8") as stream_:
+        with _told(arguments.steps[0]), open(os.path.join(arguments.steps[0], "step.json"),
+                                             encoding="utf-8") as stream_:
             if "data" not in json.load(stream_):
                 parser.error(f"{arguments.steps[0]} was exported without --data_dir")
     if arguments.output:

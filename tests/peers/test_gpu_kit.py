@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -31,15 +32,21 @@ _FLAGS = ("--num_layers=2", "--num_heads=2", "--hidden_dim=16", "--intermediate_
           "--learning_rate=0.01", "--warmup_steps=2", "--seed=5")
 
 
-def _there(*arguments):
-    """What `benchmarks.gpu.there` prints, in a process without TensorFlow."""
+def _start(*arguments):
+    """`benchmarks.gpu.there` in a process without TensorFlow."""
     code = ("import runpy, sys; sys.modules['tensorflow'] = None; "
             "runpy.run_module('benchmarks.gpu.there', run_name='__main__')")
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=_ROOT,
-                          capture_output=True, text=True, check=False,
-                          env={**os.environ, "JAX_PLATFORMS": "cpu"})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=_ROOT,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "JAX_PLATFORMS": "cpu"})
+
+
+def _there(*arguments):
+    """What `benchmarks.gpu.there` prints."""
+    with _start(*arguments) as process:
+        printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return printed
 
 
 def test_training_there_is_training_here(build, tmp_path):
@@ -77,6 +84,34 @@ def test_training_there_is_training_here(build, tmp_path):
     assert checkpoint_files.steps(str(there / "checkpoints")) == [1, _STEPS]
     done = run_command("gpt_tf.evaluate", f"--model_dir={there}", f"--data_dir={data}")
     assert done.code == 0, done.stderr
+
+
+def test_a_training_that_is_stopped_leaves_its_weights(build, tmp_path):
+    build({f"{i}.txt": corpora.make_text(i, 30) for i in range(8)})
+    step, out, data = tmp_path / "step", tmp_path / "out", tmp_path / "data"
+    exported = ("benchmarks.gpu.export", *_FLAGS, f"--data_dir={data}")
+    assert run_command(*exported, f"--output_dir={step}").code == 0
+    with _start("train", step, "--data", step, "--num_steps=1000000", "--log_every=1", "--output",
+                out, "--updates=1", "--checkpoints_per_decade=1") as process:
+        for line in process.stdout:
+            if line.startswith("update 12 "):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest, errors = process.communicate()
+    assert process.returncode == 0, errors
+    (stopped,) = re.findall(r"stopped after update (\d+) of 1000000", rest)
+    described, flat = packed.read_weights(str(out))
+    assert described["updates"] == int(stopped) and described["kept"][:2] == [1, 10]
+    assert max(described["kept"]) <= int(stopped) and np.isfinite(flat).all()
+
+    (step / "tokens-0.xz").write_bytes((step / "tokens-0.xz").read_bytes()[:-9])
+    with _start("train", step, "--data", step, "--num_steps=3", "--output", out) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert "the tokens cannot be read" in errors and "tokens-0.xz is damaged" in errors
+    done = run_command(*exported, f"--output_dir={tmp_path / 'short'}", "--max_sequence_length=2")
+    assert done.code == 1 and "--max_sequence_length=2: leave that to the data" in done.stderr
+    assert not (tmp_path / "short").exists()
 
 
 def test_tokens_and_lengths_are_unpacked(build, tmp_path):
