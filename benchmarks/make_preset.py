@@ -1,12 +1,12 @@
 """Makes a model that comes with gpt_tf of a pre-trained run, with its model card.
 
   python -m benchmarks.make_preset --model_dir=runs/english --data_dir=data/books,data/articles \\
-      --texts='english/*.jsonl.gz'
+      --texts='english/*.jsonl.gz' --output_dir=gpt_tf/presets/gpt_tiny_en
 
 The weights are the run's best, rounded to float16; the loss on the validation split of each data
-folder is measured before and after. The folder is gpt_tf/presets/gpt_tiny_en, in place of the one
-that stands there. Commit it as it is: the same run, data and texts make the same bytes. Of a run
-of benchmarks.gpu.bring_back --there is the folder that it was made of, which holds the recipe.
+folder is measured before and after. A model's folder that stands there is replaced. Commit it as it
+is: the same run, data and texts make the same bytes. Of a run of benchmarks.gpu.bring_back --there
+is the folder that it was made of, which holds the recipe.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,6 @@ import string
 import tempfile
 from typing import Any
 
-from absl import flags
 import numpy as np
 
 from benchmarks import report
@@ -29,26 +28,13 @@ from gpt_tf.common.files import atomic_folder, atomic_write
 from gpt_tf.common.names import find_files, split_paths
 from gpt_tf.common.progress import Progress
 from gpt_tf.common.small_files import SUMS, parse_json, record, write_json
-from gpt_tf.config import ModelConfig, OptimizerConfig, TrainingConfig
+from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.hub import packaged
 from gpt_tf.interop import targets
 from gpt_tf.runs import metrics_log, run_folder
 from gpt_tf.tokenizer import Tokenizer
 from pipelines.reading import files
-
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Run folder of gpt_tf.pretrain.",
-                                 required=True)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Data folders of pipelines.build_corpus, of the run's windows, to measure "
-    "on, separated by commas.", required=True)
-_TEXTS = flags.DEFINE_string(
-    "texts", None, "The corpora, JSONL with a title a row, for the list of titles; those of books "
-    "have names that begin so.", required=True)
-_THERE = flags.DEFINE_string("there", "", "Folder that benchmarks.gpu.there has left, of a run "
-                             "that it has trained; none: one of gpt_tf.pretrain.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", str(packaged.FOLDER / "gpt_tiny_en"),
-                                  "Folder to make, called as the model is.")
 
 _CARD, _HERE, _ON_GPU = (pathlib.Path(__file__).with_name(f"model_card{part}.template")
                          for part in ("", "_here", "_gpu"))  # the last two are its commands
@@ -62,6 +48,21 @@ _BOOKS = "books"  # how the names of their files begin
 _TRANSLATED = ("Kafka", "Hesse", "Breton")  # into English, later than their works
 _DESCRIPTION = ("GPT-1 of {num_layers} blocks of width {hidden_dim}, for lower-case English; "
                 "pre-trained on old books and Wikipedia's articles of 2015.")
+
+
+@dataclasses.dataclass(frozen=True)
+class PresetConfig(Options):
+    """Of what, and where to."""
+
+    model_dir: str = option(None, "Run folder of gpt_tf.pretrain.", required=True, path=True)
+    data_dir: str = option(None, "Data folders of pipelines.build_corpus, of the run's windows, to "
+                                 "measure on, separated by commas.", required=True, path=True)
+    texts: str = option(None, "The corpora, JSONL with a title a row, for the list of titles; the "
+                              "names of those of books begin so.", required=True, path=True)
+    there: str = option("", "Folder that benchmarks.gpu.there has left, of a run that it has "
+                            "trained; empty: one of gpt_tf.pretrain.", path=True)
+    output_dir: str = option(None, "Folder to make, called as the model is.", required=True,
+                             path=True)
 
 
 def _titles(pattern: str) -> Iterator[tuple[str, str]]:
@@ -146,11 +147,11 @@ def _scalars(model_dir: str) -> str:
     return "\n".join(["", *lines, ""]) if lines else ""
 
 
-def _trained_there(folder: str, model_dir: str) -> dict[str, str]:
+def _trained_there(folder: str, model_dir: str, window: int) -> dict[str, str]:
     """The flags of gpt_tf.pretrain that a training of `benchmarks.gpu.there` had.
 
     Raises:
-      UserError: it is no folder of one, or the run was made of another.
+      UserError: it is no folder of one, the run was made of another, or the windows were others.
     """
     from gpt_tf.runs import weights
 
@@ -161,6 +162,9 @@ def _trained_there(folder: str, model_dir: str) -> dict[str, str]:
         if described["updates"] != step or not np.array_equal(values, ours):
             raise UserError(f"{model_dir} has other weights than {folder}: give --there the folder "
                             "that benchmarks.gpu.bring_back made it of.")
+        if described["sequence_length"] != window:
+            raise UserError(f"--data_dir has windows of {window} tokens and {folder} was trained "
+                            f"on windows of {described['sequence_length']}: build them alike.")
         parts = [described[name] for name in ("model", "optimizer", "training")]
         return {name: str(value) for part in parts for name, value in part.items()
                 if name in _FLAGS} | {"num_steps": str(described["updates"])}
@@ -172,6 +176,12 @@ def _trained_there(folder: str, model_dir: str) -> dict[str, str]:
                         "again.") from error
 
 
+def _length(recipe: dict[str, str]) -> str:
+    """Of the whole training."""
+    steps = int(recipe["num_steps"])
+    return f"{steps:,}" if steps else f"{float(recipe['num_epochs']):g} epochs"
+
+
 def _flags(values: dict[str, str]) -> str:
     """The lines of a run's flagfile that decide its numbers."""
     unused = {"num_epochs"} if int(values["num_steps"]) else set()
@@ -180,13 +190,26 @@ def _flags(values: dict[str, str]) -> str:
                      and (name.removeprefix("no") in _FLAGS or name in _FLAGS))
 
 
-def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str,
-         there: str = "") -> str:
-    """Makes the folder.
+def _window(config: PresetConfig) -> int:
+    """Tokens of the windows of all data folders.
 
-    Args:
-      model_dir, texts, output_dir, there: see the flags.
-      data_dirs: those that the flag names.
+    Raises:
+      UserError: they are not of one length, or none that the run takes.
+    """
+    lengths = {}
+    for data_dir in split_paths(config.data_dir):
+        manifest = Manifest.load(data_dir)
+        run_folder.check_data(config.model_dir, data_dir, manifest)
+        lengths[data_dir] = manifest.sequence_length
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"--data_dir={config.data_dir} has windows of "
+                        f"{' and '.join(map(str, lengths.values()))} tokens: build them alike, as "
+                        "the run's.")
+    return lengths.popitem()[1]
+
+
+def make(config: PresetConfig) -> str:
+    """Makes the folder.
 
     Returns:
       Lines for the user: its size, and the table of its figures.
@@ -197,8 +220,11 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str,
     """
     from gpt_tf.interop import conversion
 
-    recipe = _trained_there(there, model_dir) if there else run_folder.load_flags(model_dir)
-    shape, titles = run_folder.load_config(model_dir), list(_titles(texts))
+    model_dir, output_dir, there = config.model_dir, config.output_dir, config.there
+    data_dirs, window = split_paths(config.data_dir), _window(config)
+    recipe = (_trained_there(there, model_dir, window) if there
+              else run_folder.load_flags(model_dir))
+    shape, titles = run_folder.load_config(model_dir), list(_titles(config.texts))
     books = [title for file, title in titles if file.startswith(_BOOKS)]
     later = [name for name in _TRANSLATED if any(name in title for title in books)]
     terms = (f"some are later translations (of {', '.join(later)}),\n  and elsewhere terms differ"
@@ -208,9 +234,9 @@ def make(model_dir: str, data_dirs: list[str], texts: str, output_dir: str,
         "parameters": f"{shape.num_parameters:,}", "flags": _flags(recipe),
         "data_dirs": ",".join(f"data/{os.path.basename(os.path.normpath(folder))}"
                               for folder in data_dirs),
-        "window": Manifest.load(data_dirs[0]).sequence_length, "scalars": _scalars(model_dir),
+        "window": window, "scalars": _scalars(model_dir),
         "merges": len(Tokenizer.load(model_dir).merges),
-        "updates": f"{int(recipe['num_steps']):,}",
+        "length": _length(recipe),
         "books": f"{len(books):,}", "articles": f"{len(titles) - len(books):,}", "terms": terms}
     values["commands"] = _filled(_ON_GPU if there else _HERE, values).rstrip()
     before = _measure(model_dir, data_dirs)
@@ -243,9 +269,9 @@ def _write(folder: str, name: str, text: str) -> None:
 def main() -> None:
     """Makes the folder, and says what rounding cost."""
     cli.import_tensorflow()
-    print(make(_MODEL_DIR.value, split_paths(_DATA_DIR.value), _TEXTS.value, _OUTPUT_DIR.value,
-               _THERE.value))
+    print(make(cli.from_flags(PresetConfig)))
 
 
 if __name__ == "__main__":
+    cli.define_flags(PresetConfig)
     cli.run(main, makes_files=True)

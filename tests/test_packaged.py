@@ -117,6 +117,7 @@ def test_the_card_of_a_run_that_was_trained_elsewhere(box):
     folder, _ = box
     model, _ = weights.load_model(str(folder / "run"))
     described = {"model": dataclasses.asdict(model.config), "updates": 7, "kept": [],
+                 "sequence_length": 32,
                  "optimizer": dataclasses.asdict(OptimizerConfig(schedule="cosine", l2=0.125)),
                  "training": {"batch_size": 4, "seed": 3, "dtype": "mixed_bfloat16"},
                  "variables": [{"name": variable.path, "shape": list(variable.shape)}
@@ -140,7 +141,12 @@ def test_the_card_of_a_run_that_was_trained_elsewhere(box):
                                               model.trainable_variables], described)
     shutil.copytree(folder / "there", folder / "spoilt")
     (folder / "spoilt" / "weights.json").write_text("{}")
+    shutil.copytree(folder / "there", folder / "shorter")
+    gpu.write_weights(str(folder / "shorter"), [np.asarray(variable) for variable in
+                                                model.trainable_variables],
+                      described | {"sequence_length": 16})
     for there, message in ((folder / "there", "has other weights than"),
+                           (folder / "shorter", "shorter was trained on windows of 16: build"),
                            (folder / "spoilt", "is damaged, or no folder of benchmarks.gpu.there"),
                            (folder / "none", "weights.json (No such file")):
         done = make(folder, "none/none", there=there)
