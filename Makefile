@@ -202,9 +202,11 @@ quickstart-english: quickstart-export
 
 # Two processes of up to 5 GiB each; a file's tests share what its fixtures made. Files are handed
 # out in tests/conftest.py's order, not by their number of tests, of which the slowest have few.
+PYTEST = $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.complete
 	$(RUN) -m ruff check
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/peers
+	$(PYTEST) --ignore=tests/peers
 
 # Beam stands beside the peers: all of its pins suit theirs, and protobuf's release is Beam's then.
 $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt
@@ -213,7 +215,7 @@ $(VENV)/.peers: $(VENV)/.complete requirements-peers.txt requirements-beam.txt
 	@touch $@
 
 test-peers: $(VENV)/.peers
-	$(RUN) -m pytest tests/peers
+	$(PYTEST) tests/peers
 
 # The wheel in an environment of its own, used from another folder.
 test-installed: $(VENV)/.complete
