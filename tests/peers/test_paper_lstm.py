@@ -7,8 +7,9 @@ import sys
 from tests import fuzz_seeds, task_data
 from tests.conftest import REPOSITORY
 
-TRAINING = ("--hidden_dim=16", "--max_sequence_length=32", "--num_layers=1", "--num_heads=1",
-            "--intermediate_dim=24", "--num_steps=4", "--warmup_steps=1", "--batch_size=2")
+TRAINING = ("--hidden_dim=16", f"--max_sequence_length={task_data.MAX_LENGTH}", "--num_layers=1",
+            "--num_heads=1", "--intermediate_dim=24", "--num_steps=4", "--warmup_steps=1",
+            "--batch_size=2")
 
 
 def run(module, *arguments):
@@ -25,7 +26,7 @@ def test_from_pretraining_to_the_table(tmp_path):
     run("gpt_tf.pretrain", f"--data_dir={corpus}", f"--model_dir={decoder}", *TRAINING)
     said = run("benchmarks.paper.lstm", "pretrain", f"--data_dir={corpus}",
                f"--model_dir={lstm}", *TRAINING)
-    rows = fuzz_seeds.tokenizer().vocabulary_size + 32
+    rows = fuzz_seeds.tokenizer().vocabulary_size + task_data.MAX_LENGTH
     assert f"{16 * rows + 4 * 24**2 + 84 * 24 + 16:,} parameters" in said
     assert "lstm is finished: 4 updates." in said
 
