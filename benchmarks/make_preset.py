@@ -151,7 +151,8 @@ def _trained_there(folder: str, model_dir: str, window: int) -> dict[str, str]:
     """The flags of gpt_tf.pretrain that a training of `benchmarks.gpu.there` had.
 
     Raises:
-      UserError: it is no folder of one, the run was made of another, or the windows were others.
+      UserError: it is no folder of one, the run was made of another, the windows were others,
+        or the training did not come to its end.
     """
     from gpt_tf.runs import weights
 
@@ -162,6 +163,9 @@ def _trained_there(folder: str, model_dir: str, window: int) -> dict[str, str]:
         if described["updates"] != step or not np.array_equal(values, ours):
             raise UserError(f"{model_dir} has other weights than {folder}: give --there the folder "
                             "that benchmarks.gpu.bring_back made it of.")
+        if described.get("planned", step) != step:
+            raise UserError(f"The training in {folder} was stopped after {step:,} of "
+                            f"{described['planned']:,} updates: no recipe ends there.")
         if described["sequence_length"] != window:
             raise UserError(f"--data_dir has windows of {window} tokens and {folder} was trained "
                             f"on windows of {described['sequence_length']}: build them alike.")

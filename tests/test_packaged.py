@@ -141,12 +141,13 @@ def test_the_card_of_a_run_that_was_trained_elsewhere(box):
                                               model.trainable_variables], described)
     shutil.copytree(folder / "there", folder / "spoilt")
     (folder / "spoilt" / "weights.json").write_text("{}")
-    shutil.copytree(folder / "there", folder / "shorter")
-    gpu.write_weights(str(folder / "shorter"), [np.asarray(variable) for variable in
-                                                model.trainable_variables],
-                      described | {"sequence_length": 16})
+    for name, others in (("shorter", {"sequence_length": 16}), ("stopped", {"planned": 9})):
+        shutil.copytree(folder / "there", folder / name)
+        gpu.write_weights(str(folder / name), [np.asarray(variable) for variable in
+                                               model.trainable_variables], described | others)
     for there, message in ((folder / "there", "has other weights than"),
                            (folder / "shorter", "shorter was trained on windows of 16: build"),
+                           (folder / "stopped", "stopped was stopped after 7 of 9 updates: no"),
                            (folder / "spoilt", "is damaged, or no folder of benchmarks.gpu.there"),
                            (folder / "none", "weights.json (No such file")):
         done = make(folder, "none/none", there=there)

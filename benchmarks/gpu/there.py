@@ -149,7 +149,8 @@ def train(arguments: argparse.Namespace) -> None:
             print(f"stopped after update {number} of {total}", flush=True)
             break
     packed.write_weights(arguments.output, step.weights(), {
-        **exported.described, "updates": number, "kept": [each for each in kept if each <= number]})
+        **exported.described, "updates": number, "planned": total,
+        "kept": [each for each in kept if each < number]})
 
 
 @contextlib.contextmanager

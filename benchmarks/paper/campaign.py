@@ -145,9 +145,6 @@ class Campaign:
             print(f"{cell.data_name}, {cell.arm.name}: "
                   f"{'done' if not left else f'{left} runs left'}", flush=True)
             for result in self.results([cell]):
-                # A kill between the two would have left it.
-                shutil.rmtree(self._path("runs", *self._place(
-                    Run(cell, result.rate, result.seed))), ignore_errors=True)
                 if result.trained_by == TRAINED_BY:  # others' seconds are of other machines
                     estimate.add(self._kind(cell), result)
         try:

@@ -11,8 +11,6 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder
 from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.data.manifest import MANIFEST_NAME, Manifest
-from gpt_tf.runs import run_folder
-from gpt_tf.tokenizer import Tokenizer
 
 
 def is_finished(folder: str) -> bool:
@@ -35,12 +33,7 @@ def build(task: str, files: str, run: str, folder: str, *options: str) -> None:
         there, of a model with another tokenizer or longest sequence.
     """
     if is_finished(folder):
-        manifest, longest = Manifest.load(folder), run_folder.load_config(run).max_sequence_length
-        if (manifest.tokenizer_fingerprint, manifest.sequence_length) != (
-                Tokenizer.load(run).fingerprint, longest):
-            raise UserError(f"{folder} was built for another model than {run}, with its tokenizer "
-                            f"and sequences of up to {manifest.sequence_length} tokens: name "
-                            "another --work_dir.")
+        _check_model(folder, run)
         return
     command = [sys.executable, "-m", "pipelines.build_task", f"--task={task}",
                f"--input={files}", f"--tokenizer={run}", f"--output_dir={folder}", *options]
@@ -49,6 +42,20 @@ def build(task: str, files: str, run: str, folder: str, *options: str) -> None:
     if done.returncode:
         raise UserError(f"{folder} could not be built: {' '.join(command[1:])} ended with "
                         f"{done.returncode}.")
+
+
+def _check_model(folder: str, run: str) -> None:
+    # benchmarks.gpu uses `chosen` where what tokenizes is not installed.
+    from gpt_tf.runs import run_folder
+    from gpt_tf.tokenizer import Tokenizer
+
+    manifest, longest = Manifest.load(folder), run_folder.load_config(run).max_sequence_length
+    if manifest.tokenizer_fingerprint != Tokenizer.load(run).fingerprint:
+        raise UserError(f"{folder} was built with another tokenizer than {run} has: name another "
+                        "--work_dir.")
+    if manifest.sequence_length != longest:
+        raise UserError(f"{folder} has sequences of up to {manifest.sequence_length} tokens, and "
+                        f"{run} takes {longest}: name another --work_dir.")
 
 
 def chosen(size: int, rows: int, seed: int) -> np.ndarray:
@@ -70,6 +77,7 @@ def draw(source: str, rows: int, seed: int, folder: str) -> None:
     # TensorFlow parses the records, and whoever only makes a table needs none.
     from gpt_tf.data import records
     from gpt_tf.data.reader import SplitReader
+    from gpt_tf.tokenizer import Tokenizer
     from pipelines.building.shard_writer import ShardWriter
 
     make_folder(folder)

@@ -138,9 +138,11 @@ def test_runs_trained_together_are_each_trained_by_gpt_tf(task):
 
 
 def _there(module, *arguments, code=0):
-    """What a module prints in a process without TensorFlow, on standard error where it fails."""
-    program = ("import runpy, sys; sys.modules['tensorflow'] = None; "
-            f"runpy.run_module('benchmarks.gpu.{module}', run_name='__main__')")
+    """What a module prints in a process without TensorFlow and what tokenizes, on standard error
+    where it fails."""
+    program = ("import runpy, sys; "
+               "sys.modules |= dict.fromkeys(['tensorflow', 'tokenizers', 'ftfy', 'spacy']); "
+               f"runpy.run_module('benchmarks.gpu.{module}', run_name='__main__')")
     done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], cwd=_ROOT,
                           capture_output=True, text=True, check=False,
                           env={**os.environ, "JAX_PLATFORMS": "cpu"})
