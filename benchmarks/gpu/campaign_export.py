@@ -44,9 +44,9 @@ from gpt_tf.runs.run_folder import FROM_SCRATCH
 from gpt_tf.training.run_config import FineTuningRunConfig, TrainingData, validation_splits
 
 _MOST_TOKENS = 65_500  # of 16 bits, with the special tokens of a task
-_COMMANDS = ("tables", "table5", "labels", "figure2_left")
-# Of those with --tasks, the tasks that they know.
+# The tasks that the commands with --tasks know.
 _TASKS = {"tables": tuple(tasks.TASKS), "table5": table5.TASKS, "figure2_left": figure2_left.TASKS}
+_COMMANDS = (*_TASKS, "labels")
 
 
 @dataclasses.dataclass(frozen=True)

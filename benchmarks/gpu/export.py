@@ -22,7 +22,7 @@ from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.config import ModelConfig, OptimizerConfig, Options, TrainingConfig, option
-from gpt_tf.data.manifest import LANGUAGE_MODEL, Manifest
+from gpt_tf.data.manifest import LANGUAGE_MODEL
 from gpt_tf.training.run_config import TrainingData
 
 NO_DATA = "none"
@@ -121,18 +121,6 @@ def check_new(flag: str, folder: str) -> None:
         raise UserError(f"--{flag}={folder} exists: name a folder that is not there yet.")
 
 
-def _check_data(data_dir: str, manifest: Manifest, model: ModelConfig) -> None:
-    """Raises UserError where the model does not take the windows, or 16 bits an id."""
-    if manifest.vocabulary_size > packed.MOST_TOKENS:
-        raise UserError(f"{data_dir} has a vocabulary of {manifest.vocabulary_size:,} entries, and "
-                        f"benchmarks.gpu takes {packed.MOST_TOKENS:,} at the most.")
-    if manifest.sequence_length > model.max_sequence_length:
-        raise UserError(
-            f"{data_dir} has windows of {manifest.sequence_length} tokens and "
-            f"--max_sequence_length={model.max_sequence_length}: leave that to the data with "
-            "--max_sequence_length=0, or build the data with a smaller --sequence_length.")
-
-
 def main() -> None:
     """Writes the folder."""
     config, training = cli.from_flags(ExportConfig), cli.from_flags(TrainingConfig)
@@ -146,7 +134,11 @@ def main() -> None:
         length = data.manifest.sequence_length
         model = cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
                                max_sequence_length=cli.value_or("max_sequence_length", length))
-        _check_data(config.data_dir, data.manifest, model)
+        data.check_windows(model, is_from_scratch=True)
+        if model.vocabulary_size > packed.MOST_TOKENS:
+            raise UserError(
+                f"{config.data_dir} has a vocabulary of {model.vocabulary_size:,} entries, and "
+                f"benchmarks.gpu takes {packed.MOST_TOKENS:,} at the most.")
     hlo, taken = program(model, optimizer, training, length)
     described = {
         "model": dataclasses.asdict(model), "optimizer": dataclasses.asdict(optimizer),

@@ -35,19 +35,24 @@ _SCHEDULE = 10_000  # updates of the schedule of a step that is only timed
 
 
 class Exported:
-    """A folder of `benchmarks.gpu.export`, compiled."""
+    """A folder of `benchmarks.gpu.export`."""
 
     def __init__(self, folder: str):
+        self.folder = folder
         self.name = os.path.basename(os.path.normpath(folder))
         with open(os.path.join(folder, "step.json"), encoding="utf-8") as stream_:
             self.described = json.load(stream_)
         self.batch_size = self.described["training"]["batch_size"]
         self.length = self.described["sequence_length"]
         self.optimizer = OptimizerConfig(**self.described["optimizer"])
+
+    def compile(self) -> "Exported":
+        """Makes it able to `step`."""
         start = time.monotonic()
-        with gzip.open(os.path.join(folder, "update.hlo.gz"), "rb") as stream_:
+        with gzip.open(os.path.join(self.folder, "update.hlo.gz"), "rb") as stream_:
             self.update = Program(stream_.read())
         self.compile_seconds = time.monotonic() - start
+        return self
 
     def step(self) -> Step:
         """The step with its initial weights."""
@@ -58,7 +63,7 @@ def time_step(exported: Exported, updates: int, profile: str = "") -> dict[str, 
     """Trains on random tokens.
 
     Args:
-      exported: the step.
+      exported: the step, compiled.
       updates: timed ones.
       profile: a folder for the profile of two more; "" takes none.
 
@@ -96,7 +101,8 @@ def time_step(exported: Exported, updates: int, profile: str = "") -> dict[str, 
 def measure(arguments: argparse.Namespace) -> None:
     """Prints a line for each step; the optimized programs go into the output folder."""
     with ThreadPoolExecutor() as pool:
-        compiling = [pool.submit(Exported, folder) for folder in arguments.steps]
+        compiling = [pool.submit(lambda folder: Exported(folder).compile(), folder)
+                     for folder in arguments.steps]
     for folder, future in zip(arguments.steps, compiling):
         if error := future.exception():  # of one step; the others are measured
             print(f"{folder} cannot be compiled: {error}", flush=True)
@@ -116,10 +122,13 @@ def train(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     with contextlib.suppress(FileNotFoundError):  # of a training before, which may be waited for
         os.remove(os.path.join(arguments.output, packed.WEIGHTS))
-    with _told("the tokens"), open(os.path.join(arguments.steps[0], "step.json"),
-                                   encoding="utf-8") as stream_:
-        token_ids, lengths = packed.read(arguments.data, json.load(stream_)["data"])
-    exported = Exported(arguments.steps[0])
+    with _told(arguments.steps[0]):
+        exported = Exported(arguments.steps[0])
+    if "data" not in exported.described:
+        raise SystemExit(f"error: {arguments.steps[0]} was exported without --data_dir")
+    with _told("the tokens"):
+        token_ids, lengths = packed.read(arguments.data, exported.described["data"])
+    exported.compile()
     figures = time_step(exported, arguments.updates)
     left = arguments.minutes * 60 - (time.monotonic() - start)
     per_update = exported.batch_size * exported.length / figures["tokens_per_second"]
@@ -182,10 +191,6 @@ def main() -> None:
         if len(arguments.steps) != 1 or not arguments.data or not arguments.output:
             parser.error("train takes one step, the folders with its tokens (--data), and one for "
                          "the weights (--output)")
-        with _told(arguments.steps[0]), open(os.path.join(arguments.steps[0], "step.json"),
-                                             encoding="utf-8") as stream_:
-            if "data" not in json.load(stream_):
-                parser.error(f"{arguments.steps[0]} was exported without --data_dir")
     if arguments.output:
         os.makedirs(arguments.output, exist_ok=True)
     {"measure": measure, "train": train}[arguments.what](arguments)

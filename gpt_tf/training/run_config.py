@@ -63,6 +63,20 @@ class TrainingData:
                             "chosen on one: build it with --validation_fraction.")
         return cls(folder, manifest, tokenizer)
 
+    def check_windows(self, model: ModelConfig, is_from_scratch: bool) -> None:
+        """Raises UserError if the windows, or a task's sequences, are longer than the model's."""
+        length, limit = self.manifest.sequence_length, model.max_sequence_length
+        if length <= limit:
+            return
+        if self.manifest.kind == TASK:
+            raise UserError(f"{self.folder} has sequences of up to {length} tokens and the model "
+                            f"takes {limit}: build the data with --max_length={limit}.")
+        remedy = "build the data with a smaller --sequence_length."
+        if is_from_scratch:
+            remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
+        raise UserError(f"{self.folder} has windows of {length} tokens and "
+                        f"--max_sequence_length={limit}: {remedy}")
+
 
 def validation_splits(manifest: Manifest) -> list[str]:
     """The splits named validation..., of a task those with labels; the one that chooses the best
@@ -159,7 +173,7 @@ class RunConfig:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
         run_length.check_total(self.training, self._num_records)
-        self._check_windows()
+        self.data.check_windows(self.model, self.is_from_scratch)
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
         if not self.overwrite:
@@ -178,16 +192,6 @@ class RunConfig:
         if Tokenizer.load(self.init_from).fingerprint != self.data.tokenizer.fingerprint:
             raise UserError(f"{self.data.folder} was made with another tokenizer than "
                             f"{self.init_from}: build it again with --tokenizer={self.init_from}.")
-
-    def _check_windows(self) -> None:
-        """Raises UserError if the windows of the data are longer than the model's."""
-        length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
-        if length > limit:
-            remedy = "build the data with a smaller --sequence_length."
-            if self.is_from_scratch:
-                remedy = f"leave that to the data with --max_sequence_length=0, or {remedy}"
-            raise UserError(f"{self.data.folder} has windows of {length} tokens and "
-                            f"--max_sequence_length={limit}: {remedy}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,9 +278,3 @@ class FineTuningRunConfig(RunConfig):
         if not self.is_from_scratch and layers > self.model.num_layers:
             raise UserError(f"--transfer_layers={layers}: {self.init_from} has "
                             f"{self.model.num_layers} blocks.")
-
-    def _check_windows(self) -> None:
-        length, limit = self.data.manifest.sequence_length, self.model.max_sequence_length
-        if length > limit:
-            raise UserError(f"{self.data.folder} has sequences of up to {length} tokens and the "
-                            f"model takes {limit}: build the data with --max_length={limit}.")
