@@ -6,6 +6,7 @@ it may point at, and which nothing may touch.
 
 from collections.abc import Callable
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -124,7 +125,7 @@ def _foreign_record(folder: pathlib.Path) -> None:
     (folder / "train-00000.index.npy").write_bytes(content.getvalue())
     split = manifest.splits["train"]
     shard = Shard("train-00000.tfrecord", 1, len(data),
-                          google_crc32c.value(content.getvalue()))
+                  google_crc32c.value(content.getvalue()), hashlib.sha256(data).hexdigest())
     changed = dataclasses.replace(split, shards=(shard, *split.shards[1:]),
                                   records=split.records - split.shards[0].records + 1)
     dataclasses.replace(manifest, splits={**manifest.splits, "train": changed}).save(folder)

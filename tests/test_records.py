@@ -1,6 +1,7 @@
 """The data folder: TensorFlow reads what we write, and what was altered is named."""
 
 import dataclasses
+import hashlib
 import json
 import os
 
@@ -242,6 +243,27 @@ def test_fingerprint_is_of_what_training_sees(tmp_path):
     # A run that began before labels had names goes on with the same data, built again.
     named = dataclasses.replace(PAIRS, label_names=("other", "alike"))
     assert dataclasses.replace(manifest, task=named).fingerprint == manifest.fingerprint
+
+
+def test_fingerprint_is_of_the_shards_bytes(tmp_path):
+    manifest = Manifest.load(make_task_folder(tmp_path))
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            content = (tmp_path / shard.name).read_bytes()
+            assert shard.sha256 == hashlib.sha256(content).hexdigest()
+    path = tmp_path / "manifest.json"
+    value = json.loads(path.read_text())
+    value["splits"]["train"]["shards"][0]["sha256"] = "0" * 64  # as with another label
+    (tmp_path / "SHA256SUMS").unlink()
+    path.write_text(json.dumps(value))
+    assert Manifest.load(tmp_path).fingerprint != manifest.fingerprint
+    # Of an older release, which a run may go on with: what it was.
+    for split in value["splits"].values():
+        for shard in split["shards"]:
+            del shard["sha256"]
+    path.write_text(json.dumps(value))
+    seen = json.dumps(value | {"flags": {}}, sort_keys=True)
+    assert Manifest.load(tmp_path).fingerprint == hashlib.sha256(seen.encode()).hexdigest()
 
 
 def test_names_of_labels_may_be_missing(tmp_path):

@@ -31,12 +31,16 @@ _FRAME_BYTES = 16  # of a TFRecord, beside its record
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One TFRecord file: its name in the folder, and what it must be to be whole."""
+    """One TFRecord file: its name in the folder, and what it must be to be whole.
+
+    sha256: of its bytes, hex; "" in a folder that an older release made.
+    """
 
     name: str
     records: int
     bytes: int
     index_crc32c: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +134,10 @@ class Manifest:
         """Hex SHA-256 of what training sees: the records, whatever command made them."""
         task = self.task and self.task.published
         seen = dataclasses.replace(self, flags={}, task=task)._to_json()
+        for split in seen["splits"].values():
+            # Runs that began on a folder of an older release go on with it.
+            split["shards"] = [{name: value for name, value in shard.items()
+                                if (name, value) != ("sha256", "")} for shard in split["shards"]]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
     def check_split(self, data_dir: str | os.PathLike, name: str) -> None:
@@ -163,7 +171,7 @@ def rebuild(kind: str | None) -> str:
 
 def _load_split(cls: type, name: str, value: Any, path: str, remedy: str) -> Split:
     split = fields.from_json(cls, value, f"{path}, split {name}", remedy)
-    shards = tuple(fields.from_json(Shard, shard, f"{path}, split {name}", remedy)
+    shards = tuple(fields.from_json(Shard, {"sha256": ""} | shard, f"{path}, split {name}", remedy)
                    for shard in split.shards)
     for shard in shards:
         found = _SHARD_NAME.fullmatch(shard.name)

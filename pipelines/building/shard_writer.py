@@ -1,6 +1,7 @@
 """Records -> shards. The manifest, which makes the folder count, is the caller's."""
 
 import contextlib
+import hashlib
 import io
 import os
 
@@ -28,6 +29,7 @@ class ShardWriter:
         self._stack = contextlib.ExitStack()
         self._stream = None
         self._offset = 0
+        self._sum = hashlib.sha256()
         self._index: list[np.ndarray] = []
 
     def write(self, serialized: list[bytes], lengths: np.ndarray) -> None:
@@ -43,7 +45,9 @@ class ShardWriter:
             self._stream = self._stack.enter_context(
                 atomic_write(os.path.join(self._folder, self._name)))
         frames = [frame(record) for record in serialized]
-        self._stream.write(b"".join(frames))
+        content = b"".join(frames)
+        self._stream.write(content)
+        self._sum.update(content)
         index = np.empty(len(frames), records.INDEX_DTYPE)
         ends = self._offset + np.cumsum([len(each) for each in frames])
         index["offset"][0], index["offset"][1:] = self._offset, ends[:-1]
@@ -62,7 +66,7 @@ class ShardWriter:
             stream.write(content.getvalue())
         self._stack.close()
         return Shard(self._name, len(index), self._offset,
-                     google_crc32c.value(content.getvalue()))
+                     google_crc32c.value(content.getvalue()), self._sum.hexdigest())
 
     def __enter__(self) -> "ShardWriter":
         return self
