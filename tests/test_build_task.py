@@ -104,6 +104,36 @@ def test_folder_describes_itself(build, tokenizer, tmp_path):
         assert SplitReader(tmp_path / "data", name).lengths.tolist() == sizes
 
 
+def test_other_labels_are_other_data(build, tmp_path):
+    """Of the same lengths in bytes: a run does not go on with them."""
+    rows = [(sentence(number), number % 2) for number in range(20)]
+    corrected = [(text, 1 - label) for text, label in rows]
+    found = [build("sst2", {"train.tsv": sst2(each), "dev.tsv": sst2(rows[:5])},
+                   output_dir=str(tmp_path / str(number))).fingerprint
+             for number, each in enumerate((rows, corrected, rows))]
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_split_that_is_named_twice(build, tmp_path):
+    rows = [(sentence(number), number % 2) for number in range(20)]
+    source = tmp_path / "source"
+    with pytest.raises(UserError, match="names train twice"):
+        build("sst2", {"a.tsv": sst2(rows), "b.tsv": sst2(rows)},
+              input=f"train={source}/a.tsv,train={source}/b.tsv")
+
+
+def test_rows_known_by_heart_and_rows_that_contradict_are_told(build, capsys):
+    rows = [(sentence(number), number % 2) for number in range(40)]
+    train = [*rows[:30], (sentence(0), 1), (sentence(1), 1)]  # 0 with both labels, 1 twice
+    build("sst2", {"train.tsv": sst2(train), "dev.tsv": sst2(rows[10:])})
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning")]
+    assert told == [
+        "Warning: 2 rows of train have texts that stand there with another label, too: no model "
+        "can answer both; correct or remove them.",
+        "Warning: 20 rows of validation have the texts of training rows: what is measured on them "
+        "is memory; take them out of one of the two."]
+
+
 def test_entailment(build, tokenizer, tmp_path):
     header = "index\tsentence1\tsentence2\tlabel\n"
     build("rte", {"train.tsv": header + "0\tthe end.\tand then\tnot_entailment\n",

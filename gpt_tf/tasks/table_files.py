@@ -200,6 +200,9 @@ def read_objects(stream: BinaryIO, kind: str, place: str, encoding: str) -> Rows
 
 def parse_object(text: str) -> Values | BadRow:
     """The fields of a JSON object."""
+    if text.lstrip().startswith("["):
+        return BadRow(NOT_JSON, "not a JSON object, of which a line holds one (jq -c '.[]' makes "
+                                "lines of a list)")
     try:
         value = parse_json(text)
     except ValueError as error:

@@ -1,10 +1,12 @@
-"""What the labels of a split are, and what in them is in the way of learning or measuring."""
+"""What the labels of a split are, and what in them or its texts is in the way of learning or
+measuring."""
 
 import collections
 
 from gpt_tf.tasks import forms
 from gpt_tf.tasks.answers import class_names
 from gpt_tf.tasks.task import Task
+from pipelines.tasks.splits import SplitRows
 
 # Below this many rows one row is more than 5% of every measure.
 _FEWEST_ROWS = 20
@@ -25,6 +27,18 @@ def describe_labels(task: Task, labels: collections.Counter) -> str:
         return f"{min(labels):g} to {max(labels):g}, mean {mean:.2f}"
     return ", ".join(f"{name}: {labels[label] / total:.1%}"
                      for label, name in enumerate(class_names(task)))
+
+
+def cautions_of_texts(split: SplitRows) -> list[str]:
+    """Rows of a split that a model may know by heart, or that contradict each other."""
+    found = []
+    if split.seen:
+        found.append(f"{split.seen:,} rows of {split.name} have the texts of training rows: what "
+                     "is measured on them is memory; take them out of one of the two.")
+    if split.contradicted:
+        found.append(f"{split.contradicted:,} rows of {split.name} have texts that stand there "
+                     "with another label, too: no model can answer both; correct or remove them.")
+    return found
 
 
 def cautions(task: Task, split: str, labels: collections.Counter) -> list[str]:

@@ -105,8 +105,15 @@ def _refuse_folder(task: TaskDescription, given: str, folder: str) -> Layout:
 
 
 def listed_paths(given: str) -> dict[str, str]:
-    """Split -> path, of train=FILE,validation=FILE,...; `~` is the home."""
+    """Split -> path, of train=FILE,validation=FILE,...; `~` is the home.
+
+    Raises:
+      UserError: a split is named twice.
+    """
     pairs = [pair.strip().partition("=") for pair in given.split(",")]
+    named = [split for split, is_pair, _ in pairs if is_pair]
+    if twice := {split for split in named if named.count(split) > 1}:
+        raise UserError(f"--input={given} names {min(twice)} twice: put its rows into one file.")
     return {split: os.path.expanduser(name) for split, _, name in pairs}
 
 

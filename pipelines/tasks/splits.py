@@ -49,6 +49,8 @@ class SplitRows:
     source: the split of the input.
     left_out: reason -> rows of the source that are no rows of the task; of a source that makes two
       splits they count as training's.
+    seen: rows whose texts stand in the training split, too.
+    contradicted: rows whose texts stand in this split with another label, too.
     """
 
     name: str
@@ -57,6 +59,8 @@ class SplitRows:
     high: int
     shards: tuple[ShardRows, ...]
     left_out: collections.Counter[str]
+    seen: int
+    contradicted: int
 
     @property
     def is_part(self) -> bool:
@@ -88,29 +92,46 @@ def plan_splits(sources: dict[str, RowSource], fraction: float,
     Raises:
       UserError: a bad row.
     """
-    splits = []
+    splits, trained = [], np.empty(0, np.uint64)
     is_divided = fraction > 0 and not any(name.startswith(VALIDATION) for name in sources)
     for source_name, source in sources.items():
-        hashes, digests = array.array("Q"), bytearray()
+        hashes, digests, answered = array.array("Q"), bytearray(), array.array("Q")
         for row in source.rows():
             letters.add(row.texts[0])
             hashes.append(_hash(row))
             digests += _digest(row)
-        every = np.frombuffer(hashes, np.uint64), np.frombuffer(digests, f"V{_DIGEST_BYTES}")
+            answered.append(content_hash(repr((row.texts, row.label))))
+        texts = np.frombuffer(hashes, np.uint64)
+        told = np.frombuffer(digests, f"V{_DIGEST_BYTES}")
+        contradicted = _with_two(texts, np.frombuffer(answered, np.uint64))
+        seen = np.isin(texts, trained)
+        trained = texts if source_name == TRAIN else trained
         bounds = [(source_name, 0, HASHES)]
         if source_name == TRAIN and is_divided and hashes and min(hashes) < max(hashes):
             threshold = both_sides(int(fraction * HASHES), min(hashes), max(hashes))
             bounds = [(TRAIN, threshold, HASHES), (VALIDATION, 0, threshold)]
         for name, low, high in bounds:
             left_out = collections.Counter() if high < HASHES else +source.left_out
-            splits.append(SplitRows(name, source_name, low, high, _cut(*every, low, high),
-                                    left_out))
+            mine = (texts >= low) & (texts <= high - 1)
+            splits.append(SplitRows(
+                name, source_name, low, high, _cut(told[mine]), left_out,
+                int(seen[mine].sum()), int(contradicted[mine].sum())))
     return splits
 
 
-def _cut(hashes: np.ndarray, digests: np.ndarray, low: int, high: int) -> tuple[ShardRows, ...]:
-    """The shards of the rows whose hash, uint64 [N], is in [low, high)."""
-    mine = digests[(hashes >= low) & (hashes <= high - 1)]
+def _with_two(texts: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """Whether the texts of each row stand in another with another label, bool [N].
+
+    Args:
+      texts, answered: hashes of the texts, and of the texts with the label, uint64 [N].
+    """
+    _, first = np.unique(answered, return_index=True)
+    values, counts = np.unique(texts[first], return_counts=True)
+    return np.isin(texts, values[counts > 1])
+
+
+def _cut(mine: np.ndarray) -> tuple[ShardRows, ...]:
+    """The shards of rows with these digests."""
     shards = []
     for number, first in enumerate(range(0, len(mine), _SHARD_ROWS)):
         rows = mine[first:first + _SHARD_ROWS]
