@@ -262,6 +262,38 @@ def test_labels_are_numbers_or_names(eager):
     assert eager.evaluate(x, labels, verbose=0) == expected
 
 
+def texts_and_labels():
+    ids = np.full([4, 1, 5], 7, np.int32)
+    return {"token_ids": ids, "padding_mask": np.ones_like(ids)}, np.array([0, 1, 1, 0])
+
+
+def test_weights_of_classes_are_by_number_or_name():
+    x, y = texts_and_labels()
+
+    def loss(class_weight):
+        model = GPTTextClassifier(GPTBackbone(seed=1, **SMALL | NO_DROPOUT), dropout=0.0,
+                                  class_names=["bad", "good"])
+        return model.fit(x, y, class_weight=class_weight, verbose=0).history["loss"][0]
+
+    by_name = loss({"good": 3.0, "bad": 0.5})
+    assert by_name == loss({1: 3.0, 0: 0.5}) != loss(None)
+    for key in ("gut", 2, True):
+        with pytest.raises(ValueError, match=f"the key {key!r}, which is no class"):
+            loss({key: 1.0})
+
+
+@pytest.mark.parametrize("given, message", [
+    (None, "There are no labels: give y"), ([0, 1, 2, 0], "2 is no label of 2 classes"),
+    ([1, 2, 2, 1], "2 is no label"), ([0, 0.5, 1, 1], "0.5 is no label"),
+    ([0, -1, 1, 1], "-1 is no label")])
+def test_labels_that_cannot_be(given, message):
+    x, _ = texts_and_labels()
+    model = GPTTextClassifier(GPTBackbone(seed=1, **SMALL), num_classes=2)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=message):
+            method(x, given and np.array(given), verbose=0)
+
+
 def test_targets_count_without_weights():
     x, y, weights = lm_data().values()
     model = language_model()

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from gpt_tf import (
+    GPTBackbone,
     GPTCausalLM,
     GPTCausalLMPreprocessor,
     GPTTextClassifier,
@@ -204,7 +205,8 @@ def test_a_pair_of_texts_is_told_from_a_text_and_its_label(layer):
 
 def test_what_no_row_needs_is_cut_before_the_model(layer, model):
     preprocessor = GPTTextClassifierPreprocessor(layer, sequence_length=100)
-    classifier = GPTTextClassifier(model.backbone.with_special_tokens(), 2, preprocessor)
+    backbone = GPTBackbone(**model.backbone.get_config() | {"max_sequence_length": 100})
+    classifier = GPTTextClassifier(backbone, 2, preprocessor)
     x, y = classifier.preprocess_samples(["a " * 30, "b"], [0, 1])
     assert x["token_ids"].shape == (2, 1, 32) and list(y) == [0, 1]
     data = tf.data.Dataset.from_tensor_slices(["a " * 30, "b"]).batch(2).map(preprocessor)
@@ -272,6 +274,18 @@ def test_no_token_ends_a_text_unless_one_is_named(model, tokenizer):
     assert stopped == tokenizer.decode(prompt + new[:1]) != whole
     with pytest.raises(ValueError, match="neither 'auto' nor a list"):
         model.generate("the cat", stop_token_ids="the")
+
+
+@pytest.mark.parametrize("cls", [GPTCausalLM, GPTTextClassifier])
+def test_a_preprocessor_longer_than_the_model_is_told(run, cls):
+    model = cls.from_preset(run, sequence_length=1000,
+                            **{"num_classes": 2} if cls is GPTTextClassifier else {})
+    limit = model.backbone.max_sequence_length
+    with pytest.raises(ValueError, match="sequences of up to 1000 tokens and the model has "
+                                         f"{limit} positions: set preprocessor.sequence_length"):
+        model.predict(["the end."], verbose=0)
+    model.preprocessor.sequence_length = limit
+    model.predict(["the end."], verbose=0)
 
 
 def test_texts_are_no_longer_than_the_positions(model, run):

@@ -1,7 +1,8 @@
 """Classes by number and by name, as `text_classifier.GPTTextClassifier` takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.tasks.task import MOST_CLASSES
@@ -17,6 +18,8 @@ def class_names(num_classes: int | None, names: Sequence[str] | None) -> list[st
     """
     if num_classes is None and names is None:
         raise ValueError("Give num_classes, or class_names.")
+    if isinstance(names, str):
+        raise ValueError(f"class_names={names!r:.40} must be a list of strings.")
     if names is None:
         names = map(str, range(min(num_classes, MOST_CLASSES + 1)))
     names = list(names)
@@ -51,6 +54,43 @@ def numbers(labels, names: list[str]):
     with tf.control_dependencies([tf.debugging.assert_equal(
             tf.size(unknown), 0, message=f"{sentence} one of the labels.")]):
         return tf.argmax(is_name, axis=-1, output_type=tf.int32)
+
+
+def class_weights(given: Mapping | None, names: list[str]) -> dict[int, float] | None:
+    """The weight of each class by its number, as Keras takes them: one of another key it passes
+    over.
+
+    Args:
+      given: number or name of a class -> weight.
+      names: of all classes.
+
+    Raises:
+      ValueError: a key is no class.
+    """
+    if given is None:
+        return None
+    numbered = {name: number for number, name in enumerate(names)}
+    found = {numbered.get(key, key): weight for key, weight in given.items()}
+    for key in found:
+        if isinstance(key, bool) or key not in range(len(names)):
+            raise ValueError(f"class_weight has the key {key!r:.60}, which is no class: give the "
+                             f"numbers 0 to {len(names) - 1}, or names of class_names.")
+    return found
+
+
+def check_numbers(labels, count: int) -> None:
+    """Sees that labels at hand, of the joint loss, are numbers of classes.
+
+    Raises:
+      ValueError: one is not.
+    """
+    if labels is None or isinstance(labels, (dict, tuple)):
+        return
+    values = np.asarray(labels)
+    wrong = values[~np.isin(values, np.arange(count))]
+    if wrong.size:
+        raise ValueError(f"{wrong.flat[0]} is no label of {count} classes, which are the whole "
+                         f"numbers 0 to {count - 1}.")
 
 
 def column(values: tf.Tensor, rows: tf.Tensor, what: str) -> tf.Tensor:

@@ -44,6 +44,20 @@ class PaperTraining:
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """See `keras_hub.models.Task`; texts become sequences that the model has positions for.
+
+        Raises:
+          ValueError: the preprocessor's are longer.
+        """
+        if self.preprocessor is not None:
+            longest, limit = self.preprocessor.sequence_length, self.backbone.max_sequence_length
+            if longest > limit:
+                raise ValueError(
+                    f"The preprocessor makes sequences of up to {longest} tokens and the model has "
+                    f"{limit} positions: set preprocessor.sequence_length to {limit} or less.")
+        return super().preprocess_samples(x, y, sample_weight)
+
     def make_train_function(self, force=False):
         """See `keras.Model`.
 

@@ -199,17 +199,29 @@ class GPTTextClassifier(RecordedPreset, PaperTraining, keras_nlp.models.TextClas
             model's inputs; or a data set of batches of (x, y) or (x, y, sample_weight).
           y: numbers or names of the classes, [N] or [N, 1]; other labels as the loss takes them.
           *args, **kwargs: as of `keras.Model.fit`: batch_size, epochs, sample_weight [N],
-            class_weight (number of a class -> weight), validation_data, callbacks...
+            class_weight (number or name of a class -> weight), validation_data, callbacks...
 
         Raises:
-          ValueError: a label is no class's name, or labels or weights have a shape that the joint
-            loss does not take.
+          ValueError: a label is no class's name or number, labels are missing, a weight is of no
+            class, or labels or weights have a shape that the joint loss does not take.
         """
-        return super().fit(x, labels.numbers(y, self.class_names), *args, **kwargs)
+        if "class_weight" in kwargs:
+            kwargs["class_weight"] = labels.class_weights(kwargs["class_weight"], self.class_names)
+        return super().fit(x, self._numbers(x, y), *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """The loss and metrics on examples, without dropout; the arguments are those of `fit`."""
-        return super().evaluate(x, labels.numbers(y, self.class_names), *args, **kwargs)
+        return super().evaluate(x, self._numbers(x, y), *args, **kwargs)
+
+    def _numbers(self, x, y):
+        """What `fit` was given as labels, as numbers; see there."""
+        if y is None and (isinstance(x, (str, list, tuple, dict, np.ndarray)) or tf.is_tensor(x)):
+            raise ValueError("There are no labels: give y, the number or name of each example's "
+                             "class.")
+        y = labels.numbers(y, self.class_names)
+        if self._compile_loss is None:  # other losses take other labels
+            labels.check_numbers(y, self.num_classes)
+        return y
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         """What the model takes of texts, no wider than the batch needs; names become numbers."""
