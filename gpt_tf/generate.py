@@ -131,6 +131,9 @@ def main() -> None:
     """Continues the prompt, or those of a file or of standard input."""
     config, generation = cli.from_flags(WritingConfig), cli.from_flags(GenerationConfig)
     sampling = cli.from_flags(SamplingConfig)
+    if "" in flags.FLAGS.stop:
+        raise UserError("--stop= is empty, and every text would end before it began: give it a "
+                        "string, or leave it out.")
     if cli.is_given("prompt") and cli.is_given("prompts_file"):
         raise UserError("--prompt and --prompts_file say two things: give one of them.")
     config = dataclasses.replace(config, model_dir=resolve.run_folder(config.model_dir))

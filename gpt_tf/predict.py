@@ -24,12 +24,13 @@ JSONL), so that the lines of input and output stay side by side.
 from collections.abc import Iterator
 import dataclasses
 import itertools
+import os
 import sys
 
 from gpt_tf.common import cli
 from gpt_tf.common.errors import UserError, written_out
 from gpt_tf.common.files import STANDARD, open_input, open_output
-from gpt_tf.config import Options, option
+from gpt_tf.config import LoadingConfig, option
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
 from gpt_tf.tasks.answers import answers, class_names, json_line, tsv_line
@@ -46,7 +47,7 @@ _STOP, _SKIP, _EMPTY = "stop", "skip", "empty"  # what to do about a blank line
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictionConfig(Options):
+class PredictionConfig(LoadingConfig):
     """Which run answers, what is read and written, and how."""
 
     model_dir: str = option(None, "Run folder of gpt_tf.finetune, or preset, .keras file or "
@@ -124,10 +125,13 @@ def predict(config: PredictionConfig) -> None:
       UserError: the run, a file or a line is not what is expected.
     """
     task, _ = run_folder.load_task(config.model_dir)
-    run_folder.load_config(config.model_dir)
+    run_folder.load_config(config.model_dir, config.weights)
     Tokenizer.load(config.model_dir)
     kind = config.input_kind(task.form)
     where = "standard input" if config.input == STANDARD else config.input
+    if config.input != STANDARD and os.path.isfile(config.output) and os.path.exists(
+            config.input) and os.path.samefile(config.input, config.output):
+        raise UserError(f"--output={config.output} is what --input names: name another file.")
     with open_input(config.input) as source, open_output(config.output) as target:
         cli.import_tensorflow()  # here, so that nobody waits for it to be told of a mistake
         from gpt_tf.evaluation.answering import Answerer
@@ -138,7 +142,7 @@ def predict(config: PredictionConfig) -> None:
         # which a few are read at once, so that texts of like length stand in one.
         is_typed = source.isatty()
         batch_size = 1 if is_typed else config.batch_size
-        answerer = Answerer(config.model_dir, batch_size)
+        answerer = Answerer(config.model_dir, batch_size, config.weights)
         if is_typed:
             print(f"Give {', '.join(FIELDS[task.form])} as {kind}, a row a line; Ctrl-D ends.",
                   file=sys.stderr)

@@ -26,7 +26,7 @@ from gpt_tf.common.small_files import SUMS
 from gpt_tf.config import option
 from gpt_tf.tokenizer import ByteLevelTokenizer, Tokenizer, WordTokenizer
 from gpt_tf.tokenizer.files import is_tokenizer_file
-from pipelines.corpus.corpus import InputConfig
+from pipelines.corpus.corpus import Corpus, InputConfig
 from pipelines.corpus.merges import learn_byte_level, learn_words, of_frequent_characters
 from pipelines.corpus.word_counts import LONGEST_WORD, count_corpus, count_parts, count_words
 
@@ -77,9 +77,20 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     Raises:
       UserError: anything wrong with input, flags or folder.
     """
-    start = time.monotonic()
     _check_folder(config)
     corpus = config.open_corpus()
+    with atomic_folder(config.output_dir) as folder:  # that it can be made is seen at once
+        tokenizer = _learn(config, corpus)
+        tokenizer.save(folder)
+    print("Next: " + cli.command_line(
+        "pipelines.build_corpus", **config.input_flags, tokenizer=config.output_dir,
+        output_dir=unused(f"data/{config.corpus_name}")))
+    return tokenizer
+
+
+def _learn(config: TrainBpeConfig, corpus: Corpus) -> Tokenizer:
+    """The tokenizer; says what was learned, and what was left out."""
+    start = time.monotonic()
     most = None if config.num_merges == _MAX else int(config.num_merges)
     if config.kind == ByteLevelTokenizer.kind:
         found = count_corpus(corpus, ByteLevelTokenizer, count_parts, config.num_workers)
@@ -91,8 +102,6 @@ def train(config: TrainBpeConfig) -> Tokenizer:
         found.letters.warn(language)
         tokenizer = learn_words(of_frequent_characters(found.words, config.character_coverage),
                                 most, language)
-    with atomic_folder(config.output_dir) as folder:
-        tokenizer.save(folder)
     print(f"Learned {len(tokenizer.merges):,} merges from {found.words.total():,} words, "
           f"{len(found.words):,} different, in {time.monotonic() - start:.1f} s: "
           f"{config.output_dir} is a tokenizer of {tokenizer.vocabulary_size:,} tokens.")
@@ -107,9 +116,6 @@ def train(config: TrainBpeConfig) -> Tokenizer:
     for reason, count in sorted(corpus.skipped.items()):
         if count:
             print(f"Skipped as {reason}: {count:,} documents.")
-    print("Next: " + cli.command_line(
-        "pipelines.build_corpus", **config.input_flags, tokenizer=config.output_dir,
-        output_dir=unused(f"data/{config.corpus_name}")))
     return tokenizer
 
 

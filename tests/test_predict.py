@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -106,8 +107,8 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     model, *_ = weights.load_task_model(runs[form])
     expected = task_data.predict(model, evaluation_batches(tmp_path / "data", "test", 5))
     source, target = write_input(tmp_path, form, rows, kind), str(tmp_path / "out.jsonl")
-    command.predict(PredictionConfig(runs[form], input=source, output=target, probabilities=True,
-                                     batch_size=2))
+    command.predict(PredictionConfig(model_dir=runs[form], input=source, output=target,
+                                     probabilities=True, batch_size=2))
     found = [json.loads(line) for line in pathlib.Path(target).read_text("utf-8").splitlines()]
     np.testing.assert_allclose([list(each["probabilities"].values()) for each in found],
                                expected.probabilities, atol=1e-5)
@@ -120,11 +121,12 @@ def test_the_same_as_evaluate(tmp_path, runs, tokenizer, form, kind, monkeypatch
     assert 0 < shortened < 11 or form == "classification"
     assert (f"{shortened} of 11 rows were too long" in capsys.readouterr().err) == (shortened > 0)
 
-    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv")))
+    command.predict(PredictionConfig(model_dir=runs[form], input=source,
+                                     output=str(tmp_path / "out.tsv")))
     lines = (tmp_path / "out.tsv").read_text().splitlines()
     assert lines == [str(each) for each in answers] or task.is_score
-    command.predict(PredictionConfig(runs[form], input=source, output=str(tmp_path / "out.tsv"),
-                                     probabilities=True))
+    command.predict(PredictionConfig(model_dir=runs[form], input=source,
+                                     output=str(tmp_path / "out.tsv"), probabilities=True))
     assert f"Columns: prediction, {', '.join(found[0]['probabilities'])}" in capsys.readouterr().err
     cells = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     np.testing.assert_allclose(np.array([row[1:] for row in cells], float),
@@ -222,12 +224,13 @@ def test_published_numbers_are_shown_by_their_names(tmp_path, output_format, lin
     found = Predictions(np.array([1, 0]), np.array([1, 1]),
                         np.array([[0.25, 0.75], [0.875, 0.125]], np.float32), np.array([1, 0]), 0.0)
     task = table.TASKS["sst2"].task()
-    config = PredictionConfig("run", output_format=output_format, probabilities=True)
+    config = PredictionConfig(model_dir="run", output_format=output_format, probabilities=True)
     assert list(command.lines_of(task, found, config)) == lines
     task_scores.write_predictions(tmp_path / "SST-2.tsv", task, found, True)
     assert (tmp_path / "SST-2.tsv").read_text() == (
         "index\tprediction\t0\t1\n0\t0\t0.875000\t0.125000\n1\t1\t0.250000\t0.750000\n")
-    assert "".join(command.lines_of(task.published, found, PredictionConfig("run"))) == "1\n0\n"
+    plain = PredictionConfig(model_dir="run")
+    assert "".join(command.lines_of(task.published, found, plain)) == "1\n0\n"
 
 
 BLANKS = "\n the end.\n\n \n\nand then\nin\n\n"
@@ -278,7 +281,7 @@ def test_a_terminal_is_answered_line_by_line(runs, monkeypatch, capsys):
     terminal = Terminal([b"the end.\n", b"and then\n", b"in\n"], lambda: out.getvalue().decode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(terminal))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    command.predict(PredictionConfig(runs["classification"]))
+    command.predict(PredictionConfig(model_dir=runs["classification"]))
     assert terminal.before == [0, 1, 2, 3]
     assert set(out.getvalue().decode().split()) <= {"sad", "glad"}
     assert "Give text as lines" in capsys.readouterr().err
@@ -319,7 +322,8 @@ def test_spaces_ends_and_blank_ends_do_not_count():
     ("entailment", "lines", b"a\n", "needs premise, hypothesis: give --format=tsv"),
     ("entailment", "jsonl", b'{"premise": "a"}\n', "line 1: 'hypothesis' must be a text"),
     ("entailment", "jsonl", b'{"premise": "a", "hypothesis": 3}\n', "'hypothesis' must be a text"),
-    ("entailment", "jsonl", b'["a", "b"]\n', "not a JSON object"),
+    ("entailment", "jsonl", b'["a", "b"]\n',
+     r"not a JSON object, .*jq -c '.\[\]' makes lines of a list"),
     ("entailment", "jsonl", b'{"premise": \n', "line 1: .*column"),
     ("classification", "jsonl", b'{"text": "\\ud800"}\n', "line 1: .*surrogates"),
     ("multiple_choice", "tsv", b"c\tq\ta\tb\n", "4 texts where ending needs 5"),
@@ -333,10 +337,33 @@ def test_bad_lines(form, kind, data, message):
         read(form, data, kind)
 
 
+def test_the_input_is_not_written_over(runs, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("the end.\n")
+    (tmp_path / "link.txt").symlink_to(path)
+    with pytest.raises(UserError, match="--output=.*link.txt is what --input names"):
+        command.predict(PredictionConfig(model_dir=runs["classification"], input=str(path),
+                                         output=str(tmp_path / "link.txt")))
+    assert path.read_text() == "the end.\n"
+
+
+def test_the_newest_weights_answer_if_asked_for(runs, tmp_path):
+    """Of a run whose best are gone; by their own the best of the other."""
+    run = tmp_path / "run"
+    shutil.copytree(runs["classification"], run)
+    os.rename(run / "best", run / "checkpoints")
+    (tmp_path / "texts.txt").write_text("the end.\nand then\n")
+    for model_dir, which in ((run, "newest"), (runs["classification"], "best")):
+        command.predict(PredictionConfig(
+            model_dir=str(model_dir), weights=which, input=str(tmp_path / "texts.txt"),
+            output=str(tmp_path / which), probabilities=True))
+    assert (tmp_path / "newest").read_bytes() == (tmp_path / "best").read_bytes()
+
+
 def test_what_does_not_fit(runs, tmp_path):
     def error(match, run=runs["classification"], **values):
         with pytest.raises(UserError, match=match):
-            command.predict(PredictionConfig(run, **values))
+            command.predict(PredictionConfig(model_dir=run, **values))
 
     error("Cannot read .*nothing.txt", input=str(tmp_path / "nothing.txt"))
     error("rows.doc ends in none of .txt, .tsv, .csv, .* say what .*--format", input="rows.doc")
@@ -344,4 +371,4 @@ def test_what_does_not_fit(runs, tmp_path):
     (tmp_path / "empty.txt").write_text("\x01\n", encoding="utf-8")
     error("empty.txt, line 1: .* correct or remove it", input=str(tmp_path / "empty.txt"))
     with pytest.raises(ValueError, match="--batch_size=0"):
-        PredictionConfig("run", batch_size=0)
+        PredictionConfig(model_dir="run", batch_size=0)

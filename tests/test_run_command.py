@@ -78,6 +78,7 @@ def test_errors(module):
     (["--nojit_compil"], "--nojit_compil is not a flag of this command; did you mean "
                          "--nojit_compile or --jit_compile?"),
     (["--flagfil=x"], "--flagfil is not a flag of this command; did you mean --flagfile?"),
+    (["--num_steps =3"], "--num_steps=VALUE is written without spaces around =."),
     (["--xyzzy=3"], "--xyzzy is not a flag of this command."),
     (["--flagfile"], "--flagfile is given without a file: write --flagfile=NAME."),
     (["--num_layers=x"], "flag --num_layers=x: invalid literal for int() with base 10: 'x'."),

@@ -246,6 +246,8 @@ def _parse_flags(passes_on: str) -> list[str]:
 def _flag_error(error: Exception) -> str:
     """What is wrong with the flags, in our words where absl's say too little."""
     if isinstance(error, flags.UnrecognizedFlagError):
+        if error.flagname != error.flagname.strip():
+            return f"--{error.flagname.strip()}=VALUE is written without spaces around =."
         # Each boolean flag has a second name, for whoever types one.
         is_no = error.flagname.startswith("no")
         known = ["flagfile", *(name for flag in _own_flags() for name in (

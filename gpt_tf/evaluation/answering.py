@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
+from gpt_tf.config import BEST
 from gpt_tf.data.padding import batch_width, pad
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.tasks.forms import SpecialTokens, build
@@ -27,15 +28,16 @@ class Answerer:
     Args:
       model_dir: the run folder.
       batch_size: B, texts at once.
+      which: `config.BEST` or `config.NEWEST`.
 
     Raises:
       UserError: the folder is not a fine-tuned run's.
     """
 
-    def __init__(self, model_dir: str, batch_size: int):
+    def __init__(self, model_dir: str, batch_size: int, which: str = BEST):
         self.task, self._max_length = run_folder.load_task(model_dir)
         self._tokenizer = Tokenizer.load(model_dir)
-        model, _, _ = weights.load_task_model(model_dir)
+        model, _, _ = weights.load_task_model(model_dir, weights=which)
         # Compiling takes longer than most inputs do.
         self._predict = Predictor(model, one_device(), jit_compile=False)
         self._batch_size = batch_size

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from gpt_tf.common import cache
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.names import file_stem
-from gpt_tf.common.small_files import write_json
+from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
@@ -72,7 +73,8 @@ def records_of(data_dir: str,
 
 
 def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
-    """Writes a measurement into the run folder, one for each split and data, and says where.
+    """Writes a measurement into the run folder, one for each split, data and update of the weights,
+    and says where. What was measured of the same before and is not now, as a bag of words, stays.
 
     One in the cache, which was made of what a handle or a preset names, is nobody's to look into
     and may be removed at any time: nothing is kept there. Another may be somebody else's, or on a
@@ -83,21 +85,33 @@ def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
       model_dir: the run folder.
       manifest: of the data folder.
       split: name of the split that was measured.
-      values: JSON.
+      values: JSON; where it has some, "scores" by what they are of.
     """
     if cache.holds(model_dir):
         return
     folder = os.path.join(model_dir, "evaluations")
     name = file_stem(manifest.task.name)
-    path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}.json")
+    update = f"-{values['update']}" if "update" in values else ""
+    path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}{update}.json")
     try:
         run_folder.refuse_link(folder)
         make_folder(folder)
+        if os.path.exists(path):
+            values = _with_scores_of(read_json(path, "an evaluation before"), values)
         write_json(path, values)
     except UserError as error:
         print(f"Note: the run folder keeps none of these measures. {error}", file=sys.stderr)
         return
     print(f"Saved in {path}.")
+
+
+def _with_scores_of(before: Any, values: dict) -> dict:
+    """`values` with the scores that only the measurement before has."""
+    scores = before.get("scores") if isinstance(before, dict) else None
+    if not isinstance(scores, dict) or "scores" not in values:
+        return values
+    return values | {"scores": values["scores"] | {
+        name: each for name, each in scores.items() if name not in values["scores"]}}
 
 
 def write_predictions(path: str, task: Task, found: Predictions, probabilities: bool) -> None:
