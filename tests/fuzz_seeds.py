@@ -55,19 +55,19 @@ def published_tokenizer(folder: pathlib.Path) -> None:
     (folder / "tokenizer_info.json").unlink()
 
 
-def corpus_data(folder: pathlib.Path) -> None:
+def corpus_data(folder: pathlib.Path, sequence_length: int = LENGTH) -> None:
     """A data folder of a language model: two shards to train on, one to validate."""
     rng, splits = np.random.default_rng(0), {}
     for split, shards in (("train", 2), ("validation", 1)):
         totals = []
         for number in range(shards):
-            with WindowWriter(folder, split, number, LENGTH) as out:
-                for length in (5, LENGTH, 2):
+            with WindowWriter(folder, split, number, sequence_length) as out:
+                for length in (5, sequence_length, 2):
                     out.add(rng.integers(1, tokenizer().vocabulary_size, length), [length], 40)
                 totals.append(out.finish())
         splits[split] = make_split(totals)
     tokenizer().save(folder)
-    Manifest(LANGUAGE_MODEL, LENGTH, tokenizer().vocabulary_size,
+    Manifest(LANGUAGE_MODEL, sequence_length, tokenizer().vocabulary_size,
                      tokenizer().fingerprint, splits, {"input": "books/*.txt"}).save(folder)
 
 

@@ -288,6 +288,8 @@ def test_what_does_not_fit(tmp_path, data, tokenizer):
                                      **{"init_from": str(tmp_path / "run")} | fields))
 
     error("--transfer_layers=3: .*run has 1 blocks", options={"transfer_layers": 3})
+    error("--transfer_layers=0 takes blocks from --init_from, which is none",
+          init_from=run_folder.FROM_SCRATCH, options={"transfer_layers": 0})
     error("up to 24 tokens and the model takes 16: .*--max_length=16",
           model=shape(tokenizer, 3, max_sequence_length=16))
     error("--batch_size=16 .* 3|--micro_batch_size=3", training={"micro_batch_size": 3})

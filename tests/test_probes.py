@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import ModelConfig, ProbeConfig
+from gpt_tf.data.manifest import Manifest
 from gpt_tf.model.gpt import GPT
 from gpt_tf.runs import checkpoint_files, run_folder
 from gpt_tf.training.probes import InductionProbe
@@ -51,7 +52,7 @@ class Repeating:
 def test_gain_of_a_model_that_repeats():
     e = math.exp(Repeating.certainty)
     expected = math.log(VOCABULARY) + math.log(e / (e + VOCABULARY - 1))
-    gain = InductionProbe(Repeating(), length=16)()["induction/gain"]
+    gain = InductionProbe(Repeating(), length=16)(False)["induction/gain"]
     assert gain == pytest.approx(expected, abs=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_gain_is_of_the_logits():
     likelihoods = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     losses = -np.take_along_axis(likelihoods[:, :-1], token_ids[:, 1:, None], axis=2)[..., 0]
     expected = losses[:, :5].mean() - losses[:, 6:].mean()
-    assert probe()["induction/gain"] == pytest.approx(expected, abs=1e-5)
+    assert probe(False)["induction/gain"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.fixture(name="data", scope="module")
@@ -80,8 +81,11 @@ def data_fixture(tmp_path_factory):
 
 def test_a_probed_run(data):
     probes = ProbeConfig(probe_induction=True, probe_data=str(data / "books"))
+    # More than one batch, so that the last row is of others than those before.
+    assert Manifest.load(str(data / "data")).splits["validation"].records > 2
     run = trained.pretrain(data / "run", probes, num_steps=12, keep_checkpoints=1,
-                           checkpoints_per_decade=3, save_every=6, profile_step=0)
+                           checkpoints_per_decade=3, save_every=6, profile_step=0,
+                           batch_size=2, evaluation_batches=1)
     assert checkpoint_files.steps(run_folder.checkpoint_folder(run)) == [1, 2, 5, 10, 12]
     with open(run / "metrics.jsonl", encoding="utf-8") as stream:
         rows = [row for row in map(json.loads, stream) if "validation/loss" in row]
@@ -90,7 +94,8 @@ def test_a_probed_run(data):
         assert row["books/loss"] == row["validation/loss"]
         assert row["books/bits_per_byte"] == row["validation/bits_per_byte"]
         assert abs(row["induction/gain"]) < 0.5
-    plain = trained.pretrain(data / "plain", num_steps=12, profile_step=0)
+    plain = trained.pretrain(data / "plain", num_steps=12, profile_step=0, batch_size=2,
+                             evaluation_batches=1)
     with open(plain / "metrics.jsonl", encoding="utf-8") as stream:
         without = [row["validation/loss"] for row in map(json.loads, stream)
                    if "validation/loss" in row]
@@ -101,6 +106,8 @@ def test_a_probed_run(data):
     (lambda folder: shutil.copytree(folder / "data", folder / "else" / "validation"),
      "two curves would be called validation"),
     (lambda folder: _of_another_tokenizer(folder / "data", folder / "other"), "another tokenizer"),
+    (lambda folder: _of_longer_windows(folder / "longer"),
+     "have 32 tokens, and those of .*data have 16: build it with --sequence_length=16"),
     (lambda folder: folder / "nowhere", "nowhere")])
 def test_errors(data, make, message):
     with pytest.raises(UserError, match=message):
@@ -114,4 +121,10 @@ def _of_another_tokenizer(data, folder):
     (folder / "manifest.json").write_text(
         json.dumps(manifest | {"tokenizer_fingerprint": "0" * 64}))
     (folder / "SHA256SUMS").unlink()
+    return folder
+
+
+def _of_longer_windows(folder):
+    folder.mkdir()
+    fuzz_seeds.corpus_data(folder, 2 * fuzz_seeds.LENGTH)
     return folder

@@ -1,5 +1,6 @@
 """`pretrain --dry_run`: what it says by hand, and that nothing is left of it."""
 
+import errno
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from gpt_tf.common.errors import Interrupted
 from gpt_tf.config import ModelConfig, TrainingConfig
+from gpt_tf.runs import checkpoint_files
 from gpt_tf.training import memory, pretraining, products, sizing
 from tests import corpora, fuzz_seeds
 from tests.commands import run_command
@@ -91,11 +93,12 @@ def test_the_duration_by_hand(values_, validations, saves, updates):
 
 
 def test_the_duration_of_probes_by_hand():
-    # 2 validations of 3 batches, and of 3 and 1 of the probed; 5 at the end.
+    # 2 validations of 3 batches, and of 3 and 1 of the probed; at the end 5 more, and of the
+    # probed those 5 of their 8 that were left out.
     rows = sizing.duration_rows(config(num_steps=100, probed=[30, 4], evaluate_every=50,
                                        evaluation_batches=3, save_every=100), TIMINGS, devices=1)
     assert values(rows)["validations"] == sizing.duration(
-        3.0 * (2 * (3 + 3 + 1) + 5) + 2 * (5.0 - 3 * 3.0 + 0.5))
+        3.0 * (2 * (3 + 3 + 1) + 5 + 5) + 2 * (5.0 - 3 * 3.0 + 0.5))
 
 
 def test_nothing_to_validate_on():
@@ -157,6 +160,22 @@ def test_a_model_too_large_ends_before_anything_is_compiled(folder):
     assert re.search(r"error: One sequence of \d+ tokens at a time would take about [\d.]+ TiB of "
                      "memory", done.stderr)
     assert contents(folder) == before
+
+
+def test_no_room_for_the_save_that_is_timed(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sizing, "_SECONDS", 0.0)
+    monkeypatch.setattr(pretraining.LanguageModelValidation, "_report_samples",
+                        lambda self, step: None)
+    monkeypatch.setattr(checkpoint_files, "publish", full)
+    done = run_command("gpt_tf.pretrain", "--data_dir=data", "--model_dir=new", *SHAPE,
+                       "--nojit_compile", "--dry_run", cwd=folder)
+    assert done.code == 1
+    assert (f"saves in {folder.parent}, to see how long that takes, and cannot (No space "
+            "left on device): name a folder with more room in the environment variable TMPDIR"
+            ) in done.stderr
 
 
 def test_a_signal_removes_the_folder_too():

@@ -62,7 +62,7 @@ class LanguageModelValidation:
         scores = {f"validation/{name}": scores[name]
                   for name in ("loss", "perplexity", "bits_per_byte")}
         for probe in self._probes:
-            scores |= probe()
+            scores |= probe(last)
         return scores
 
     def _report_samples(self, step: int) -> None:

@@ -1,7 +1,8 @@
 """Probes: what is measured of a language model in its course, beside its own validation.
 
-A probe is called at each validation, on every worker, and returns scalars by name, which go where
-those of the validation go: `metrics.jsonl`, TensorBoard, the progress. The Trainer knows none.
+A probe is called at each validation, on every worker, with whether it is the last, and returns
+scalars by name, which go where those of the validation go: `metrics.jsonl`, TensorBoard, the
+progress. The Trainer knows none.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from gpt_tf.model.losses import token_losses
 from gpt_tf.training.evaluator import Evaluator
 from gpt_tf.training.run import Run
 
-Probe = Callable[[], dict[str, float]]
+Probe = Callable[[bool], dict[str, float]]
 
 _REPEATED_SEQUENCES = 8
 INDUCTION_GAIN = "induction/gain"
@@ -45,8 +46,8 @@ class InductionProbe:
         self._token_ids = tf.constant(np.concatenate([half, half], axis=1))
         self._measure = tf.function(self._gain, jit_compile=jit_compile, autograph=False)
 
-    def __call__(self) -> dict[str, float]:
-        """{"induction/gain": nats}."""
+    def __call__(self, last: bool) -> dict[str, float]:
+        """{"induction/gain": nats}, each time of the same tokens."""
         return {INDUCTION_GAIN: float(self._measure())}
 
     def _gain(self):
@@ -77,14 +78,16 @@ class CorpusProbe:
         training = run.config.training
         self._name = name
         self._split = manifest.splits["validation"]
-        self._batches = evaluation_batches(folder, "validation", training.batch_size,
-                                           run.cluster.share, manifest,
-                                           training.evaluation_batches)
+        self._batches, self._all = (
+            evaluation_batches(folder, "validation", training.batch_size, run.cluster.share,
+                               manifest, limit)
+            for limit in (training.evaluation_batches, 0))
         self._evaluate = evaluate
 
-    def __call__(self) -> dict[str, float]:
-        """{"books/loss": nats a token, "books/bits_per_byte": bits}, of a folder `books`."""
-        scores = self._evaluate(self._batches, self._split)
+    def __call__(self, last: bool) -> dict[str, float]:
+        """{"books/loss": nats a token, "books/bits_per_byte": bits}, of a folder `books`; over the
+        whole split if `last`."""
+        scores = self._evaluate(self._all if last else self._batches, self._split)
         return {f"{self._name}/{name}": scores[name] for name in ("loss", "bits_per_byte")}
 
 

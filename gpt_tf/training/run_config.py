@@ -173,6 +173,8 @@ class RunConfig:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
         run_length.check_total(self.training, self._num_records)
+        if not self.is_from_scratch:
+            self._check_other_run()
         self.data.check_windows(self.model, self.is_from_scratch)
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
@@ -181,8 +183,6 @@ class RunConfig:
                                  self.data.manifest)
             run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
                                     self.change_length)
-        if not self.is_from_scratch:
-            self._check_other_run()
 
     def _check_other_run(self) -> None:
         """Raises UserError unless the run it starts from is another, of the data's tokenizer."""
@@ -236,11 +236,11 @@ class PreTrainingRunConfig(RunConfig):
             raise UserError(f"--probe_data names {folder}, which was made with another tokenizer "
                             f"than {self.data.folder}: build it again with "
                             f"--tokenizer={self.data.folder}.")
-        if manifest.sequence_length > self.model.max_sequence_length:
+        length = self.data.manifest.sequence_length  # for which there is memory
+        if manifest.sequence_length > length:
             raise UserError(f"--probe_data names {folder}, whose windows have "
-                            f"{manifest.sequence_length} tokens, and the model takes "
-                            f"{self.model.max_sequence_length}: build it with "
-                            f"--sequence_length={self.model.max_sequence_length}.")
+                            f"{manifest.sequence_length} tokens, and those of {self.data.folder} "
+                            f"have {length}: build it with --sequence_length={length}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +275,9 @@ class FineTuningRunConfig(RunConfig):
         """See `RunConfig.check`; nor are more blocks taken over than there are."""
         super().check()
         layers = self.fine_tuning.transfer_layers
-        if not self.is_from_scratch and layers > self.model.num_layers:
+        if self.is_from_scratch and layers != -1:
+            raise UserError(f"--transfer_layers={layers} takes blocks from --init_from, which is "
+                            "none: leave it out, or name a run.")
+        if layers > self.model.num_layers:
             raise UserError(f"--transfer_layers={layers}: {self.init_from} has "
                             f"{self.model.num_layers} blocks.")

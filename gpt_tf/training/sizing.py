@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 
 from gpt_tf.common import signals
-from gpt_tf.common.errors import Interrupted
+from gpt_tf.common.errors import Interrupted, UserError, reason
 from gpt_tf.common.memory import size_text
 from gpt_tf.common.progress import Progress
 from gpt_tf.data.batches import evaluation_batches
@@ -210,7 +210,11 @@ def _peak(run: Run) -> float:
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[str]:
-    """A folder that is gone afterwards, whatever ends the block but SIGKILL."""
+    """A folder that is gone afterwards, whatever ends the block but SIGKILL.
+
+    Raises:
+      UserError: the block's own, which does not name the folder.
+    """
     def handler(number, _):
         for each in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # while the folder is removed
@@ -218,7 +222,15 @@ def _temporary_folder() -> Iterator[str]:
 
     with (signals.handled_by(handler, signal.SIGTERM),
           tempfile.TemporaryDirectory(prefix="gpt_tf-dry-run-") as folder):
-        yield folder
+        try:
+            yield folder
+        except UserError as error:
+            if folder not in str(error):
+                raise
+            raise UserError(
+                f"A dry run saves in {tempfile.gettempdir()}, to see how long that takes, and "
+                f"cannot ({reason(error.__cause__ or error)}): name a folder with more room in the "
+                "environment variable TMPDIR.") from error
 
 
 def rate_rows(config: PreTrainingRunConfig, timings: Timings) -> list[Row]:
@@ -254,15 +266,18 @@ def duration_rows(config: PreTrainingRunConfig, timings: Timings, devices: int) 
             config.data.manifest, *config.probe_manifests.values())]
         limit = training.evaluation_batches or max([own, *probed])
         each = min(own, limit) + sum(min(batches, limit) for batches in probed)
-        # The report after the last update is of the whole split.
-        measured = count * each + (own if own > limit else 0)
+        # The report after the last update is of the whole splits: of its own once more, as the
+        # best weights are chosen by the same batches each time.
+        measured = (count * each + (own if own > limit else 0)
+                    + sum(max(0, batches - limit) for batches in probed))
         of_batches = measured * timings.batch
         rest = count * (timings.validation - (1 + len(probed)) * timings.batch + timings.best)
         parts.append(Row("  validations", duration(of_batches + rest),
-                         f"{count:,} of {each:,} batches, the last of {own:,}; with samples, "
-                         "probes and the best weights"))
+                         f"{count:,} of {each:,} batches, the last of {own + sum(probed):,}; with "
+                         "samples, probes and the best weights"))
         divided, others = divided + of_batches, others + rest
-    parts.append(Row("  saves", duration(saves * timings.save), f"{saves:,}"))
+    parts.append(Row("  saves", duration(saves * timings.save),
+                     f"{saves:,}, as fast as into {tempfile.gettempdir()}"))
     here = Row(f"the run, on {devices} {'device' if devices == 1 else 'devices'}",
                duration(divided + others), "while the machine is as free as it was just now")
     return [here, *parts, *(
