@@ -88,7 +88,11 @@ def main() -> None:
                         "own; leave it out.")
     source, target = config.input, config.output_dir
     if models.is_name(source):
-        source = models.fetch(source).folder
+        found = models.fetch(source)
+        layout = _KERAS if found.is_keras else targets.HUGGING_FACE
+        if origin and origin != layout:
+            raise UserError(f"{source} is in the layout of {layout}: give --from={layout}.")
+        source = found.folder
     packaged.check_spelling(source)
     check_folder(source)
     targets.check(target, source, goal, config.overwrite)

@@ -53,8 +53,13 @@ _OPTIMIZER_OMITS = ("warmup_steps",)
 _TRAINING_OMITS = ("evaluate_every", "evaluation_batches")
 
 
-def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
+def model_config(init_from: str, manifest: Manifest, source: str) -> ModelConfig:
     """The model's shape and dropouts: the flags' and the data's, or those of --init_from's run.
+
+    Args:
+      init_from: the run folder, or `run_folder.FROM_SCRATCH`.
+      manifest: of the data.
+      source: what names the run in errors.
 
     Raises:
       UserError: a flag contradicts the run, or the values do not fit together.
@@ -66,7 +71,7 @@ def model_config(init_from: str, manifest: Manifest) -> ModelConfig:
                               num_special_tokens=len(SPECIAL_TOKENS))
     values = dataclasses.asdict(run_folder.load_config(init_from))
     return cli.adopt(ModelConfig, values | {"num_special_tokens": len(SPECIAL_TOKENS)},
-                     init_from, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
+                     source, free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
 def _run_config(data: TrainingData, init_from: str, model: ModelConfig, model_dir: str,
@@ -91,9 +96,10 @@ def main() -> None:
     if first + count > LIMIT:
         raise UserError(f"--num_runs={count} from --seed={first} on takes seeds up to "
                         f"{first + count - 1}, and a seed is below 2**31: give a smaller --seed.")
+    resolve.refuse_name(model_dir)
     data = TrainingData.load(runs.data_dir, TASK)
     init_from = resolve.run_folder(runs.init_from)
-    model = model_config(init_from, data.manifest)
+    model = model_config(init_from, data.manifest, runs.init_from)
     folders = [model_dir] if count == 1 else [
         os.path.join(model_dir, f"run-{seed}") for seed in range(first, first + count)]
     configs = {seed: _run_config(data, init_from, model, folder, seed)

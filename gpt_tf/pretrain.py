@@ -40,7 +40,7 @@ class PreTrainingFolders(Options):
     model_dir: str = option(None, "Run folder: checkpoints, metrics, TensorBoard.",
                             required=True, path=True)
     init_from: str = option("none", f"{SOURCES}, whose weights to start from; none: from scratch.",
-                            path=True)
+                            required=True, path=True)
     overwrite: bool = option(False, "Replace another run that stands in --model_dir; the same run "
                                    "goes on.")
     change_length: bool = option(
@@ -51,7 +51,7 @@ class PreTrainingFolders(Options):
         "updates that are thrown away, its duration. Nothing is written in --model_dir.")
 
 
-def _model(data: TrainingData, init_from: str) -> ModelConfig:
+def _model(data: TrainingData, init_from: str, source: str) -> ModelConfig:
     """The model's shape and dropouts: the flags', or those of the run it starts from.
 
     Raises:
@@ -62,7 +62,7 @@ def _model(data: TrainingData, init_from: str) -> ModelConfig:
         return cli.from_flags(ModelConfig, vocabulary_size=data.manifest.vocabulary_size,
                               max_sequence_length=positions)
     values = dataclasses.asdict(run_folder.load_config(init_from))
-    return cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, init_from,
+    return cli.adopt(ModelConfig, values | {"num_special_tokens": 0}, source,
                      free=ModelConfig.NOT_SHAPE, open_at_zero=ModelConfig.FROM_DATA)
 
 
@@ -71,9 +71,10 @@ def main() -> None:
     began = time.perf_counter()
     training, optimizer = cli.from_flags(TrainingConfig), cli.from_flags(OptimizerConfig)
     folders = cli.from_flags(PreTrainingFolders)
+    resolve.refuse_name(folders.model_dir)
     data, model_dir = TrainingData.load(folders.data_dir, LANGUAGE_MODEL), folders.model_dir
     init_from = resolve.run_folder(folders.init_from)
-    model = _model(data, init_from)
+    model = _model(data, init_from, folders.init_from)
     # The model's own values, so that the flagfile says what the run is.
     config = PreTrainingRunConfig(
         data, model_dir, init_from, model, optimizer, training,

@@ -66,8 +66,9 @@ def build(config: CorpusConfig, beam_options: Sequence[str] = ()) -> Manifest:
       UserError: anything wrong with input, tokenizer, flags or folder.
     """
     start = time.monotonic()
-    config = dataclasses.replace(config, tokenizer=resolve.tokenizer_folder(config.tokenizer))
-    folder = DataFolder(config, command="pipelines.build_corpus")
+    named = config.tokenizer
+    config = dataclasses.replace(config, tokenizer=resolve.tokenizer_folder(named))
+    folder = DataFolder(config, "pipelines.build_corpus", named)
     corpus = config.open_corpus()
     plan = functools.partial(plan_corpus, config, corpus, config.sequence_length,
                              config.validation_fraction, int(config.shard_megabytes * 1e6))

@@ -45,7 +45,7 @@ from gpt_tf.training.run_config import validation_splits
 from pipelines.building.data_folder import DataFolder, FolderConfig
 from pipelines.building.frame import Built, build_folder
 from pipelines.building.plan import TRAIN, VALIDATION
-from pipelines.tasks.balance import cautions, describe_labels
+from pipelines.tasks.balance import cautions, cautions_of_texts, describe_labels
 from pipelines.tasks.encoding import RowEncoding
 from pipelines.tasks.plan import plan_task, task_of
 from pipelines.tasks.shards import RecordMaker, TaskInput
@@ -113,7 +113,7 @@ def build(config: TaskConfig, beam_options: Sequence[str] = ()) -> Manifest:
     model = _model_of(tokenizer) or ModelConfig()
     settled = dataclasses.replace(config, tokenizer=tokenizer,
                                   max_length=config.max_length or model.max_sequence_length)
-    folder = DataFolder(settled, command="pipelines.build_task")
+    folder = DataFolder(settled, "pipelines.build_task", config.tokenizer)
     maker = _make_maker(settled)
     if config.rows.startswith("tfds:"):
         cli.import_tensorflow()  # opening a data set would, with all its notices
@@ -157,8 +157,9 @@ def _print_summary(config: TaskConfig, built: Built, seconds: float) -> None:
         print("The input has no validation split: about "
               f"{config.validation_fraction:.0%} of its training rows, chosen by their text, "
               "are it.")
-    for name in splits:
-        for caution in cautions(task, name, totals[name].labels):
+    for split in built.plan.splits:
+        for caution in [*cautions(task, split.name, totals[split.name].labels),
+                        *([] if config.zero_shot else cautions_of_texts(split))]:
             print(f"Warning: {caution}", file=sys.stderr)
 
 

@@ -226,11 +226,14 @@ def test_help_is_quick_and_says_what(module):
     ("pretrain", ["--data_dir=data", "--model_dir=run"], "holds a run with"),
     ("pretrain", ["--data_dir=data", "--model_dir=x", "--init_from=rum"], "did you mean run?"),
     ("pretrain", ["--data_dir=data", "--model_dir=x", "--max_sequence_length=8"], "windows of 32"),
+    ("pretrain", ["--data_dir=data", "--model_dir=x", "--init_from="], "--init_from must be given"),
+    ("pretrain", ["--data_dir=data", "--model_dir=gpt_tiny_en"], "name another, as runs/gpt_tiny"),
     ("finetune", ["--data_dir=data", "--model_dir=x", "--init_from=run"], "fine-tuning needs"),
     ("generate", ["--model_dir=rum", "--prompt=a"], "did you mean run?"),
     ("generate", ["--model_dir=bpe", "--prompt=a"], "it is not a run folder"),
     ("generate", ["--model_dir=run", "--prompts_file=none"], "Cannot read none"),
     ("generate", ["--model_dir=run", "--prompt=a", "--top_p=2"], "--top_p=2.0 must be"),
+    ("generate", ["--model_dir=run", "--prompt=a", "--stop="], "--stop= is empty"),
     ("evaluate", ["--model_dir=rum", "--data_dir=data"], "did you mean run?"),
     ("evaluate", ["--model_dir=run", "--data_dir=data", "--split=tset"],
      "no records for split 'tset'"),
@@ -239,7 +242,9 @@ def test_help_is_quick_and_says_what(module):
     ("zero_shot", ["--model_dir=run", "--data_dir=data"], "holds data of kind"),
     ("export", ["--model_dir=rum", "--output_dir=x"], "did you mean run?"),
     ("convert", ["--to=openai", "--input=rum", "--output_dir=x"], "did you mean run?"),
-    ("convert", ["--to=openai", "--input=run", "--output_dir=data"], "holds other files")])
+    ("convert", ["--to=openai", "--input=run", "--output_dir=data"], "holds other files"),
+    ("convert", ["--from=openai", "--input=gpt_tiny_en", "--output_dir=x"],
+     "gpt_tiny_en is in the layout of huggingface: give --from=huggingface")])
 def test_a_mistake_is_told_before_tensorflow_is_imported(folder, monkeypatch, module, flags,
                                                         message):
     def fail():

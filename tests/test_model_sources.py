@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,48 @@ def test_a_run_folder_needs_no_tensorflow(folder):
     found = subprocess.run([sys.executable, "-c", code, folder / "run"], check=True,
                            cwd=REPOSITORY, capture_output=True, text=True)
     assert found.stdout == f"{folder}/run\n"
+
+
+def test_what_is_converted_before_a_command_begins_needs_no_tensorflow_here(folder, tmp_path):
+    """As workers must be joined before TensorFlow computes; an error comes through as it is."""
+    shutil.copytree(folder / "lm", tmp_path / "damaged")
+    (tmp_path / "damaged" / "config.json").write_text('{"registered_name": "gpt_tf>GPTCausalLM"}')
+    code = ("import sys\nfrom gpt_tf.common.errors import UserError\n"
+            "from gpt_tf.sources import resolve\n"
+            "print(resolve.run_folder(sys.argv[1]))\n"
+            "try: resolve.run_folder(sys.argv[2])\nexcept UserError as error: print(error)\n"
+            "assert not {'tensorflow', 'keras'} & set(sys.modules)")
+    found = subprocess.run([sys.executable, "-c", code, folder / "lm", tmp_path / "damaged"],
+                           cwd=REPOSITORY, capture_output=True, text=True, check=True,
+                           env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)})
+    made, error = found.stdout.splitlines()
+    assert made.startswith(f"{tmp_path}/gpt_tf/keras-")
+    model, _ = weights.load_model(made)
+    expected, _ = weights.load_model(str(folder / "run"))
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=theirs.path)
+    assert str(tmp_path / "damaged") in error
+
+
+def test_a_damaged_run_folder_of_the_cache_is_to_be_removed(folder, tmp_path, cached):
+    shutil.copytree(folder / "lm", tmp_path / "lm")
+    (tmp_path / "lm" / "metadata.json").write_text('{"of": "its own folder in the cache"}')
+    found = pathlib.Path(resolve.run_folder(str(tmp_path / "lm")))
+    remedy = re.escape(f"remove {found}, and it is made anew")
+    model = (found / "model.json").read_bytes()
+    (found / "model.json").write_bytes(model + b" ")
+    with pytest.raises(UserError, match=f"model.json .* is not as it was written: .*; {remedy}"):
+        weights.load_model(str(found))
+    (found / "model.json").write_bytes(model)
+    for path in (found / "checkpoints").glob("*.data*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=f"are damaged; {remedy}"):
+        weights.load_model(str(found))
+    shutil.rmtree(found / "checkpoints")
+    with pytest.raises(UserError, match=f"No checkpoint in .*: {remedy}"):
+        weights.load_model(str(found))
 
 
 @pytest.mark.parametrize("name", ["lm", "lm.keras", "backbone"])

@@ -19,6 +19,7 @@ import gpt_tf
 from gpt_tf import GPTBackbone, GPTCausalLM, GPTTextClassifier, GPTTokenizer
 from gpt_tf.common.errors import UserError
 from gpt_tf.config import OptimizerConfig
+from gpt_tf.data.manifest import Manifest
 from gpt_tf.hub import packaged
 from gpt_tf.runs import run_folder, weights
 from gpt_tf.sources import resolve
@@ -182,6 +183,10 @@ def test_keras_classes_take_the_name(box):
     for backbone in (model.backbone, GPTBackbone.from_preset(NAME)):
         for ours, theirs in zip(backbone.gpt.weights, expected.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+    for make in (GPTBackbone, GPTCausalLM, GPTTextClassifier):
+        with pytest.raises(ValueError, match="weights='bset' must be 'best' or 'newest'"):
+            make.from_preset(NAME, weights="bset",
+                             **{"num_classes": 2} if make is GPTTextClassifier else {})
     classifier = GPTTextClassifier.from_preset(NAME, num_classes=2)
     assert classifier.preprocessor.sequence_length == 32
     assert GPTTokenizer.from_preset(NAME).tokenizer.fingerprint == (
@@ -218,6 +223,8 @@ def test_commands_take_the_name(box, tmp_path, monkeypatch):
     assert done.stdout.splitlines()[-1] == (
         "Next: python -m gpt_tf.finetune --flagfile=quickstart_finetune.flags "
         f"--data_dir={tmp_path}/reviews --init_from={NAME} --model_dir=runs/reviews")
+    # The same wherever the cache is.
+    assert Manifest.load(str(tmp_path / "reviews")).flags["tokenizer"] == NAME
 
 
 def test_a_local_folder_goes_first(copy, tokenizer):

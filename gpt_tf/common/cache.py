@@ -33,6 +33,19 @@ def holds(path: str) -> bool:
         return False
 
 
+def remedy(path: str, otherwise: str) -> str:
+    """What to do about something damaged.
+
+    Args:
+      path: the folder that it stands in, or one in that of a run.
+      otherwise: the remedy outside of the cache.
+    """
+    for folder in (path, os.path.dirname(path)):
+        if holds(folder):
+            return f"remove {folder}, and it is made anew"
+    return otherwise
+
+
 def digest(paths: Mapping[str, str]) -> str:
     """32 digits that name the content of files, under this release.
 

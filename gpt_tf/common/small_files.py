@@ -16,6 +16,7 @@ import stat
 import sys
 from typing import Any
 
+from gpt_tf.common import cache
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import atomic_write
 
@@ -140,10 +141,11 @@ def _check_sum(path: str, data: bytes, what: str) -> None:
     if wanted and hashlib.sha256(data).hexdigest() not in wanted:
         names = shlex.join(sorted({each for _, each in sums
                                    if os.path.exists(os.path.join(folder, each))}))
-        raise UserError(
-            f"{path} ({what}) is not as it was written: {SUMS} beside it says so. Restore it from "
-            "a copy; or, if you changed it yourself, accept it with (cd "
-            f"{shlex.quote(folder or '.')} && sha256sum {names} > {SUMS}).")
+        remedy = cache.remedy(folder, (
+            "restore it from a copy; or, if you changed it yourself, accept it with (cd "
+            f"{shlex.quote(folder or '.')} && sha256sum {names} > {SUMS})"))
+        raise UserError(f"{path} ({what}) is not as it was written: {SUMS} beside it says so; "
+                        f"{remedy}.")
 
 
 def read_text(path: str | os.PathLike, what: str, errors: str = "strict") -> str:

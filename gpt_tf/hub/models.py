@@ -9,7 +9,7 @@ from collections.abc import Callable
 import os
 import sys
 
-from gpt_tf.common import cache, cli
+from gpt_tf.common import apart, cache, cli
 from gpt_tf.common.files import atomic_folder
 from gpt_tf.hub import packaged
 from gpt_tf.hub.files import Fetched
@@ -101,8 +101,5 @@ def _save_tokenizer(folder: str, path: str) -> None:
 
 
 def _convert(name: str, folder: str, path: str) -> None:
-    cli.import_tensorflow()
-    from gpt_tf.interop import conversion
-
     flags = cli.flags_text({"from": HUGGING_FACE, "input": name, "output_dir": path})
-    conversion.import_run(HUGGING_FACE, folder, path, None, flags)
+    apart.call("gpt_tf.interop.conversion", "import_run", HUGGING_FACE, folder, path, None, flags)

@@ -7,6 +7,7 @@ import sys
 
 import tensorflow as tf
 
+from gpt_tf.common import cache
 from gpt_tf.common.errors import UserError, reason
 from gpt_tf.common.files import atomic_write, explain_disk_errors, make_folder
 from gpt_tf.common.tensorflow_names import literal
@@ -41,10 +42,10 @@ class Checkpoints:
 
     def __init__(self, folder: str, groups: dict[str, dict[str, tf.Variable]], keep: int = 1,
                  writes: bool = True,
-                 remedy: str = "Restore them from a copy or start a new run folder",
+                 remedy: str = "restore them from a copy or start a new run folder",
                  keep_per_decade: int = 0):
         self._folder = folder
-        self._remedy = remedy
+        self._remedy = cache.remedy(folder, remedy)
         self._groups = groups
         self._keep = keep
         self._keep_per_decade = keep_per_decade
@@ -79,7 +80,8 @@ class Checkpoints:
             with literal(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, UNFINISHED))
             checkpoint_files.publish(self._folder, step)
-            self._make_newest(step)
+            self._name_newest(step)
+            self._prune(step)
         except (tf.errors.OpError, OSError) as error:
             self.remove_unfinished()
             raise UserError(
@@ -87,9 +89,11 @@ class Checkpoints:
                 f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
                 "room and run the same command again to go on from there.") from error
 
-    def _make_newest(self, step: int) -> None:
+    def _name_newest(self, step: int) -> None:
         with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
             stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
+
+    def _prune(self, step: int) -> None:
         taken = [each for each in self.steps if each <= step]
         milestones = checkpoint_files.milestones(step, self._keep_per_decade)
         kept = {*taken[-self._keep:], *milestones.intersection(taken)}
@@ -98,15 +102,16 @@ class Checkpoints:
             checkpoint_files.remove(self._folder, other)
 
     def finish_save(self, step: int) -> None:
-        """Does what is left of the save of update `step`, the newest and whole: it may have been
-        cut off when it had its name. On the worker that saves alone.
+        """Names the save of update `step`, the newest and whole, as such: it may have been cut off
+        before. On the worker that saves alone. One too many before it goes with the next save, and
+        not now: who only looks at a finished run again may have asked for fewer.
 
         Raises:
           UserError: the disk cannot be written.
         """
         if self._writes and self.steps[-1:] == [step]:
             with explain_disk_errors(self._folder):
-                self._make_newest(step)
+                self._name_newest(step)
 
     def remove_unfinished(self) -> None:
         """Deletes what a save that was cut off has left; on the worker that saves alone."""
@@ -154,7 +159,7 @@ class Checkpoints:
                       "trying the one before it.", file=sys.stderr)
         if damaged:
             raise UserError(f"No checkpoint in {self._folder} can be read: "
-                            f"{', '.join(map(self._prefix, damaged))} are damaged. {self._remedy}.")
+                            f"{', '.join(map(self._prefix, damaged))} are damaged; {self._remedy}.")
         return None
 
     def _read(self, step: int) -> None:
@@ -211,7 +216,7 @@ class BestCheckpoint:
         self._deciding = next(iter(self._scores))
         # The scores alone: the weights in memory are the run's newest.
         self._step = Checkpoints(folder, {"scores": self._scores}, remedy=(
-            f"Restore them from a copy, or remove {folder}: the best is chosen anew, then"
+            f"restore them from a copy, or remove {folder}: the best is chosen anew, then"
         )).restore_latest()
         self._checkpoints = Checkpoints(folder, {"model": variables, "scores": self._scores},
                                         writes=writes)

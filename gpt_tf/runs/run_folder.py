@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import dataclasses
 import os
 
+from gpt_tf.common import cache
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.names import check_folder
 from gpt_tf.common.small_files import (
@@ -29,7 +30,7 @@ from gpt_tf.common.small_files import (
     read_text,
     write_recorded,
 )
-from gpt_tf.config import BEST, ModelConfig
+from gpt_tf.config import BEST, NEWEST, ModelConfig
 from gpt_tf.data.manifest import LANGUAGE_MODEL, TASK, Manifest
 from gpt_tf.runs import checkpoint_files
 from gpt_tf.tasks.task import Task
@@ -71,7 +72,12 @@ def weights_folder(model_dir: str, weights: str = BEST) -> str:
     Args:
       model_dir: the run folder.
       weights: `config.BEST` or `config.NEWEST`.
+
+    Raises:
+      ValueError: it is neither.
     """
+    if weights not in (BEST, NEWEST):
+        raise ValueError(f"weights={weights!r} must be {BEST!r} or {NEWEST!r}.")
     if weights == BEST and (is_fine_tuned(model_dir)
                             or checkpoint_files.steps(best_folder(model_dir))):
         return best_folder(model_dir)
@@ -194,8 +200,8 @@ def load_config(model_dir: str, weights: str = BEST) -> ModelConfig:
 
 def no_checkpoint(folder: str) -> UserError:
     """The error that there is no checkpoint in `folder`."""
-    return UserError(f"No checkpoint in {folder}: the run has not saved yet; wait for it, or start "
-                     "it again.")
+    remedy = cache.remedy(folder, "the run has not saved yet; wait for it, or start it again")
+    return UserError(f"No checkpoint in {folder}: {remedy}.")
 
 
 def read_config(model_dir: str) -> ModelConfig:

@@ -77,7 +77,7 @@ def restore(model_dir: str, part: GPT | TaskModel | TaskHead, weights: str = BES
     folder = run_folder.weights_folder(model_dir, weights)
     other = {}
     if folder == run_folder.best_folder(model_dir):
-        other["remedy"] = "Restore them from a copy, or take the run's newest with --weights=newest"
+        other["remedy"] = "restore them from a copy, or take the run's newest with --weights=newest"
     step = Checkpoints(folder, {"model": model_variables(part)}, **other).restore_latest()
     if step is None:
         raise run_folder.no_checkpoint(folder)

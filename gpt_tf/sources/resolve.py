@@ -8,10 +8,11 @@ under a name that their content decides, and found there the next time.
 import os
 import sys
 
-from gpt_tf.common import cache, cli
+from gpt_tf.common import apart, cache, cli
 from gpt_tf.common.errors import UserError
 from gpt_tf.common.small_files import read_json
-from gpt_tf.hub import files, models
+from gpt_tf.hub import files, models, packaged
+from gpt_tf.hub.handles import is_handle
 from gpt_tf.runs import run_folder as runs
 
 
@@ -46,10 +47,22 @@ def fine_tuned_run(source: str) -> str:
     """
     path = run_folder(source)
     if path != source and not runs.is_fine_tuned(path):
-        told = ", or one that was left out, as said above" if runs.conversion_notes(path) else ""
+        told = (", or one that was left out, as said above"
+                if is_handle(source) and "the head of" in runs.conversion_notes(path) else "")
         raise UserError(f"{source} is a language model without a head of a task{told}: fine-tune "
                         f"it with python -m gpt_tf.finetune --init_from={source} ...")
     return path
+
+
+def refuse_name(model_dir: str) -> None:
+    """Sees that a new run folder hides no model that comes with gpt_tf.
+
+    Raises:
+      UserError: it has the name of one.
+    """
+    if packaged.is_packaged(model_dir):
+        raise UserError(f"--model_dir={model_dir} is the name of a model that comes with gpt_tf, "
+                        f"and this folder would hide it: name another, as runs/{model_dir}.")
 
 
 def tokenizer_folder(source: str) -> str:
@@ -86,8 +99,5 @@ def _files(source: str) -> dict[str, str]:
 
 
 def _convert(source: str, path: str) -> None:
-    cli.import_tensorflow()
-    from gpt_tf.keras_models import conversion
-
-    conversion.import_run(source, path, cli.flags_text(
-        {"from": "keras", "input": os.path.abspath(source), "output_dir": path}))
+    flags = cli.flags_text({"from": "keras", "input": os.path.abspath(source), "output_dir": path})
+    apart.call("gpt_tf.keras_models.conversion", "import_run", source, path, flags)

@@ -44,7 +44,7 @@ class FolderConfig(Options):
                          "Empty: on this machine, without Beam.", resumable=True)
 
     def decisive_flags(self) -> dict[str, Any]:
-        """The flags that decide the data; the others change speed or place. A name that is not
+        """The flags that decide the data; the others change speed or place. A path that is not
         UTF-8, which JSON cannot hold, has its bytes as Python writes them."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
                   if not field.metadata["resumable"] and field.name != "output_dir"}
@@ -56,7 +56,7 @@ class DataFolder:
     """The folder that a command makes.
 
     Example:
-      folder = DataFolder(config, command="pipelines.build_corpus")
+      folder = DataFolder(config, "pipelines.build_corpus", tokenizer="data/tokenizer")
       with folder.own():
           unmade = folder.begin(units)
           ...  # the shards of these units
@@ -67,18 +67,21 @@ class DataFolder:
 
     Attributes:
       config: the flags of the command.
+      flags: those that decide the data, as the user gave them.
 
     Args:
       config: which folder, and whether a finished one may be replaced. The tokenizer may come
         from the folder itself.
       command: the module that makes it.
+      tokenizer: what the user named, where `config` has the folder that it stands for.
 
     Raises:
       UserError: the folder is finished and may not be replaced, or is not ours.
     """
 
-    def __init__(self, config: FolderConfig, command: str):
+    def __init__(self, config: FolderConfig, command: str, tokenizer: str):
         self.config = config
+        self.flags = dataclasses.replace(config, tokenizer=tokenizer).decisive_flags()
         self._path = config.output_dir
         self._command = command
         self._check()

@@ -52,7 +52,7 @@ def build_folder(folder: DataFolder, make_plan: Callable[[Tokenizer], Plan],
         made = notes.collect(config.output_dir, units)
         manifest = Manifest(
             vocabulary_size=tokenizer.vocabulary_size,
-            tokenizer_fingerprint=tokenizer.fingerprint, flags=config.decisive_flags(),
+            tokenizer_fingerprint=tokenizer.fingerprint, flags=folder.flags,
             **plan.contents(made))
         folder.finish(tokenizer, manifest)
     return Built(plan, made, manifest, time.monotonic() - begin)
