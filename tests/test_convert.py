@@ -109,7 +109,8 @@ def test_fine_tuned_runs_answer_the_same(tmp_path, tokenizer, form, layout, caps
     answers = []
     for folder in ("run", "back"):
         predict_command.predict(PredictionConfig(
-            str(tmp_path / folder), input=str(tmp_path / "rows.tsv"), probabilities=True))
+            model_dir=str(tmp_path / folder), input=str(tmp_path / "rows.tsv"),
+            probabilities=True))
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1] and len(answers[0].splitlines()) == texts.count("\n")
 

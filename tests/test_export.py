@@ -187,7 +187,8 @@ def test_classify_text_is_predict(folder, ask, tmp_path, form):
     task, rows = TASKS[form], make_texts(form, 11)
     source = write_input(tmp_path, form, rows, "jsonl")
     predict_command.predict(PredictionConfig(
-        str(folder / form), input=source, output=f"{tmp_path}/out.tsv", probabilities=True))
+        model_dir=str(folder / form), input=source, output=f"{tmp_path}/out.tsv",
+        probabilities=True))
     expected = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     names = {"classification": ["text"], "entailment": ["premise", "hypothesis"],
              "similarity": ["first", "second"], "multiple_choice": ["context", "question"]}[form]

@@ -174,7 +174,7 @@ class RunConfig:
                             f"some with --{self._cadence}.")
         run_length.check_total(self.training, self._num_records)
         if not self.is_from_scratch:
-            self._check_other_run()
+            self._check_tokenizer()
         self.data.check_windows(self.model, self.is_from_scratch)
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
             raise UserError(f"--model_dir={self.model_dir} is a data folder: name another.")
@@ -183,12 +183,13 @@ class RunConfig:
                                  self.data.manifest)
             run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
                                     self.change_length)
-
-    def _check_other_run(self) -> None:
-        """Raises UserError unless the run it starts from is another, of the data's tokenizer."""
-        if os.path.realpath(self.init_from) == os.path.realpath(self.model_dir):
+        if not self.is_from_scratch and (
+                os.path.realpath(self.init_from) == os.path.realpath(self.model_dir)):
             raise UserError(f"--init_from and --model_dir are one folder, {self.model_dir}: name "
                             "another --model_dir.")
+
+    def _check_tokenizer(self) -> None:
+        """Raises UserError unless the run it starts from has the data's tokenizer."""
         if Tokenizer.load(self.init_from).fingerprint != self.data.tokenizer.fingerprint:
             raise UserError(f"{self.data.folder} was made with another tokenizer than "
                             f"{self.init_from}: build it again with --tokenizer={self.init_from}.")
