@@ -28,6 +28,7 @@ from gpt_tf.config import SOURCES, CompilationConfig, LoadingConfig, Options, op
 from gpt_tf.data.manifest import TASK, ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
+from gpt_tf.tasks.answers import check_predictions
 from gpt_tf.tokenizer import Tokenizer
 
 
@@ -234,6 +235,7 @@ def main() -> None:
         _start_tensorflow()
         evaluate_text(config, model_dir, paths)
         return
+    check_predictions(config.predictions)
     manifest = Manifest.load(data_dir)
     if manifest.kind == ZERO_SHOT:
         raise UserError(f"{data_dir} holds zero-shot data: measure it with "

@@ -23,6 +23,7 @@ from gpt_tf.config import BEST, NEWEST, SOURCES, CompilationConfig, Options, opt
 from gpt_tf.data.manifest import ZERO_SHOT, Manifest
 from gpt_tf.runs import run_folder
 from gpt_tf.sources import resolve
+from gpt_tf.tasks.answers import check_predictions
 
 _ALL = "all"
 _PICTURES = (".png", ".pdf", ".svg")
@@ -200,6 +201,7 @@ def main() -> None:
     folders, config = cli.from_flags(MeasuredRun), cli.from_flags(ZeroShotConfig)
     if not folders.data_dirs:
         raise UserError("--data_dir names no folder: give one, or several with commas between.")
+    check_predictions(config.predictions)
     measure(config, resolve.run_folder(folders.model_dir), folders.data_dirs)
 
 

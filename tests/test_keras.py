@@ -92,6 +92,21 @@ def test_generate_is_the_generators(model, run, tokenizer):
     np.testing.assert_array_equal(found["token_ids"], expected)
 
 
+@pytest.mark.parametrize("arguments, message", [
+    ({"stop_token_ids": 5}, "stop_token_ids=5 is neither 'auto' nor a list of token ids"),
+    ({"stop_token_ids": ["."]}, "is neither 'auto' nor a list"),
+    ({"max_length": 10.5}, "max_length=10.5 must be a whole number")])
+def test_arguments_of_generate_that_cannot_be(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(["it was"], **arguments)
+
+
+def test_a_sampler_that_is_none(model):
+    with pytest.raises(ValueError, match="sampler='greeedy' is none of greedy, top_k"):
+        model.compile(sampler="greeedy")
+    model.compile(sampler="greedy")
+
+
 def test_a_stop_token_ends_the_mask(model):
     model.compile(sampler="greedy")
     whole = model.generate("the cat", max_length=20)

@@ -15,7 +15,7 @@ from gpt_tf.common.small_files import read_json, write_json
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
-from gpt_tf.tasks.answers import answers, class_names, tsv_line
+from gpt_tf.tasks.answers import HEADER, answers, class_names, tsv_line
 from gpt_tf.tasks.metrics import METRICS, MetricWarning
 from gpt_tf.tasks.task import Task
 from gpt_tf.training.predictor import Predictions
@@ -126,7 +126,7 @@ def write_predictions(path: str, task: Task, found: Predictions, probabilities: 
       probabilities: whether the classes have columns.
     """
     task = task.published
-    header = ["index", "prediction", *(class_names(task) if probabilities else ())]
+    header = [*HEADER, *(class_names(task) if probabilities else ())]
     given = answers(task, found.predictions)
     with open_output(path) as stream:
         stream.write(("\t".join(header) + "\n").encode("utf-8"))

@@ -14,6 +14,7 @@ from gpt_tf.data.manifest import Manifest, Split
 from gpt_tf.data.padding import in_split_order
 from gpt_tf.evaluation import task_scores
 from gpt_tf.evaluation.scoring import Scorer
+from gpt_tf.tasks.answers import HEADER
 from gpt_tf.tasks.metrics import METRICS, MetricWarning
 from gpt_tf.tasks.task import MEAN, THRESHOLD, ZeroShotTask
 
@@ -198,7 +199,7 @@ def write_answers(path: str, task: ZeroShotTask, answers: Answers) -> None:
     """A TSV with a header, in the order of the source: index, published label, and the scores."""
     names = ["score"] if task.decision == THRESHOLD else [f"score_{name}" for name in task.labels]
     with open_output(path) as stream:
-        stream.write(("\t".join(["index", "prediction", *names]) + "\n").encode("utf-8"))
+        stream.write(("\t".join([*HEADER, *names]) + "\n").encode("utf-8"))
         for row in np.argsort(answers.source_rows, kind="stable"):
             columns = [str(answers.source_rows[row]), task.labels[answers.predictions[row]],
                        *(f"{score:.6f}" for score in answers.scores[row])]

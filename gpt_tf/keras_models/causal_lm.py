@@ -1,6 +1,10 @@
 """GPT-1 as a language model, as KerasNLP's users know one."""
 
+from collections.abc import Sequence
+import numbers
+
 import keras_nlp
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.hub import models
@@ -89,9 +93,15 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
           sampler: "greedy", "top_k", "top_p", "random", "beam", "contrastive", or an instance of a
             class of `keras_nlp.samplers`, which takes a temperature, a seed and so on.
           **kwargs: those of `keras.Model.compile`, such as `jit_compile`.
+
+        Raises:
+          ValueError: there is no such sampler.
         """
         super().compile(optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler,
                         **kwargs)
+        if not callable(self.sampler):  # KerasHub passes a mistyped name on
+            raise ValueError(f"sampler={sampler!r:.60} is none of greedy, top_k, top_p, random, "
+                             "beam, contrastive, and no keras_nlp.samplers.Sampler.")
 
     def get_compile_config(self):
         """What `compile_from_config` takes."""
@@ -154,8 +164,14 @@ class GPTCausalLM(RecordedPreset, PaperTraining, keras_nlp.models.CausalLM):
                 raise ValueError(f"stop_token_ids={stop_token_ids!r} is neither 'auto' nor a list "
                                  "of token ids.")
             stop_token_ids = None
-        if stop_token_ids is not None and len(stop_token_ids) == 0:
-            stop_token_ids = None
+        if stop_token_ids is not None:
+            if not (isinstance(stop_token_ids, Sequence | np.ndarray)
+                    and all(isinstance(each, numbers.Integral) for each in stop_token_ids)):
+                raise ValueError(f"stop_token_ids={stop_token_ids!r:.60} is neither 'auto' nor a "
+                                 "list of token ids.")
+            stop_token_ids = list(map(int, stop_token_ids)) or None
+        if not isinstance(max_length, numbers.Integral | None):
+            raise ValueError(f"max_length={max_length!r:.60} must be a whole number, or None.")
         if self.preprocessor is not None:
             self._check_length(max_length or self.preprocessor.sequence_length)
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)

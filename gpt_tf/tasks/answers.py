@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 import json
+import os
 
 import numpy as np
 
+from gpt_tf.common.errors import UserError
+from gpt_tf.common.files import open_to_read
 from gpt_tf.tasks.task import Task
+
+HEADER = ("index", "prediction")  # of a file of --predictions, whose other columns differ
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -34,6 +39,21 @@ def answers(task: Task, predictions: np.ndarray) -> list[str] | list[float]:
         return [float(f"{score:.6g}") for score in np.clip(predictions, *task.score_range)]
     names = class_names(task)
     return [names[prediction] for prediction in predictions]
+
+
+def check_predictions(path: str) -> None:
+    """Sees that a file of --predictions replaces none but its like; "" is none.
+
+    Raises:
+      UserError: another file stands there.
+    """
+    if not os.path.isfile(path):
+        return
+    with open_to_read(path) as stream:
+        first = stream.read(1 << 10)
+    if first and not first.startswith("\t".join(HEADER).encode()):
+        raise UserError(f"--predictions={path} is there and holds no predictions: name another "
+                        "file.")
 
 
 def tsv_line(answer: str | float, probabilities: Sequence[float]) -> str:
