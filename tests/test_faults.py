@@ -107,17 +107,25 @@ def test_what_a_kill_inside_a_save_leaves(folder):
 
 
 def test_what_a_kill_after_a_save_has_its_name_leaves(folder):
-    """A list without the newest. The older one too many goes with the next save: a finished run
-    that is only looked at again, with flags that keep fewer, loses none."""
+    """An older one too many, and a list without the newest, in a run whose last save it was."""
     for path in list(folder.glob("ckpt-6.*")):
         shutil.copy(path, folder / path.name.replace("6", "4", 1))
     (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-6"\n')
     checkpoints = Saved(folder).checkpoints
     checkpoints.finish_save(6)  # as where 9 is damaged, which a copy may replace
-    assert (folder / "checkpoint").read_text() == 'model_checkpoint_path: "ckpt-6"\n'
-    checkpoints.finish_save(9)
     assert checkpoints.steps == [4, 6, 9]
+    checkpoints.finish_save(9)
+    assert checkpoints.steps == [6, 9]
     assert tf.train.latest_checkpoint(folder) == f"{folder}/ckpt-9"
+
+
+def test_a_finished_run_that_is_looked_at_again_keeps_its_checkpoints(folder):
+    """With flags that keep fewer: the next save prunes, if there is one."""
+    saved = Saved(folder, keep=1)
+    saved.checkpoints.finish_save(saved.restore())
+    assert saved.checkpoints.steps == [6, 9]
+    saved.save(12)
+    assert saved.checkpoints.steps == [12]
 
 
 def test_what_a_kill_inside_the_first_save_leaves(tmp_path):

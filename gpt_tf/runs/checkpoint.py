@@ -16,6 +16,11 @@ from gpt_tf.runs.checkpoint_files import UNFINISHED, listing, steps_in
 
 # What is raised about one that is not whole: TensorFlow keeps a checksum of every tensor.
 _DAMAGE = (tf.errors.OpError, OSError, ValueError, IndexError)
+_LIST = "checkpoint"
+
+
+def _newest(step: int) -> bytes:
+    return f'model_checkpoint_path: "ckpt-{step}"\n'.encode()
 
 
 class Checkpoints:
@@ -26,7 +31,8 @@ class Checkpoints:
 
     The files tell what is there, so that no list of them can be lost. A checkpoint is written
     under another name and reaches the disk before it takes its own, its index last; those before
-    it are deleted after that. The file `checkpoint` is for `tf.train.latest_checkpoint` alone.
+    it are deleted after that. The file `checkpoint`, which is written at the end, is for
+    `tf.train.latest_checkpoint`, and tells a save that was cut off from one that was not.
 
     Whoever reads beside a run in training looks again where a checkpoint that cannot be read was
     replaced or pruned meanwhile, before it is called damaged.
@@ -80,8 +86,7 @@ class Checkpoints:
             with literal(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, UNFINISHED))
             checkpoint_files.publish(self._folder, step)
-            self._name_newest(step)
-            self._prune(step)
+            self._tidy(step)
         except (tf.errors.OpError, OSError) as error:
             self.remove_unfinished()
             raise UserError(
@@ -89,29 +94,34 @@ class Checkpoints:
                 f"{f'{self.latest} is intact' if self.steps else 'Nothing was saved before'}; make "
                 "room and run the same command again to go on from there.") from error
 
-    def _name_newest(self, step: int) -> None:
-        with atomic_write(os.path.join(self._folder, "checkpoint")) as stream:
-            stream.write(f'model_checkpoint_path: "ckpt-{step}"\n'.encode())
-
-    def _prune(self, step: int) -> None:
+    def _tidy(self, step: int) -> None:
         taken = [each for each in self.steps if each <= step]
         milestones = checkpoint_files.milestones(step, self._keep_per_decade)
         kept = {*taken[-self._keep:], *milestones.intersection(taken)}
         # A later one was damaged, and the run has gone on from before it.
         for other in set(self.steps) - kept:
             checkpoint_files.remove(self._folder, other)
+        with atomic_write(os.path.join(self._folder, _LIST)) as stream:
+            stream.write(_newest(step))
+
+    def _is_tidy(self, step: int) -> bool:
+        try:
+            with open(os.path.join(self._folder, _LIST), "rb") as stream:
+                return stream.read() == _newest(step)
+        except OSError:
+            return False
 
     def finish_save(self, step: int) -> None:
-        """Names the save of update `step`, the newest and whole, as such: it may have been cut off
-        before. On the worker that saves alone. One too many before it goes with the next save, and
-        not now: who only looks at a finished run again may have asked for fewer.
+        """Does what is left of the save of update `step`, the newest and whole, if it was cut off
+        when it had its name: none is deleted for who looks at a finished run with other flags. On
+        the worker that saves alone.
 
         Raises:
           UserError: the disk cannot be written.
         """
-        if self._writes and self.steps[-1:] == [step]:
+        if self._writes and self.steps[-1:] == [step] and not self._is_tidy(step):
             with explain_disk_errors(self._folder):
-                self._name_newest(step)
+                self._tidy(step)
 
     def remove_unfinished(self) -> None:
         """Deletes what a save that was cut off has left; on the worker that saves alone."""

@@ -173,7 +173,9 @@ class RunConfig:
             raise UserError("--early_stopping counts validations in the course of the run: ask for "
                             f"some with --{self._cadence}.")
         run_length.check_total(self.training, self._num_records)
-        if not self.is_from_scratch:
+        from_itself = not self.is_from_scratch and (
+            os.path.realpath(self.init_from) == os.path.realpath(self.model_dir))
+        if not self.is_from_scratch and not from_itself:
             self._check_tokenizer()
         self.data.check_windows(self.model, self.is_from_scratch)
         if os.path.exists(os.path.join(self.model_dir, MANIFEST_NAME)):
@@ -183,8 +185,7 @@ class RunConfig:
                                  self.data.manifest)
             run_length.check_change(self.model_dir, self.training, self._num_records, self.course,
                                     self.change_length)
-        if not self.is_from_scratch and (
-                os.path.realpath(self.init_from) == os.path.realpath(self.model_dir)):
+        if from_itself:
             raise UserError(f"--init_from and --model_dir are one folder, {self.model_dir}: name "
                             "another --model_dir.")
 
