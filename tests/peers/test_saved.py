@@ -7,6 +7,7 @@ Texts and labels are the same and numbers close: since then attention sums in an
 another processor has other vector instructions.
 """
 
+import hashlib
 import json
 import pathlib
 import re
@@ -162,6 +163,10 @@ def test_data_is_built_again(saved, tmp_path, monkeypatch, name):
             assert gained == {"data/sst2": {"label_names"}, "data/dpr": set()}.get(
                 name, {"columns"})
             now["task"] = {key: now["task"][key] for key in then["task"]}
+        for split in now["splits"].values():
+            for shard in split["shards"]:
+                content = again[shard["name"]]
+                assert shard.pop("sha256") == hashlib.sha256(content).hexdigest()  # new, too
         assert now == then
     assert again == before
 
