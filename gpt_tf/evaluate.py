@@ -178,7 +178,7 @@ def evaluate_task(config: EvaluationConfig, model_dir: str, data_dir: str) -> No
         _print_beside(scores)
         task_scores.keep(model_dir, manifest, config.split, {
             "data_dir": in_utf8(data_dir), "split": config.split, "rows": split.records,
-            "update": step, "scores": scores})
+            "update": step, "scores": scores}, config.weights)
     else:
         print("  no labels: predictions only")
     if config.predictions:

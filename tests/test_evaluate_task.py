@@ -93,7 +93,13 @@ def test_what_was_measured_before_stays(tasks, tmp_path, tokenizer):
     path, before = saved(run)
     evaluate_task(config(), run, data)
     assert saved(run) == (path, before)
-    assert {"fine-tuned", "bag of words"} <= set(before["scores"]) and path.endswith("-9.json")
+    assert {"fine-tuned", "bag of words"} <= set(before["scores"])
+    os.rename(os.path.join(run, "best"), os.path.join(run, "checkpoints"))
+    evaluate_task(config(weights="newest"), run, data)
+    os.remove(path)
+    newest, found = saved(run)  # beside, and without what was not asked for
+    assert newest == path.removesuffix(".json") + "-newest.json"
+    assert found == before | {"scores": {"fine-tuned": before["scores"]["fine-tuned"]}}
 
 
 def unwritable(folder):

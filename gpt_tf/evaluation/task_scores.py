@@ -12,6 +12,7 @@ from gpt_tf.common.errors import UserError
 from gpt_tf.common.files import make_folder, open_output
 from gpt_tf.common.names import file_stem
 from gpt_tf.common.small_files import read_json, write_json
+from gpt_tf.config import BEST
 from gpt_tf.data.batches import evaluation_batches
 from gpt_tf.data.manifest import Manifest
 from gpt_tf.runs import run_folder
@@ -72,9 +73,10 @@ def records_of(data_dir: str,
     return records, np.concatenate(labels), np.concatenate(positions)
 
 
-def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
-    """Writes a measurement into the run folder, one for each split, data and update of the weights,
-    and says where. What was measured of the same before and is not now, as a bag of words, stays.
+def keep(model_dir: str, manifest: Manifest, split: str, values: dict,
+         which: str = BEST) -> None:
+    """Writes a measurement into the run folder, one for each split, data and kind of weights, and
+    says where. What was measured beside the same weights before, as a bag of words, stays.
 
     One in the cache, which was made of what a handle or a preset names, is nobody's to look into
     and may be removed at any time: nothing is kept there. Another may be somebody else's, or on a
@@ -86,13 +88,14 @@ def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
       manifest: of the data folder.
       split: name of the split that was measured.
       values: JSON; where it has some, "scores" by what they are of.
+      which: `config.BEST` or `config.NEWEST`.
     """
     if cache.holds(model_dir):
         return
     folder = os.path.join(model_dir, "evaluations")
     name = file_stem(manifest.task.name)
-    update = f"-{values['update']}" if "update" in values else ""
-    path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}{update}.json")
+    newest = "" if which == BEST else f"-{which}"
+    path = os.path.join(folder, f"{name}-{split}-{manifest.fingerprint[:8]}{newest}.json")
     try:
         run_folder.refuse_link(folder)
         make_folder(folder)
@@ -106,9 +109,9 @@ def keep(model_dir: str, manifest: Manifest, split: str, values: dict) -> None:
 
 
 def _with_scores_of(before: Any, values: dict) -> dict:
-    """`values` with the scores that only the measurement before has."""
+    """`values` with the scores that only the measurement before has, if it is of the same."""
     scores = before.get("scores") if isinstance(before, dict) else None
-    if not isinstance(scores, dict) or "scores" not in values:
+    if not isinstance(scores, dict) or before | {"scores": 0} != values | {"scores": 0}:
         return values
     return values | {"scores": values["scores"] | {
         name: each for name, each in scores.items() if name not in values["scores"]}}
